@@ -1,0 +1,194 @@
+"""What each slot must deliver: structural interfaces, never base classes.
+
+Letters: B batch, T time, H imagined steps, W environments, E tokens, F
+features. A *latent* is a dict of arrays, the recurrent state of the dynamics;
+an *observation* is a dict of arrays keyed like the observation space.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import numpy as np
+
+Array = jax.Array
+Latent = dict[str, Array]
+Observation = dict[str, Array]
+Action = dict[str, Array]
+
+
+@runtime_checkable
+class Output(Protocol):
+  """A distribution over one event; `loss` and `logp` sum its event axes."""
+
+  def pred(self) -> Array: ...
+  def loss(self, target: Array) -> Array: ...
+  def sample(self, key: Array) -> Array: ...
+  def logp(self, event: Array) -> Array: ...
+  def prob(self, event: Array) -> Array: ...
+  def entropy(self) -> Array: ...
+  def kl(self, other: 'Output') -> Array: ...
+
+
+@runtime_checkable
+class Encoder(Protocol):
+  """Stateless map from observations to tokens of `token_size` numbers."""
+
+  token_size: int
+
+  def __call__(self, obs: Observation) -> Array:
+    """(..., obs) to (..., E); any number of leading batch axes."""
+    ...
+
+
+@runtime_checkable
+class Decoder(Protocol):
+  """Stateless map from latents to one output per observation key."""
+
+  def __call__(self, latent: Latent) -> dict[str, Output]: ...
+
+
+@runtime_checkable
+class Dynamics(Protocol):
+  """The recurrent world model; the only component with a carry.
+
+  `latent_space` names the shape of each array of a latent without batch axes,
+  `feature_size` is F. `observe`, `imagine` and `predict` are `step`s in a scan.
+  """
+
+  latent_space: dict[str, tuple[int, ...]]
+  feature_size: int
+
+  def initial(self, batch_size: int) -> Latent: ...
+
+  def features(self, latent: Latent) -> Array:
+    """Latent (...,) to the features (..., F) that the heads read."""
+    ...
+
+  def step(
+    self, latent: Latent, tokens: Array, action: Action, is_first: Array,
+    key: Array,
+  ) -> Latent:
+    """One observed step; (B, ...) in and out."""
+    ...
+
+  def observe(
+    self, latent: Latent, tokens: Array, action: Action, is_first: Array,
+    key: Array,
+  ) -> tuple[Latent, Latent]:
+    """Filters (B, T) tokens; returns the last latent and all (B, T)."""
+    ...
+
+  def imagine(
+    self, latent: Latent, policy: Callable[[Latent, Array], Action],
+    length: int, key: Array,
+  ) -> tuple[Latent, Action]:
+    """Rolls `policy(latent, key)` out; returns (B, H) latents and actions.
+
+    Latent t is the one that action t leads to.
+    """
+    ...
+
+  def predict(
+    self, latent: Latent, action: Action, key: Array
+  ) -> tuple[Latent, Latent]:
+    """Rolls given (B, T) actions out; returns the last latent and all."""
+    ...
+
+  def losses(
+    self, latent: Latent
+  ) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Losses (B, T) of observed latents, by name, and scalar metrics."""
+    ...
+
+
+@runtime_checkable
+class Head(Protocol):
+  """An output layer: (..., U) activations to a distribution."""
+
+  def __call__(self, x: Array) -> Output: ...
+
+
+@runtime_checkable
+class Normalizer(Protocol):
+  """Running statistics of a stream of values."""
+
+  def update(self, x: Array) -> None: ...
+
+  def stats(self) -> tuple[Array | float, Array | float]:
+    """Offset and scale."""
+    ...
+
+
+@runtime_checkable
+class Optimizer(Protocol):
+  """An optax gradient transformation over a flat dict of parameters."""
+
+  init: Callable[[Any], Any]
+  update: Callable[..., Any]
+
+
+@runtime_checkable
+class VectorEnv(Protocol):
+  """W environments stepped together, with next-step auto-reset.
+
+  `reset` and `step` return a dict of (W, ...) numpy arrays: every key of
+  `obs_space`, and `reward` float32, `is_first`, `is_last`, `is_terminal` bool.
+  The step after `is_last` ignores its action and returns the first observation
+  of the next episode, with `is_first` and reward 0. Keys `log/*` are for the
+  loggers alone.
+  """
+
+  num_envs: int
+  obs_space: Mapping[str, Any]
+  action_space: Mapping[str, Any]
+
+  def reset(self) -> dict[str, np.ndarray]: ...
+  def step(self, action: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]: ...
+  def close(self) -> None: ...
+
+  def state(self) -> dict | None:
+    """JSON-able state for an exact resume; None where there is none."""
+    ...
+
+  def restore(self, state: dict) -> None: ...
+  def stats(self) -> dict[str, float]: ...
+
+
+@runtime_checkable
+class Replay(Protocol):
+  """Experience of W workers, sampled as windows of consecutive steps."""
+
+  def __len__(self) -> int:
+    """Steps held."""
+    ...
+
+  def add(self, steps: Mapping[str, np.ndarray]) -> None:
+    """Appends one step (W, ...) of every worker."""
+    ...
+
+  def sample(self) -> tuple[dict[str, np.ndarray], Any]:
+    """A batch of (B, T + context, ...) arrays and a handle to it."""
+    ...
+
+  def update(
+    self, handle: Any, latents: Mapping[str, np.ndarray],
+    priority: np.ndarray | None,
+  ) -> None:
+    """Writes (B, T) latents and priorities back behind a handle."""
+    ...
+
+  def save(self) -> dict:
+    """Persists everything unsaved; returns a JSON-able index."""
+    ...
+
+  def load(self, index: dict | None) -> None: ...
+  def stats(self) -> dict[str, float]: ...
+
+
+@runtime_checkable
+class Logger(Protocol):
+  """A sink of metrics: scalars, and videos (T, H, W, C) uint8."""
+
+  def write(self, env_steps: int, metrics: Mapping[str, Any]) -> None: ...
+  def close(self) -> None: ...

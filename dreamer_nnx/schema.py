@@ -1,0 +1,204 @@
+"""The signature is the schema: config fields of a builder, and their types.
+
+A builder is a class or function. What its caller passes is *given*; its other
+arguments are its config *fields*: keyword-only, each with a default, which
+says the type. Errors say where (the config path), what, got, and remedy.
+"""
+
+import dataclasses
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Self
+
+Builder = Callable[..., Any]
+KEYWORD = inspect.Parameter.KEYWORD_ONLY
+EITHER = inspect.Parameter.POSITIONAL_OR_KEYWORD
+SCALARS = (bool, int, float, str)
+
+
+class RegistryError(ValueError):
+  """A name, field or builder that does not fit its slot."""
+
+
+def suggest(word: str, options: Iterable[str]) -> str:
+  """Returns ` Did you mean 'x'?`, or nothing where no option is close."""
+  close = difflib.get_close_matches(str(word), sorted(options), n=1)
+  return f' Did you mean {close[0]!r}?' if close else ''
+
+
+def pick(table: Mapping[str, Any], name: str, where: str) -> Any:
+  """Looks `name` up in a closed vocabulary.
+
+  Raises:
+    ValueError: The table has no such name; `where` says what it is for.
+  """
+  if name in table:
+    return table[name]
+  known = ', '.join(map(repr, sorted(table)))
+  raise ValueError(
+    f'{where} = {name!r}: no such name.{suggest(name, table)} Known: {known}.'
+  )
+
+
+class Deferred:
+  """A field that is itself a call, or several, and has fields of its own."""
+
+  def at(self, where: str) -> Self:
+    """The same call, found at another config path."""
+    raise NotImplementedError
+
+  def accepts(self, value: Any) -> bool:
+    """Whether `value` can stand where this is the default."""
+    raise NotImplementedError
+
+  @property
+  def kind(self) -> str:
+    """What `value` has to be, with its article."""
+    raise NotImplementedError
+
+
+def fields(
+  builder: Builder, given: Iterable[str] | None = None
+) -> dict[str, Any]:
+  """The config fields of a builder, and their defaults.
+
+  Args:
+    given: What the caller passes; without it, every argument that has no
+      default. All init fields of a dataclass that have defaults are fields.
+
+  Raises:
+    RegistryError: The signature cannot be a schema.
+  """
+  result = {}
+  for name, parameter in parameters(builder).items():
+    required = parameter.default is parameter.empty
+    if parameter.kind not in (KEYWORD, EITHER):
+      _refuse(
+        builder, str(parameter), 'would swallow typos; name every argument.'
+      )
+    if name in given if given is not None else required:
+      continue
+    if required:
+      _refuse(
+        builder,
+        name,
+        'is not given to this slot and has no default; give it '
+        f'one, or take one of: {", ".join(given) or "nothing"}.',
+      )
+    if parameter.kind is EITHER and not dataclasses.is_dataclass(builder):
+      _refuse(
+        builder,
+        name,
+        'is a config field; move it behind the `*` so that it is keyword-only.',
+      )
+    result[name] = _default(builder, parameter)
+  return result
+
+
+def _refuse(builder: Builder, what: str, why: str) -> None:
+  raise RegistryError(
+    f'{builder.__module__}.{builder.__qualname__}: argument {what} {why}'
+  )
+
+
+def parameters(builder: Builder) -> Mapping[str, inspect.Parameter]:
+  if not inspect.isclass(builder):
+    return inspect.signature(builder).parameters
+  if builder.__init__ is object.__init__:
+    return {}
+  # Metaclasses such as that of nnx.Module hide the signature of the class.
+  signature = inspect.signature(builder.__init__)
+  return dict(list(signature.parameters.items())[1:])
+
+
+def _default(builder: Builder, parameter: inspect.Parameter) -> Any:
+  name, default = parameter.name, parameter.default
+  if dataclasses.is_dataclass(builder):
+    field = {f.name: f for f in dataclasses.fields(builder)}.get(name)
+    if field and field.default_factory is not dataclasses.MISSING:
+      default = field.default_factory()
+  if default is None:
+    _refuse(
+      builder,
+      name,
+      'has the default None, which has no type; write a value '
+      "of its type that stands for none, such as 0, 0.0, '' or ().",
+    )
+  if not _supported(default):
+    _refuse(
+      builder,
+      name,
+      f'defaults to a {kind_of(default)}; a config holds '
+      'bool, int, float, str, tuples of these, Choice, Choices and Part.',
+    )
+  return default
+
+
+def _supported(value: Any) -> bool:
+  if type(value) is tuple:
+    return not any(isinstance(v, Deferred) or not _supported(v) for v in value)
+  return type(value) in SCALARS or isinstance(value, Deferred)
+
+
+def kind_of(value: Any) -> str:
+  return type(value).__name__
+
+
+def cast(value: Any, default: Any, where: str) -> Any:
+  """`value` in the type of `default`: ints become floats, lists tuples.
+
+  The elements of a tuple follow those of the default; where these are of one
+  type, the tuple may have any length.
+
+  Raises:
+    RegistryError: It is of another type; a bool is not an int.
+  """
+  if type(default) is tuple and isinstance(value, (tuple, list)):
+    return _cast_tuple(value, default, where)
+  if type(default) is float and type(value) is int:
+    return float(value)
+  if isinstance(default, Deferred):
+    fits = default.accepts(value)
+  elif isinstance(value, bool):
+    fits = type(default) is bool
+  else:
+    fits = isinstance(value, type(default))
+  if fits:
+    return value
+  raise RegistryError(f'{where} = {value!r}: must be {_wanted(default)}.')
+
+
+def _cast_tuple(value: Iterable, default: tuple, where: str) -> tuple:
+  kinds = {type(element) for element in default}
+  if not default:
+    return _frozen(value, where)
+  if kinds == {int, float}:
+    default, kinds = (0.0,), {float}
+  if len(kinds) == 1:
+    default = default[:1] * len(value)
+  if len(value) != len(default):
+    raise RegistryError(
+      f'{where} = {value!r}: must have {len(default)} elements.'
+    )
+  return tuple(
+    cast(v, d, f'{where}[{i}]')
+    for i, (v, d) in enumerate(zip(value, default, strict=True))
+  )
+
+
+def _frozen(value: Iterable, where: str) -> tuple:
+  result = tuple(
+    _frozen(v, where) if isinstance(v, (tuple, list)) else v for v in value
+  )
+  if not _supported(result):
+    raise RegistryError(
+      f'{where} = {value!r}: must be a tuple of bool, int, float or str.'
+    )
+  return result
+
+
+def _wanted(default: Any) -> str:
+  if isinstance(default, Deferred):
+    return default.kind
+  return 'an int' if type(default) is int else f'a {kind_of(default)}'
