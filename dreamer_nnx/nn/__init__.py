@@ -1,0 +1,1 @@
+"""Layers: Linear, convolutions, norms and the stacks made of them."""

@@ -1,0 +1,98 @@
+"""Dense and block-diagonal affine maps."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from dreamer_nnx.nn.initializers import initialize
+from dreamer_nnx.nn.precision import Precision
+
+
+class Linear(nnx.Module):
+  """y = x W + b, computed in the format of x.
+
+  Args:
+    inputs, outputs: Sizes of the last axis.
+    winit: Name of the kernel's initialiser; the bias starts at 0.
+    outscale: Multiplies the initial kernel.
+  """
+
+  def __init__(
+    self,
+    inputs: int,
+    outputs: int,
+    *,
+    winit: str = 'trunc_normal_in',
+    outscale: float = 1.0,
+    precision: Precision,
+    rngs: nnx.Rngs,
+  ):
+    kernel = initialize(winit, rngs.params(), (inputs, outputs), outscale)
+    self.kernel = nnx.Param(kernel.astype(precision.param_dtype))
+    self.bias = nnx.Param(jnp.zeros((outputs,), precision.param_dtype))
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    return x @ self.kernel[...].astype(x.dtype) + self.bias[...].astype(x.dtype)
+
+  def split(self, x: jax.Array, start: int) -> jax.Array:
+    """x times the kernel rows from `start` on, without the bias.
+
+    A product with a concatenation is a sum of products, so that parts which a
+    loop does not change can be computed once outside it.
+    """
+    rows = self.kernel[...][start : start + x.shape[-1]]
+    return x @ rows.astype(x.dtype)
+
+
+class BlockLinear(nnx.Module):
+  """Block-diagonal linear map: G groups of the input, each with its kernel.
+
+  y = concat_g(x_g W_g) + b with W (G, I/G, O/G). The fan-in counts G as space.
+
+  Args:
+    inputs, outputs: Sizes I and O, multiples of `blocks`.
+    blocks: G.
+  """
+
+  def __init__(
+    self,
+    inputs: int,
+    outputs: int,
+    blocks: int,
+    *,
+    winit: str = 'trunc_normal_in',
+    precision: Precision,
+    rngs: nnx.Rngs,
+  ):
+    for name, size in (('inputs', inputs), ('outputs', outputs)):
+      if size % blocks:
+        raise ValueError(f'{name} = {size}: must be a multiple of {blocks} blocks.')
+    shape = (blocks, inputs // blocks, outputs // blocks)
+    kernel = initialize(winit, rngs.params(), shape)
+    self.kernel = nnx.Param(kernel.astype(precision.param_dtype))
+    self.bias = nnx.Param(jnp.zeros((outputs,), precision.param_dtype))
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    kernel = self.kernel[...].astype(x.dtype)
+    grouped = x.reshape(*x.shape[:-1], *kernel.shape[:2])
+    y = jnp.einsum('...gi,gio->...go', grouped, kernel)
+    return y.reshape(*x.shape[:-1], -1) + self.bias[...].astype(x.dtype)
+
+  def shared(self, x: jax.Array, common: jax.Array) -> jax.Array:
+    """The map of [x_g, common] for every group g, without repeating `common`.
+
+    Args:
+      x: (..., G * I₁), split into groups.
+      common: (..., I₂), the same for all groups; I₁ + I₂ = I/G.
+
+    Returns:
+      (..., O).
+    """
+    kernel = self.kernel[...].astype(x.dtype)
+    blocks, inputs, _ = kernel.shape
+    own = inputs - common.shape[-1]
+    grouped = x.reshape(*x.shape[:-1], blocks, own)
+    y = jnp.einsum('...gi,gio->...go', grouped, kernel[:, :own])
+    rows = kernel[:, own:].swapaxes(0, 1).reshape(common.shape[-1], -1)
+    y = y.reshape(*x.shape[:-1], -1) + common @ rows
+    return y + self.bias[...].astype(x.dtype)

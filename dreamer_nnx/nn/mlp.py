@@ -1,0 +1,76 @@
+"""Stacks of Linear -> norm -> activation."""
+
+import jax
+from flax import nnx
+
+from dreamer_nnx.nn.activations import activation
+from dreamer_nnx.nn.linear import Linear
+from dreamer_nnx.nn.norm import make_norm
+from dreamer_nnx.nn.precision import Precision
+
+
+class NormAct(nnx.Module):
+  """act(norm(x))."""
+
+  def __init__(self, size: int, *, norm: str = 'rms', act: str = 'silu'):
+    self.norm = make_norm(norm, size)
+    self.act = activation(act)
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    return self.act(self.norm(x))
+
+
+class Dense(nnx.Module):
+  """act(norm(x W + b))."""
+
+  def __init__(
+    self,
+    inputs: int,
+    outputs: int,
+    *,
+    norm: str = 'rms',
+    act: str = 'silu',
+    winit: str = 'trunc_normal_in',
+    precision: Precision,
+    rngs: nnx.Rngs,
+  ):
+    self.linear = Linear(
+      inputs, outputs, winit=winit, precision=precision, rngs=rngs
+    )
+    self.finish = NormAct(outputs, norm=norm, act=act)
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    return self.finish(self.linear(x))
+
+
+class MLP(nnx.Module):
+  """`layers` times Dense(units), in the compute format.
+
+  `output_size` is the size of the last axis that it returns.
+  """
+
+  def __init__(
+    self,
+    input_size: int,
+    *,
+    layers: int = 3,
+    units: int = 512,
+    norm: str = 'rms',
+    act: str = 'silu',
+    winit: str = 'trunc_normal_in',
+    precision: Precision,
+    rngs: nnx.Rngs,
+  ):
+    sizes = [input_size] + [units] * layers
+    kw = dict(norm=norm, act=act, winit=winit, precision=precision, rngs=rngs)
+    self.layers = nnx.List(
+      [Dense(sizes[i], sizes[i + 1], **kw) for i in range(layers)]
+    )
+    self.precision = precision
+    self.output_size = sizes[-1]
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    x = self.precision.cast(x)
+    for layer in self.layers:
+      x = layer(x)
+    return x

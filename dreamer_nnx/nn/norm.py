@@ -1,0 +1,56 @@
+"""Normalisation over the last axis, computed in float32."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from dreamer_nnx import registry
+
+EPS = 1e-4
+
+
+class RMSNorm(nnx.Module):
+  """x / √(mean(x²) + ε) · scale."""
+
+  def __init__(self, size: int):
+    self.scale = nnx.Param(jnp.ones((size,)))
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    y = x.astype(jnp.float32)
+    mean_square = jnp.square(y).mean(-1, keepdims=True)
+    y = y * (jax.lax.rsqrt(mean_square + EPS) * self.scale[...])
+    return y.astype(x.dtype)
+
+
+class LayerNorm(nnx.Module):
+  """(x - mean) / √(max(0, var) + ε) · scale + shift."""
+
+  def __init__(self, size: int):
+    self.scale = nnx.Param(jnp.ones((size,)))
+    self.shift = nnx.Param(jnp.zeros((size,)))
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    y = x.astype(jnp.float32)
+    mean = y.mean(-1, keepdims=True)
+    variance = jnp.square(y).mean(-1, keepdims=True) - jnp.square(mean)
+    inverse = jax.lax.rsqrt(jnp.maximum(0, variance) + EPS)
+    y = (y - mean) * (inverse * self.scale[...]) + self.shift[...]
+    return y.astype(x.dtype)
+
+
+class Identity(nnx.Module):
+  """No normalisation."""
+
+  def __init__(self, size: int):
+    del size
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    return x
+
+
+NORMS = {'rms': RMSNorm, 'layer': LayerNorm, 'none': Identity}
+
+
+def make_norm(name: str, size: int) -> nnx.Module:
+  """The norm of that name; ValueError with a suggestion for others."""
+  return registry.pick(NORMS, name, 'norm')(size)

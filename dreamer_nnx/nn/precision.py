@@ -1,0 +1,43 @@
+"""Which number format computes and which one holds the parameters."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from dreamer_nnx import registry
+
+DTYPES = {
+  'float32': jnp.float32,
+  'bfloat16': jnp.bfloat16,
+  'float16': jnp.float16,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Precision:
+  """Numbers of a run.
+
+  Args:
+    compute: Format of activations; `auto` is bfloat16 on accelerators and
+      float32 on the CPU, where bfloat16 is emulated.
+    param: Format of the parameters.
+  """
+
+  compute: str = 'auto'
+  param: str = 'float32'
+
+  @property
+  def compute_dtype(self) -> jnp.dtype:
+    if self.compute == 'auto':
+      on_cpu = jax.default_backend() == 'cpu'
+      return jnp.float32 if on_cpu else jnp.bfloat16
+    return registry.pick(DTYPES, self.compute, 'config.precision.compute')
+
+  @property
+  def param_dtype(self) -> jnp.dtype:
+    return registry.pick(DTYPES, self.param, 'config.precision.param')
+
+  def cast(self, x: jax.Array) -> jax.Array:
+    """To the compute format."""
+    return x.astype(self.compute_dtype)

@@ -1,0 +1,66 @@
+"""Dicts of vectors, discrete or continuous, as one flat array."""
+
+import math
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+from gymnasium import spaces as gym_spaces
+
+from dreamer_nnx import spaces
+
+
+def vector_size(space: Mapping[str, gym_spaces.Space]) -> int:
+  """Numbers that `concat_vectors` returns for each step."""
+  return sum(
+    sum(spaces.classes(s)) if spaces.is_discrete(s) else math.prod(s.shape)
+    for s in space.values()
+  )
+
+
+def concat_vectors(
+  space: Mapping[str, gym_spaces.Space],
+  values: Mapping[str, jax.Array],
+  *,
+  squash: Callable[[jax.Array], jax.Array] = lambda x: x,
+  dtype: jnp.dtype,
+) -> jax.Array:
+  """Concatenates keys in sorted order: discrete one-hot, continuous squashed.
+
+  A float of -inf or an integer of -1 marks a missing value: that key's whole
+  vector is zero at that step.
+
+  Args:
+    space: Discrete, MultiDiscrete and float Box spaces.
+    values: (..., *shape) for each key.
+    squash: Applied to continuous values.
+    dtype: Format of the result.
+
+  Returns:
+    (..., `vector_size(space)`).
+  """
+  parts = []
+  for key in sorted(space):
+    encode = _onehot if spaces.is_discrete(space[key]) else _squashed(squash)
+    parts.append(encode(space[key], values[key]).astype(dtype))
+  return jnp.concatenate(parts, -1)
+
+
+def _onehot(space, x):
+  classes = spaces.classes(space)
+  x = x.reshape(*x.shape[: x.ndim - len(space.shape)], len(classes))
+  present = (x != -1).all(-1, keepdims=True)
+  x = jnp.concatenate(
+    [jax.nn.one_hot(x[..., i], n) for i, n in enumerate(classes)], -1
+  )
+  return jnp.where(present, x, 0)
+
+
+def _squashed(squash):
+  def encode(space, x):
+    x = x.reshape(*x.shape[: x.ndim - len(space.shape)], -1)
+    present = (x != -jnp.inf).all(-1, keepdims=True)
+    # Masked on both sides: an infinity times 0 would be NaN in the gradient.
+    return jnp.where(present, squash(jnp.where(present, x, 0)), 0)
+
+  return encode

@@ -1,0 +1,1 @@
+"""Pure functions of arrays: squashing, two-hot codes, returns, outputs."""

@@ -1,0 +1,295 @@
+"""What heads return: distributions and regressions in one interface.
+
+Every class holds float32 parameters with leading batch axes (...,) and answers
+`pred`, `loss`, `sample`, `logp`, `prob`, `entropy`, `kl` elementwise;
+`Independent` sums over event axes. Only methods that a family has are there.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dreamer_nnx.numerics import sampling, twohot
+
+Array = jax.Array
+sg = jax.lax.stop_gradient
+
+
+def _float32(x: Array) -> Array:
+  return jnp.asarray(x, jnp.float32)
+
+
+class Likelihood:
+  """Derives loss and probability from `logp`."""
+
+  def loss(self, target: Array) -> Array:
+    return -self.logp(sg(target))
+
+  def prob(self, event: Array) -> Array:
+    return jnp.exp(self.logp(event))
+
+
+@dataclasses.dataclass(frozen=True)
+class MSE:
+  """(mean - sg(squash(target)))²."""
+
+  mean: Array
+  squash: Callable[[Array], Array] = lambda x: x
+
+  def pred(self) -> Array:
+    return _float32(self.mean)
+
+  def loss(self, target: Array) -> Array:
+    return jnp.square(self.pred() - sg(self.squash(_float32(target))))
+
+
+@dataclasses.dataclass(frozen=True)
+class Huber:
+  """√((mean - sg(target))² + ε²) - ε, the Charbonnier loss."""
+
+  mean: Array
+  eps: float = 1.0
+
+  def pred(self) -> Array:
+    return _float32(self.mean)
+
+  def loss(self, target: Array) -> Array:
+    distance = self.pred() - sg(_float32(target))
+    return jnp.sqrt(jnp.square(distance) + self.eps**2) - self.eps
+
+
+@dataclasses.dataclass(frozen=True)
+class Normal(Likelihood):
+  """Gaussian; `std_range` are the bounds of its std, where it has any."""
+
+  mean: Array
+  std: Array
+  std_range: tuple[float, float] | None = None
+
+  def pred(self) -> Array:
+    return self.mean
+
+  def sample(self, key: Array) -> Array:
+    return sampling.normal(key, self.mean, self.std)
+
+  def logp(self, event: Array) -> Array:
+    return jax.scipy.stats.norm.logpdf(_float32(event), self.mean, self.std)
+
+  def entropy(self) -> Array:
+    return 0.5 * jnp.log(2 * jnp.pi * jnp.square(self.std)) + 0.5
+
+  def entropy_range(self) -> tuple[Array, Array] | None:
+    if self.std_range is None:
+      return None
+    bounds = (jnp.full_like(self.mean, std) for std in self.std_range)
+    low, high = (Normal(self.mean, std).entropy() for std in bounds)
+    return low, high
+
+  def kl(self, other: 'Normal') -> Array:
+    return 0.5 * (
+      jnp.square(self.std / other.std)
+      + jnp.square((other.mean - self.mean) / other.std)
+      + 2 * (jnp.log(other.std) - jnp.log(self.std))
+      - 1
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Binary(Likelihood):
+  """Bernoulli from a logit; soft targets y: y log p + (1-y) log(1-p)."""
+
+  logit: Array
+
+  def pred(self) -> Array:
+    return self.logit > 0
+
+  def sample(self, key: Array) -> Array:
+    pair = jnp.stack([jnp.zeros_like(self.logit), self.logit], -1)
+    return sampling.categorical(key, pair).astype(bool)
+
+  def logp(self, event: Array) -> Array:
+    event = _float32(event)
+    return event * jax.nn.log_sigmoid(self.logit) + (
+      1 - event
+    ) * jax.nn.log_sigmoid(-self.logit)
+
+  def entropy(self) -> Array:
+    prob = jax.nn.sigmoid(self.logit)
+    return -self.logp(prob)
+
+  def kl(self, other: 'Binary') -> Array:
+    prob = jax.nn.sigmoid(self.logit)
+    return self.logp(prob) - other.logp(prob)
+
+
+def mix_uniform(logits: Array, unimix: float) -> Array:
+  """log((1-u) softmax(logits) + u/C) over the last axis, float32."""
+  logits = _float32(logits)
+  if not unimix:
+    return logits
+  probs = jax.nn.softmax(logits, -1)
+  return jnp.log((1 - unimix) * probs + unimix / probs.shape[-1])
+
+
+@dataclasses.dataclass(frozen=True)
+class Categorical(Likelihood):
+  """Class index from (..., C) logits."""
+
+  logits: Array
+
+  @functools.cached_property
+  def _logprob(self) -> Array:
+    return jax.nn.log_softmax(self.logits, -1)
+
+  def pred(self) -> Array:
+    return jnp.argmax(self.logits, -1)
+
+  def sample(self, key: Array) -> Array:
+    return sampling.categorical(key, self.logits)
+
+  def logp(self, event: Array) -> Array:
+    onehot = jax.nn.one_hot(event, self.logits.shape[-1])
+    return (self._logprob * onehot).sum(-1)
+
+  def entropy(self) -> Array:
+    return -(jax.nn.softmax(self.logits, -1) * self._logprob).sum(-1)
+
+  def entropy_range(self) -> tuple[Array, Array]:
+    high = np.log(self.logits.shape[-1])
+    shape = self.logits.shape[:-1]
+    return jnp.zeros(shape), jnp.full(shape, high, jnp.float32)
+
+  def kl(self, other: 'Categorical') -> Array:
+    prob = jax.nn.softmax(self.logits, -1)
+    return (prob * (self._logprob - other._logprob)).sum(-1)
+
+
+@dataclasses.dataclass(frozen=True)
+class OneHot(Likelihood):
+  """Categorical whose events are one-hot, with straight-through gradient.
+
+  sample = sg(onehot) + p - sg(p)
+  """
+
+  logits: Array
+
+  @property
+  def _index(self) -> Categorical:
+    return Categorical(self.logits)
+
+  def _straight_through(self, index: Array) -> Array:
+    onehot = jax.nn.one_hot(index, self.logits.shape[-1], dtype=jnp.float32)
+    probs = jax.nn.softmax(self.logits, -1)
+    return sg(onehot) + (probs - sg(probs))
+
+  def pred(self) -> Array:
+    return self._straight_through(self._index.pred())
+
+  def sample(self, key: Array) -> Array:
+    return self._straight_through(self._index.sample(key))
+
+  def logp(self, event: Array) -> Array:
+    return (jax.nn.log_softmax(self.logits, -1) * event).sum(-1)
+
+  def entropy(self) -> Array:
+    return self._index.entropy()
+
+  def entropy_range(self) -> tuple[Array, Array]:
+    return self._index.entropy_range()
+
+  def kl(self, other: 'OneHot') -> Array:
+    return self._index.kl(other._index)
+
+
+@dataclasses.dataclass(frozen=True)
+class TwoHot:
+  """A number as a categorical over bins.
+
+  pred = Σᵢ pᵢ bᵢ,   loss = -Σᵢ twohot(target)ᵢ log pᵢ
+  """
+
+  logits: Array
+  bins: np.ndarray
+
+  def pred(self) -> Array:
+    return twohot.symmetric_mean(jax.nn.softmax(self.logits, -1), self.bins)
+
+  def loss(self, target: Array) -> Array:
+    weights = twohot.twohot(sg(_float32(target)), self.bins)
+    return -(weights * jax.nn.log_softmax(self.logits, -1)).sum(-1)
+
+  def logp(self, event: Array) -> Array:
+    return -self.loss(event)
+
+
+@dataclasses.dataclass(frozen=True)
+class Independent:
+  """Sums another output over its last `dims` axes: one event a position."""
+
+  output: object
+  dims: int
+
+  def _sum(self, x: Array) -> Array:
+    return x.sum(tuple(range(-self.dims, 0)))
+
+  def pred(self) -> Array:
+    return self.output.pred()
+
+  def sample(self, key: Array) -> Array:
+    return self.output.sample(key)
+
+  def loss(self, target: Array) -> Array:
+    return self._sum(self.output.loss(target))
+
+  def logp(self, event: Array) -> Array:
+    return self._sum(self.output.logp(event))
+
+  def prob(self, event: Array) -> Array:
+    return jnp.exp(self.logp(event))
+
+  def entropy(self) -> Array:
+    return self._sum(self.output.entropy())
+
+  def entropy_range(self) -> tuple[Array, Array] | None:
+    bounds = getattr(self.output, 'entropy_range', lambda: None)()
+    return bounds and tuple(self._sum(bound) for bound in bounds)
+
+  def kl(self, other: 'Independent') -> Array:
+    return self._sum(self.output.kl(other.output))
+
+
+def event(output: object, rank: int) -> object:
+  """The output with its last `rank` axes summed as one event."""
+  return Independent(output, rank) if rank else output
+
+
+@dataclasses.dataclass(frozen=True)
+class MultiCategorical(Likelihood):
+  """One categorical a dimension, of unequal sizes; events are (..., A)."""
+
+  parts: Sequence[Categorical]
+
+  def pred(self) -> Array:
+    return jnp.stack([part.pred() for part in self.parts], -1)
+
+  def sample(self, key: Array) -> Array:
+    keys = jax.random.split(key, len(self.parts))
+    draws = [p.sample(k) for p, k in zip(self.parts, keys, strict=True)]
+    return jnp.stack(draws, -1)
+
+  def logp(self, event: Array) -> Array:
+    return sum(p.logp(event[..., i]) for i, p in enumerate(self.parts))
+
+  def entropy(self) -> Array:
+    return sum(part.entropy() for part in self.parts)
+
+  def entropy_range(self) -> tuple[Array, Array]:
+    ranges = [part.entropy_range() for part in self.parts]
+    return sum(low for low, _ in ranges), sum(high for _, high in ranges)
+
+  def kl(self, other: 'MultiCategorical') -> Array:
+    return sum(a.kl(b) for a, b in zip(self.parts, other.parts, strict=True))

@@ -1,0 +1,14 @@
+"""Symmetric logarithm and its inverse."""
+
+import jax
+import jax.numpy as jnp
+
+
+def symlog(x: jax.Array) -> jax.Array:
+  """sign(x) log(1 + |x|): the identity near 0, a logarithm far from it."""
+  return jnp.sign(x) * jnp.log1p(jnp.abs(x))
+
+
+def symexp(x: jax.Array) -> jax.Array:
+  """sign(x) (exp|x| - 1), the inverse of `symlog`."""
+  return jnp.sign(x) * jnp.expm1(jnp.abs(x))
