@@ -1,0 +1,3 @@
+"""Built-in decoders."""
+
+from dreamer_nnx.decoders import simple as simple

@@ -1,0 +1,232 @@
+"""Transposed CNN for images, MLP and heads for vectors."""
+
+import math
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from gymnasium import spaces as gym_spaces
+
+from dreamer_nnx import contracts, spaces
+from dreamer_nnx.nn.conv import Conv
+from dreamer_nnx.nn.images import image_sides, minimal_sides
+from dreamer_nnx.nn.linear import BlockLinear, Linear
+from dreamer_nnx.nn.mlp import MLP, Dense, NormAct
+from dreamer_nnx.nn.precision import Precision
+from dreamer_nnx.numerics import outputs
+from dreamer_nnx.registry import Choice
+from dreamer_nnx.slots import DECODER, HEAD
+
+
+@DECODER.register('simple')
+class SimpleDecoder(nnx.Module):
+  """Predicts every observation key from a latent with deter and stoch.
+
+  Args:
+    depth: Channels of the largest stage are depth * mults[0].
+    mults: One doubling each, from last to first.
+    layers, units: The MLP of the vectors; 2 * units also bring stoch to the
+      minimal map of the images.
+    act, norm, winit: See `nn`.
+    outscale: Multiplies the initial kernels of the last layers.
+    symlog: Continuous vectors are predicted in symlog space.
+    outer: The last doubling is left out.
+    kernel: Side of the convolution kernels.
+    bspace: Groups of the block-linear map of deter to the minimal map; 0 makes
+      it one dense map of all features.
+    strided: Fractionally strided convolutions instead of repeat and conv.
+
+  Raises:
+    ValueError: An image does not come from a map of 3..16 pixels a side, or
+      its size does not split into `bspace` groups.
+  """
+
+  def __init__(
+    self,
+    obs_space: Mapping[str, gym_spaces.Space],
+    latent_space: Mapping[str, tuple[int, ...]],
+    *,
+    depth: int = 32,
+    mults: tuple[int, ...] = (2, 3, 4, 4),
+    layers: int = 3,
+    units: int = 512,
+    act: str = 'silu',
+    norm: str = 'rms',
+    winit: str = 'trunc_normal_in',
+    outscale: float = 1.0,
+    symlog: bool = True,
+    outer: bool = False,
+    kernel: int = 5,
+    bspace: int = 8,
+    strided: bool = False,
+    precision: Precision,
+    rngs: nnx.Rngs,
+  ):
+    images = {k: s for k, s in obs_space.items() if spaces.is_image(s)}
+    vectors = {k: s for k, s in obs_space.items() if k not in images}
+    kw = dict(
+      act=act, norm=norm, winit=winit, outscale=outscale, units=units,
+      precision=precision, rngs=rngs,
+    )
+    self.vectors, self.images = nnx.data(None), nnx.data(None)
+    if vectors:
+      self.vectors = VectorDecoder(
+        vectors, latent_space, layers=layers, symlog=symlog, **kw
+      )
+    if images:
+      depths = tuple(depth * mult for mult in mults)
+      self.images = ImageDecoder(
+        images, latent_space, depths, outer=outer, kernel=kernel,
+        bspace=bspace, strided=strided, **kw,
+      )
+
+  def __call__(
+    self, latent: contracts.Latent
+  ) -> dict[str, contracts.Output]:
+    recons = {}
+    for part in (self.vectors, self.images):
+      if part:
+        recons.update(part(latent))
+    return recons
+
+
+def flat_stoch(latent: contracts.Latent) -> jax.Array:
+  """stoch (..., S, C) as (..., S * C)."""
+  stoch = latent['stoch']
+  return stoch.reshape(*stoch.shape[:-2], -1)
+
+
+def joined(latent: contracts.Latent, precision: Precision) -> jax.Array:
+  """Flat stoch, then deter, in the compute format."""
+  parts = (flat_stoch(latent), latent['deter'])
+  return jnp.concatenate([precision.cast(part) for part in parts], -1)
+
+
+class VectorDecoder(nnx.Module):
+  """One MLP, then a head for each vector key."""
+
+  def __init__(
+    self, obs_space, latent_space, *, layers, units, act, norm, winit,
+    outscale, symlog, precision, rngs,
+  ):
+    kw = dict(winit=winit, precision=precision, rngs=rngs)
+    inputs = sum(math.prod(shape) for shape in latent_space.values())
+    self.mlp = MLP(inputs, layers=layers, units=units, act=act, norm=norm, **kw)
+    self.precision = precision
+    continuous = 'symlog_mse' if symlog else 'mse'
+    self.heads = nnx.data({
+      key: Choice(
+        HEAD,
+        'categorical' if spaces.is_discrete(space) else continuous,
+        outscale=outscale,
+        winit=winit,
+      )(
+        input_size=self.mlp.output_size, space=space, precision=precision,
+        rngs=rngs,
+      )
+      for key, space in sorted(obs_space.items())
+    })
+
+  def __call__(self, latent: contracts.Latent) -> dict[str, contracts.Output]:
+    x = self.mlp(joined(latent, self.precision))
+    return {key: head(x) for key, head in self.heads.items()}
+
+
+class ImageDecoder(nnx.Module):
+  """Latent -> minimal map -> doublings -> sigmoid means of all image keys."""
+
+  def __init__(
+    self, obs_space, latent_space, depths, *, units, act, norm, winit,
+    outscale, outer, kernel, bspace, strided, precision, rngs,
+  ):
+    kw = dict(winit=winit, precision=precision, rngs=rngs)
+    sides = minimal_sides(image_sides(obs_space), len(depths) - int(outer))
+    make_map = GroupedMap if bspace else DenseMap
+    self.minimal = make_map(
+      latent_space, (*sides, depths[-1]), blocks=bspace, units=units, act=act,
+      norm=norm, **kw,
+    )
+    self.channels = {k: s.shape[-1] for k, s in sorted(obs_space.items())}
+    stages = tuple(reversed(depths))
+    self.convs = nnx.List([
+      Conv(stages[i], stages[i + 1], kernel, **kw)
+      for i in range(len(stages) - 1)
+    ])
+    self.finish = nnx.List([NormAct(d, norm=norm, act=act) for d in stages[1:]])
+    self.out = Conv(
+      depths[0], sum(self.channels.values()), kernel, outscale=outscale, **kw
+    )
+    self.outer, self.strided = outer, strided
+
+  def __call__(self, latent: contracts.Latent) -> dict[str, contracts.Output]:
+    grow = Conv.transposed if self.strided else Conv.upsampled
+    batch = latent['deter'].shape[:-1]
+    x = self.minimal(latent)
+    x = x.reshape(-1, *x.shape[-3:])
+    for conv, finish in zip(self.convs, self.finish, strict=True):
+      x = finish(grow(conv, x))
+    x = self.out(x) if self.outer else grow(self.out, x)
+    x = jax.nn.sigmoid(x).reshape(*batch, *x.shape[1:])
+    recons, start = {}, 0
+    for key, count in self.channels.items():
+      mean = x[..., start : start + count]
+      recons[key] = outputs.Independent(outputs.MSE(mean), 3)
+      start += count
+    return recons
+
+
+class GroupedMap(nnx.Module):
+  """act(norm(blocklinear(deter) + linear(dense(stoch)))) as (h, w, c).
+
+  The block-linear output is read as (group, h, w, channel) and its groups are
+  laid side by side on the channels.
+  """
+
+  def __init__(
+    self, latent_space, shape, *, blocks, units, act, norm, winit, precision,
+    rngs,
+  ):
+    kw = dict(winit=winit, precision=precision, rngs=rngs)
+    if shape[-1] % blocks:
+      raise ValueError(
+        f'bspace = {blocks}: must divide depth * mults[-1] = {shape[-1]}.'
+      )
+    size = math.prod(shape)
+    (deter,) = latent_space['deter']
+    self.deter = BlockLinear(deter, size, blocks, **kw)
+    self.hidden = Dense(
+      math.prod(latent_space['stoch']), 2 * units, act=act, norm=norm, **kw
+    )
+    self.stoch = Linear(2 * units, size, **kw)
+    self.finish = NormAct(shape[-1], norm=norm, act=act)
+    self.shape, self.blocks, self.precision = shape, blocks, precision
+
+  def __call__(self, latent: contracts.Latent) -> jax.Array:
+    height, width, channels = self.shape
+    x0 = self.deter(self.precision.cast(latent['deter']))
+    batch = x0.shape[:-1]
+    x0 = x0.reshape(*batch, self.blocks, height, width, -1)
+    x0 = jnp.moveaxis(x0, -4, -2).reshape(*batch, height, width, channels)
+    x1 = self.stoch(self.hidden(self.precision.cast(flat_stoch(latent))))
+    return self.finish(x0 + x1.reshape(x0.shape))
+
+
+class DenseMap(nnx.Module):
+  """act(norm(linear(features))) as (h, w, c)."""
+
+  def __init__(
+    self, latent_space, shape, *, blocks, units, act, norm, winit, precision,
+    rngs,
+  ):
+    del blocks, units
+    inputs = sum(math.prod(s) for s in latent_space.values())
+    self.linear = Linear(
+      inputs, math.prod(shape), winit=winit, precision=precision, rngs=rngs
+    )
+    self.finish = NormAct(shape[-1], norm=norm, act=act)
+    self.shape, self.precision = shape, precision
+
+  def __call__(self, latent: contracts.Latent) -> jax.Array:
+    x = self.linear(joined(latent, self.precision))
+    return self.finish(x.reshape(*x.shape[:-1], *self.shape))

@@ -1,0 +1,3 @@
+"""Built-in dynamics."""
+
+from dreamer_nnx.dynamics import rssm as rssm

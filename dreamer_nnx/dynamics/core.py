@@ -1,0 +1,88 @@
+"""The deterministic path of the RSSM: a GRU with a block-diagonal kernel."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from dreamer_nnx.nn.linear import BlockLinear
+from dreamer_nnx.nn.mlp import Dense, NormAct
+from dreamer_nnx.nn.precision import Precision
+
+sg = jax.lax.stop_gradient
+
+
+class BlockGRU(nnx.Module):
+  """deter' = z tanh(r c) + (1 - z) deter, with r, c, z from G blocks.
+
+    x = [dense(deter), dense(stoch), dense(action)]
+    h = act(norm(blocklinear([deter_g, x]))), `layers` times
+    r, c, z = blocklinear(h) in each block;  r = σ(r), z = σ(z - 1)
+
+  Args:
+    deter, stoch, action: Sizes D, S * C, A of the inputs.
+    hidden: U, outputs of each dense input.
+    blocks: G, divides D.
+    layers: Block-linear layers before the gates, at least 1.
+  """
+
+  def __init__(
+    self,
+    deter: int,
+    stoch: int,
+    action: int,
+    *,
+    hidden: int,
+    blocks: int,
+    layers: int,
+    act: str,
+    norm: str,
+    winit: str,
+    precision: Precision,
+    rngs: nnx.Rngs,
+  ):
+    if deter % blocks or layers < 1:
+      raise ValueError(
+        f'deter = {deter}, blocks = {blocks}, dynlayers = {layers}: deter must '
+        'be a multiple of blocks, and dynlayers at least 1.'
+      )
+    kw = dict(winit=winit, precision=precision, rngs=rngs)
+    inputs = [deter + 3 * hidden * blocks] + [deter] * (layers - 1)
+    self.deter_in = Dense(deter, hidden, act=act, norm=norm, **kw)
+    self.stoch_in = Dense(stoch, hidden, act=act, norm=norm, **kw)
+    self.action_in = Dense(action, hidden, act=act, norm=norm, **kw)
+    self.hidden = nnx.List([BlockLinear(i, deter, blocks, **kw) for i in inputs])
+    self.finish = nnx.List([
+      NormAct(deter, norm=norm, act=act) for _ in range(layers)
+    ])
+    self.gates = BlockLinear(deter, 3 * deter, blocks, **kw)
+    self.blocks = blocks
+
+  def embed_action(self, action: jax.Array) -> jax.Array:
+    """(..., A) to (..., U); actions beyond [-1, 1] keep only their sign."""
+    return self.action_in(action / sg(jnp.maximum(1, jnp.abs(action))))
+
+  def __call__(
+    self, deter: jax.Array, stoch: jax.Array, action: jax.Array
+  ) -> jax.Array:
+    """One step.
+
+    Args:
+      deter: (B, D).
+      stoch: (B, S * C).
+      action: (B, U), from `embed_action`.
+
+    Returns:
+      (B, D).
+    """
+    common = [self.deter_in(deter), self.stoch_in(stoch), action]
+    h = self.hidden[0].shared(deter, jnp.concatenate(common, -1))
+    h = self.finish[0](h)
+    for layer, finish in zip(self.hidden[1:], self.finish[1:], strict=True):
+      h = finish(layer(h))
+    gates = self.gates(h).reshape(-1, self.blocks, 3, deter.shape[-1] // self.blocks)
+    reset, cand, update = (
+      gates[:, :, i].reshape(deter.shape) for i in range(3)
+    )
+    cand = jnp.tanh(jax.nn.sigmoid(reset) * cand)
+    update = jax.nn.sigmoid(update - 1)
+    return update * cand + (1 - update) * deter

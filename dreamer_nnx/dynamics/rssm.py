@@ -1,0 +1,244 @@
+"""Recurrent state-space model with a categorical stochastic state."""
+
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from gymnasium import spaces as gym_spaces
+
+from dreamer_nnx import contracts
+from dreamer_nnx.dynamics.core import BlockGRU
+from dreamer_nnx.nn.linear import Linear
+from dreamer_nnx.nn.mlp import Dense
+from dreamer_nnx.nn.precision import Precision
+from dreamer_nnx.nn.vectors import concat_vectors, vector_size
+from dreamer_nnx.numerics import outputs
+from dreamer_nnx.slots import DYNAMICS
+
+sg = jax.lax.stop_gradient
+Array = jax.Array
+Latent = contracts.Latent
+
+
+class LogitNet(nnx.Module):
+  """Dense layers and a Linear to (S, C) logits.
+
+  `first` is the affine map that reads the input; `finish` does the rest, for
+  callers that compute `first` in parts.
+  """
+
+  def __init__(
+    self, inputs: int, shape: tuple[int, int], *, layers: int, hidden: int,
+    outscale: float, act: str, norm: str, winit: str, precision: Precision,
+    rngs: nnx.Rngs,
+  ):
+    kw = dict(winit=winit, precision=precision, rngs=rngs)
+    sizes = [inputs] + [hidden] * layers
+    self.layers = nnx.List([
+      Dense(sizes[i], hidden, act=act, norm=norm, **kw) for i in range(layers)
+    ])
+    self.out = Linear(sizes[-1], shape[0] * shape[1], outscale=outscale, **kw)
+    self.shape = shape
+
+  @property
+  def first(self) -> Linear:
+    return self.layers[0].linear if len(self.layers) else self.out
+
+  def finish(self, x: Array) -> Array:
+    if len(self.layers):
+      x = self.layers[0].finish(x)
+      for layer in self.layers[1:]:
+        x = layer(x)
+      x = self.out(x)
+    return x.reshape(*x.shape[:-1], *self.shape)
+
+  def __call__(self, x: Array) -> Array:
+    return self.finish(self.first(x))
+
+
+@DYNAMICS.register('rssm')
+class RSSM(nnx.Module):
+  """Latents of deter (D,) and one-hot stoch (S, C); both start at zero.
+
+    deter' = core(deter, stoch, action)
+    posterior = logits([deter', tokens]),   prior = logits(deter')
+
+  Args:
+    deter, stoch, classes: D, S, C.
+    hidden: U, units of every dense layer.
+    unimix: Share of the uniform distribution in prior and posterior.
+    outscale: Multiplies the initial kernels of the logits.
+    imglayers, obslayers, dynlayers: Layers of prior, posterior and core.
+    absolute: The posterior reads the tokens alone.
+    blocks: G of the core.
+    free_nats: KL below which dyn and rep have no gradient.
+    act, norm, winit: See `nn`.
+
+  Source: Hafner et al. 2025; danijar/dreamerv3 `rssm.py`.
+  """
+
+  def __init__(
+    self,
+    token_size: int,
+    action_space: Mapping[str, gym_spaces.Space],
+    *,
+    deter: int = 4096,
+    hidden: int = 512,
+    stoch: int = 32,
+    classes: int = 32,
+    act: str = 'silu',
+    norm: str = 'rms',
+    winit: str = 'trunc_normal_in',
+    unimix: float = 0.01,
+    outscale: float = 1.0,
+    imglayers: int = 2,
+    obslayers: int = 1,
+    dynlayers: int = 1,
+    absolute: bool = False,
+    blocks: int = 8,
+    free_nats: float = 1.0,
+    precision: Precision,
+    rngs: nnx.Rngs,
+  ):
+    kw = dict(act=act, norm=norm, winit=winit, precision=precision, rngs=rngs)
+    self.core = BlockGRU(
+      deter, stoch * classes, vector_size(action_space), hidden=hidden,
+      blocks=blocks, layers=dynlayers, **kw,
+    )
+    kw |= dict(hidden=hidden, outscale=outscale)
+    shape = (stoch, classes)
+    inputs = token_size + (0 if absolute else deter)
+    self.posterior = LogitNet(inputs, shape, layers=obslayers, **kw)
+    self.prior = LogitNet(deter, shape, layers=imglayers, **kw)
+    self.action_space = dict(action_space)
+    self.latent_space = {'deter': (deter,), 'stoch': shape}
+    self.feature_size = deter + stoch * classes
+    self.unimix, self.free_nats, self.absolute = unimix, free_nats, absolute
+    self.precision = precision
+
+  def initial(self, batch_size: int) -> Latent:
+    dtype = self.precision.compute_dtype
+    return {
+      key: jnp.zeros((batch_size, *shape), dtype)
+      for key, shape in self.latent_space.items()
+    }
+
+  def features(self, latent: Latent) -> Array:
+    parts = (latent['deter'], _flat(latent['stoch']))
+    return jnp.concatenate([self.precision.cast(part) for part in parts], -1)
+
+  def step(
+    self, latent: Latent, tokens: Array, action: contracts.Action,
+    is_first: Array, key: Array,
+  ) -> Latent:
+    token_part = self._token_part(self.precision.cast(tokens))
+    embed = self._embed(action, ~is_first)
+    latent = jax.tree.map(self.precision.cast, latent)
+    return self._filter(latent, token_part, embed, ~is_first, key)
+
+  def observe(
+    self, latent: Latent, tokens: Array, action: contracts.Action,
+    is_first: Array, key: Array,
+  ) -> tuple[Latent, Latent]:
+    token_part = self._token_part(self.precision.cast(tokens))
+    embed = self._embed(action, ~is_first)
+    keys = jax.random.split(key, is_first.shape[1])
+
+    def body(carry, inputs):
+      new = self._filter(carry, *inputs)
+      return {name: new[name] for name in carry}, new
+
+    swap = lambda x: x.swapaxes(0, 1)
+    inputs = (*jax.tree.map(swap, (token_part, embed, ~is_first)), keys)
+    carry = jax.tree.map(self.precision.cast, latent)
+    carry, latents = jax.lax.scan(body, carry, inputs)
+    return carry, jax.tree.map(swap, latents)
+
+  def imagine(
+    self, latent: Latent,
+    policy: Callable[[Latent, Array], contracts.Action], length: int,
+    key: Array,
+  ) -> tuple[Latent, contracts.Action]:
+    def body(carry, key):
+      act_key, step_key = jax.random.split(key)
+      action = policy(sg(carry), act_key)
+      new = self._predict(carry, action, step_key)
+      return new, (new, action)
+
+    carry = jax.tree.map(self.precision.cast, latent)
+    _, rolled = jax.lax.scan(body, carry, jax.random.split(key, length))
+    return jax.tree.map(lambda x: x.swapaxes(0, 1), rolled)
+
+  def predict(
+    self, latent: Latent, action: contracts.Action, key: Array
+  ) -> tuple[Latent, Latent]:
+    def body(carry, inputs):
+      new = self._predict(carry, *inputs)
+      return new, new
+
+    swap = lambda x: x.swapaxes(0, 1)
+    length = jax.tree.leaves(action)[0].shape[1]
+    inputs = (jax.tree.map(swap, action), jax.random.split(key, length))
+    carry = jax.tree.map(self.precision.cast, latent)
+    carry, latents = jax.lax.scan(body, carry, inputs)
+    return carry, jax.tree.map(swap, latents)
+
+  def losses(self, latent: Latent) -> tuple[dict[str, Array], dict[str, Array]]:
+    """dyn = max(free, KL(sg(post) || prior)), rep = max(free, KL(post || sg)).
+
+    KL is summed over S; `latent` holds the posterior `logit` of `observe`.
+    """
+    post, prior = latent['logit'], self.prior(latent['deter'])
+    dyn = self._dist(sg(post)).kl(self._dist(prior))
+    rep = self._dist(post).kl(self._dist(sg(prior)))
+    losses = {'dyn': dyn, 'rep': rep}
+    losses = {k: jnp.maximum(self.free_nats, v) for k, v in losses.items()}
+    metrics = {
+      'dyn_ent': self._dist(prior).entropy().mean(),
+      'rep_ent': self._dist(post).entropy().mean(),
+    }
+    return losses, metrics
+
+  def _dist(self, logit: Array) -> outputs.Independent:
+    mixed = outputs.mix_uniform(logit, self.unimix)
+    return outputs.Independent(outputs.OneHot(mixed), 1)
+
+  def _embed(self, action: contracts.Action, keep: Array | None) -> Array:
+    dtype = self.precision.compute_dtype
+    x = concat_vectors(self.action_space, action, dtype=dtype)
+    return self.core.embed_action(x if keep is None else _mask(x, keep))
+
+  def _token_part(self, tokens: Array) -> Array:
+    """What the tokens add to the posterior's first layer, bias included."""
+    first = self.posterior.first
+    start = 0 if self.absolute else self.latent_space['deter'][0]
+    return first.split(tokens, start) + first.bias[...].astype(tokens.dtype)
+
+  def _filter(
+    self, latent: Latent, token_part: Array, embed: Array, keep: Array,
+    key: Array,
+  ) -> Latent:
+    deter, stoch = (_mask(latent[k], keep) for k in ('deter', 'stoch'))
+    deter = self.core(deter, _flat(stoch), embed)
+    if not self.absolute:
+      token_part = token_part + self.posterior.first.split(deter, 0)
+    logit = self.posterior.finish(token_part)
+    stoch = self.precision.cast(self._dist(logit).sample(key))
+    return {'deter': deter, 'stoch': stoch, 'logit': logit}
+
+  def _predict(
+    self, latent: Latent, action: contracts.Action, key: Array
+  ) -> Latent:
+    embed = self._embed(action, None)
+    deter = self.core(latent['deter'], _flat(latent['stoch']), embed)
+    stoch = self._dist(self.prior(deter)).sample(key)
+    return {'deter': deter, 'stoch': self.precision.cast(stoch)}
+
+
+def _flat(stoch: Array) -> Array:
+  return stoch.reshape(*stoch.shape[:-2], -1)
+
+
+def _mask(x: Array, keep: Array) -> Array:
+  return jnp.where(keep.reshape(keep.shape + (1,) * (x.ndim - keep.ndim)), x, 0)

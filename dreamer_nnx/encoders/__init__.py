@@ -1,0 +1,3 @@
+"""Built-in encoders."""
+
+from dreamer_nnx.encoders import simple as simple

@@ -1,0 +1,3 @@
+"""Built-in normalisers."""
+
+from dreamer_nnx.normalizers import running as running

@@ -1,0 +1,107 @@
+"""Running statistics as exponential moving averages.
+
+  s ← (1 - rate) s + rate · statistic(x), over the whole batch
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from dreamer_nnx.slots import NORMALIZER
+
+Array = jax.Array
+
+
+class Statistic(nnx.Variable):
+  """A running average; not trained by gradients."""
+
+
+class Averages(nnx.Module):
+  """Moving averages that start at 0, with optional correction for it.
+
+  Args:
+    count: How many numbers are tracked.
+    rate: Weight of the newest.
+    debias: Divide by the same average of the constant 1.
+  """
+
+  def __init__(self, count: int, rate: float, debias: bool):
+    self.values = Statistic(jnp.zeros((count,)))
+    self.mass = Statistic(jnp.zeros(())) if debias else nnx.data(None)
+    self.rate = rate
+
+  def update(self, new: Array) -> None:
+    new = jax.lax.stop_gradient(new)
+    self.values[...] = (1 - self.rate) * self.values[...] + self.rate * new
+    if self.mass is not None:
+      self.mass[...] = (1 - self.rate) * self.mass[...] + self.rate
+
+  def read(self) -> Array:
+    if self.mass is None:
+      return self.values[...]
+    return self.values[...] / jnp.maximum(self.rate, self.mass[...])
+
+
+@NORMALIZER.register('none')
+class NoNormalizer(nnx.Module):
+  """Offset 0, scale 1."""
+
+  def __init__(self):
+    pass
+
+  def update(self, x: Array) -> None:
+    del x
+
+  def stats(self) -> tuple[float, float]:
+    return 0.0, 1.0
+
+
+@NORMALIZER.register('meanstd')
+class MeanStd(nnx.Module):
+  """Offset mean, scale max(limit, √max(0, E[x²] - mean²))."""
+
+  def __init__(
+    self, *, rate: float = 0.01, limit: float = 1e-8, debias: bool = True
+  ):
+    self.averages = Averages(2, rate, debias)
+    self.limit = limit
+
+  def update(self, x: Array) -> None:
+    x = x.astype(jnp.float32)
+    self.averages.update(jnp.stack([x.mean(), jnp.square(x).mean()]))
+
+  def stats(self) -> tuple[Array, Array]:
+    mean, square = self.averages.read()
+    std = jnp.sqrt(jax.nn.relu(square - jnp.square(mean)))
+    return mean, jnp.maximum(self.limit, std)
+
+
+@NORMALIZER.register('perc')
+class Percentile(nnx.Module):
+  """Offset the low percentile, scale max(limit, high - low).
+
+  Args:
+    perclo, perchi: Percentiles in [0, 100].
+    limit: Smallest scale; 1 keeps small returns as they are.
+  """
+
+  def __init__(
+    self,
+    *,
+    rate: float = 0.01,
+    limit: float = 1e-8,
+    perclo: float = 5.0,
+    perchi: float = 95.0,
+    debias: bool = True,
+  ):
+    self.averages = Averages(2, rate, debias)
+    self.percentiles = (perclo, perchi)
+    self.limit = limit
+
+  def update(self, x: Array) -> None:
+    percentiles = jnp.asarray(self.percentiles)
+    self.averages.update(jnp.percentile(x.astype(jnp.float32), percentiles))
+
+  def stats(self) -> tuple[Array, Array]:
+    low, high = self.averages.read()
+    return low, jnp.maximum(self.limit, high - low)

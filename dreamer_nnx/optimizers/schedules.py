@@ -1,0 +1,49 @@
+"""Learning rates over updates."""
+
+import optax
+
+from dreamer_nnx import registry
+
+
+def _const(lr, steps):
+  del steps
+  return optax.constant_schedule(lr)
+
+
+def _linear(lr, steps):
+  return optax.linear_schedule(lr, 0.1 * lr, steps)
+
+
+def _cosine(lr, steps):
+  # The final fraction is 0.1 * lr, as the reference has it: almost 0.
+  return optax.cosine_decay_schedule(lr, steps, 0.1 * lr)
+
+
+SCHEDULES = {'const': _const, 'linear': _linear, 'cosine': _cosine}
+
+
+def learning_rate(
+  lr: float, schedule: str, warmup: int, anneal: int
+) -> optax.Schedule:
+  """Linear warm-up from 0 over `warmup` updates, then the schedule.
+
+  Args:
+    lr: Peak.
+    schedule: const; linear to a tenth; or cosine to nearly 0.
+    warmup: The first update has rate 0 where this is positive.
+    anneal: Update at which the schedule ends.
+
+  Raises:
+    ValueError: A schedule other than const without `anneal` > `warmup`.
+  """
+  make = registry.pick(SCHEDULES, schedule, 'config.optimizer.schedule')
+  if schedule != 'const' and anneal <= warmup:
+    raise ValueError(
+      f'config.optimizer anneal = {anneal}: schedule {schedule!r} needs more '
+      f'updates than warmup = {warmup}.'
+    )
+  after = make(lr, anneal - warmup)
+  if not warmup:
+    return after
+  ramp = optax.linear_schedule(0.0, lr, warmup)
+  return optax.join_schedules([ramp, after], [warmup])
