@@ -1,0 +1,1 @@
+"""The agent: world model and behaviour over components it is handed."""

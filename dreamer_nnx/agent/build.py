@@ -1,0 +1,101 @@
+"""The wiring diagram: config and spaces to an agent and its optimiser.
+
+The signature of `build` is the head of the config tree: one section for each
+keyword with a default.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from flax import nnx
+from gymnasium import spaces as gym_spaces
+
+from dreamer_nnx.agent.agent import Agent, SlowParam
+from dreamer_nnx.agent.options import AgentOptions, LossScales, SlowValue
+from dreamer_nnx.agent.predictors import Policy, Predictor
+from dreamer_nnx.nn.precision import Precision
+from dreamer_nnx.registry import Choice, Part
+from dreamer_nnx.slots import DECODER, DYNAMICS, ENCODER, HEAD, NORMALIZER
+
+SCALAR = gym_spaces.Box(-np.inf, np.inf, (), np.float32)
+REWARD = Part(
+  Predictor, layers=1, head=Choice(HEAD, 'symexp_twohot', outscale=0.0)
+)
+CONTINUE = Part(Predictor, layers=1, head=Choice(HEAD, 'binary'))
+VALUE = Part(
+  Predictor, layers=3, head=Choice(HEAD, 'symexp_twohot', outscale=0.0)
+)
+
+
+def build(
+  obs_space: Mapping[str, gym_spaces.Space],
+  action_space: Mapping[str, gym_spaces.Space],
+  *,
+  encoder: Choice = Choice(ENCODER, 'simple'),
+  dynamics: Choice = Choice(DYNAMICS, 'rssm'),
+  decoder: Choice = Choice(DECODER, 'simple'),
+  reward: Part = REWARD,
+  cont: Part = CONTINUE,
+  policy: Part = Part(Policy),
+  value: Part = VALUE,
+  slow_value: Part = Part(SlowValue),
+  retnorm: Choice = Choice(NORMALIZER, 'perc', limit=1.0, debias=False),
+  valnorm: Choice = Choice(NORMALIZER, 'none'),
+  advnorm: Choice = Choice(NORMALIZER, 'none'),
+  agent: Part = Part(AgentOptions),
+  loss_scales: Part = Part(LossScales),
+  precision: Part = Part(Precision),
+  rngs: nnx.Rngs,
+) -> Agent:
+  """Builds every component in the order in which data meets them.
+
+  Args:
+    obs_space, action_space: Normalised spaces by key; `log/*` keys are for
+      the loggers and are left out.
+    rngs: Its stream `params` draws the parameters.
+
+  Raises:
+    RegistryError: A name or field that no component has.
+    ValueError: A component does not fit the spaces.
+  """
+  obs_space = {
+    key: space for key, space in sorted(obs_space.items())
+    if not key.startswith('log/')
+  }
+  precision = precision()
+  given = dict(precision=precision, rngs=rngs)
+  encoder = encoder(obs_space=obs_space, **given)
+  dynamics = dynamics(
+    token_size=encoder.token_size, action_space=action_space, **given
+  )
+  size = dynamics.feature_size
+  decoder = decoder(
+    obs_space=obs_space, latent_space=dynamics.latent_space, **given
+  )
+  slow = value(input_size=size, space=SCALAR, **given)
+  value = value(input_size=size, space=SCALAR, **given)
+  return Agent(
+    obs_space,
+    action_space,
+    encoder=encoder,
+    dynamics=dynamics,
+    decoder=decoder,
+    reward=reward(input_size=size, space=SCALAR, **given),
+    cont=cont(input_size=size, space=SCALAR, **given),
+    policy=policy(input_size=size, action_space=action_space, **given),
+    value=value,
+    slow_value=copied(slow, value),
+    retnorm=retnorm(),
+    valnorm=valnorm(),
+    advnorm=advnorm(),
+    options=agent(),
+    scales=loss_scales(),
+    slow=slow_value(),
+  )
+
+
+def copied(module: nnx.Module, source: nnx.Module) -> nnx.Module:
+  """`module` with the parameters of `source`, as ones that are not trained."""
+  nnx.update(module, nnx.state(source, nnx.Param))
+  freeze = lambda _, v: SlowParam(v.get_value()) if isinstance(v, nnx.Param) else v
+  return nnx.map(freeze, module)

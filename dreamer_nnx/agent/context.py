@@ -1,0 +1,61 @@
+"""Splits a replayed batch into its initial carry and the steps to train on."""
+
+from collections.abc import Iterable, Mapping
+
+import jax
+import jax.numpy as jnp
+
+from dreamer_nnx import contracts
+
+Array = jax.Array
+LATENT = 'latent/'
+
+
+def apply_context(
+  carry: Mapping[str, dict[str, Array]],
+  batch: Mapping[str, Array],
+  length: int,
+  action_keys: Iterable[str],
+) -> tuple[contracts.Latent, contracts.Action, dict[str, Array]]:
+  """Takes the steps before the last `length` of a window off.
+
+  The last of these context steps gives the initial latent, as replay stored it, and the
+  previous action. Where `consec` is positive, the sequence goes on from the
+  one trained before and the carry's latent is used instead; so it is, with the
+  carry's action, where there is no context.
+
+  Args:
+    carry: {'latent', 'action'} after the previous batch, (B, ...).
+    batch: (B, context + T, ...) observations, flags, actions, `latent/*`, and
+      `consec` (B,).
+    length: T.
+    action_keys: Which keys of the batch are actions.
+
+  Returns:
+    Latent (B, ...); previous actions (B, T, ...); the (B, T, ...) rest.
+  """
+  context = batch['is_first'].shape[1] - length
+  actions = {key: batch[key] for key in action_keys}
+  steps = {
+    key: value[:, context:]
+    for key, value in batch.items()
+    if not key.startswith(LATENT) and key != 'consec'
+  }
+  if not context:
+    before = {
+      key: jnp.concatenate([carry['action'][key][:, None], act[:, :-1]], 1)
+      for key, act in actions.items()
+    }
+    return carry['latent'], before, steps
+  before = {key: act[:, context - 1 : -1] for key, act in actions.items()}
+  fresh = batch['consec'] == 0
+  latent = {
+    name: _where(fresh, batch[LATENT + name][:, context - 1], value)
+    for name, value in carry['latent'].items()
+  }
+  return latent, before, steps
+
+
+def _where(condition: Array, x: Array, y: Array) -> Array:
+  condition = condition.reshape(-1, *[1] * (y.ndim - 1))
+  return jnp.where(condition, x.astype(y.dtype), y)

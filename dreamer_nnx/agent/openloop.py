@@ -1,0 +1,78 @@
+"""Open-loop predictions: observe half a sequence, imagine the other half."""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+from gymnasium import spaces as gym_spaces
+
+from dreamer_nnx import contracts, spaces
+
+Array = jax.Array
+SEQUENCES = 6
+BORDER = 2
+GREEN, RED = (0, 255, 0), (255, 0, 0)
+
+
+def videos(
+  dynamics: contracts.Dynamics,
+  decoder: contracts.Decoder,
+  obs_space: Mapping[str, gym_spaces.Space],
+  latent: contracts.Latent,
+  tokens: Array,
+  action: contracts.Action,
+  steps: Mapping[str, Array],
+  key: Array,
+) -> dict[str, Array]:
+  """True / prediction / error of up to 6 sequences, side by side.
+
+  The border is green while observing and red while imagining with the true
+  actions.
+
+  Args:
+    latent: (B, ...) before the sequences.
+    tokens: (B, T, E).
+    action: (B, T, ...) previous actions.
+    steps: (B, T, ...) observations and flags.
+
+  Returns:
+    {image key: (T, 3 H + ..., B (W + 4), 3 or C) uint8}.
+  """
+  images = [k for k, space in obs_space.items() if spaces.is_image(space)]
+  if not images:
+    return {}
+  half = tokens.shape[1] // 2
+  few = lambda x: x[:SEQUENCES]
+  early = lambda x: x[:SEQUENCES, :half]
+  late = lambda x: x[:SEQUENCES, half:]
+  observe_key, predict_key = jax.random.split(key)
+  carry, seen = dynamics.observe(
+    jax.tree.map(few, latent), early(tokens), jax.tree.map(early, action),
+    early(steps['is_first']), observe_key,
+  )
+  _, dreamt = dynamics.predict(carry, jax.tree.map(late, action), predict_key)
+  whole = {k: jnp.concatenate([seen[k], dreamt[k]], 1) for k in dreamt}
+  recons = decoder(whole)
+  return {
+    k: grid(few(steps[k]), recons[k].pred(), half) for k in images if k in recons
+  }
+
+
+def grid(true: Array, prediction: Array, half: int) -> Array:
+  """Stacks (B, T, H, W, C) uint8 truth, [0, 1] prediction and their error."""
+  pred = jnp.clip(prediction * 255, 0, 255).astype(jnp.uint8)
+  error = (pred.astype(jnp.int32) - true.astype(jnp.int32) + 255) // 2
+  video = jnp.concatenate([true, pred, error.astype(jnp.uint8)], 2)
+  if video.shape[-1] == 1:
+    video = video.repeat(3, -1)
+  color = jnp.full((video.shape[1], 3), jnp.array(GREEN), jnp.uint8)
+  color = color.at[half:].set(jnp.array(RED, jnp.uint8))
+  framed = jnp.pad(video, [(0, 0)] * 2 + [(BORDER, BORDER)] * 2 + [(0, 0)])
+  inside = jnp.zeros(framed.shape[2:4], bool)
+  inside = inside.at[BORDER:-BORDER, BORDER:-BORDER].set(True)
+  if framed.shape[-1] == 3:
+    border = color[None, :, None, None, :]
+    framed = jnp.where(inside[..., None], framed, border)
+  batch, time, height, width, channels = framed.shape
+  rows = framed.transpose(1, 2, 0, 3, 4)
+  return rows.reshape(time, height, batch * width, channels)

@@ -1,0 +1,81 @@
+"""The world model's losses on replayed sequences."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+from gymnasium import spaces as gym_spaces
+
+from dreamer_nnx import contracts, spaces
+from dreamer_nnx.agent.options import AgentOptions
+from dreamer_nnx.agent.predictors import Predictor
+
+sg = jax.lax.stop_gradient
+Array = jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Filtered:
+  """What observing a batch gave: (B, T, ...) latents and features, losses."""
+
+  carry: contracts.Latent
+  latents: contracts.Latent
+  tokens: Array
+  features: Array
+  losses: dict[str, Array]
+  metrics: dict[str, Array]
+
+
+def observe(
+  encoder: contracts.Encoder,
+  dynamics: contracts.Dynamics,
+  latent: contracts.Latent,
+  action: contracts.Action,
+  steps: Mapping[str, Array],
+  key: Array,
+) -> tuple[contracts.Latent, contracts.Latent, Array]:
+  """Filters a batch: last latent, (B, T) latents, (B, T, E) tokens."""
+  tokens = encoder(steps)
+  carry, latents = dynamics.observe(
+    latent, tokens, action, steps['is_first'], key
+  )
+  return carry, latents, tokens
+
+
+def reconstruction_losses(
+  decoder: contracts.Decoder,
+  obs_space: Mapping[str, gym_spaces.Space],
+  latents: contracts.Latent,
+  steps: Mapping[str, Array],
+) -> dict[str, Array]:
+  """-log p(observation) of every key, images against value / 255."""
+  losses = {}
+  for key, output in decoder(latents).items():
+    target = steps[key]
+    if spaces.is_image(obs_space[key]):
+      target = target.astype(jnp.float32) / 255
+    losses[key] = output.loss(sg(target))
+  return losses
+
+
+def prediction_losses(
+  reward: Predictor,
+  cont: Predictor,
+  features: Array,
+  steps: Mapping[str, Array],
+  options: AgentOptions,
+) -> dict[str, Array]:
+  """Losses of the reward, and of the probability of going on.
+
+  The continue target is (1 - is_terminal), times 1 - 1/horizon with
+  `contdisc`: a soft label.
+  """
+  inputs = features if options.reward_grad else sg(features)
+  target = 1 - steps['is_terminal'].astype(jnp.float32)
+  if options.contdisc:
+    target *= 1 - 1 / options.horizon
+  return {
+    'rew': reward(inputs).loss(steps['reward']),
+    'con': cont(features).loss(target),
+  }

@@ -1,0 +1,1 @@
+"""Training: the loop, its jitted steps, meshes, checkpoints, evaluation."""

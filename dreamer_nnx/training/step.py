@@ -1,0 +1,252 @@
+"""Compiled functions over one flat state: init, policy, train_step, report.
+
+The state is a plain dict of arrays: every parameter and statistic of the agent
+under its module path, `optimizer/...`, `updates` and `key`. It becomes modules
+inside traced functions only.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+
+from dreamer_nnx import contracts
+from dreamer_nnx.agent.agent import Agent, Carry
+from dreamer_nnx.agent.context import LATENT
+from dreamer_nnx.training.sharding import Sharding
+
+Array = jax.Array
+State = dict[str, Array]
+OPTIMIZER = 'optimizer/'
+ACTING = ('encoder/', 'dynamics/', 'policy/')
+
+
+class Layout:
+  """Names, shapes and kinds of an agent's arrays, without any values."""
+
+  def __init__(self, make_agent: Callable[[nnx.Rngs], Agent]):
+    abstract = nnx.eval_shape(lambda: make_agent(nnx.Rngs(0)))
+    self.graphdef, state = nnx.split(abstract)
+    flat = nnx.to_flat_state(state)
+    self.paths = {'/'.join(map(str, path)): path for path, _ in flat}
+    self.shapes = {
+      name: jax.ShapeDtypeStruct(v.shape, v.dtype)
+      for name, (_, v) in zip(self.paths, flat, strict=True)
+    }
+    self.trained = tuple(
+      name for name, (_, v) in zip(self.paths, flat, strict=True)
+      if isinstance(v, nnx.Param)
+    )
+    self.action_keys = tuple(abstract.action_space)
+
+  def flatten(self, agent: Agent) -> State:
+    flat = nnx.to_flat_state(nnx.state(agent))
+    return {'/'.join(map(str, path)): v[...] for path, v in flat}
+
+  def merge(self, arrays: Mapping[str, Array]) -> Agent:
+    """An agent of these arrays; KeyError unless the names are exactly its."""
+    if arrays.keys() != self.paths.keys():
+      raise KeyError(sorted(arrays.keys() ^ self.paths.keys()))
+    leaves = [(path, arrays[name]) for name, path in self.paths.items()]
+    return nnx.merge(self.graphdef, nnx.from_flat_state(leaves))
+
+  def partial(self, arrays: Mapping[str, Array]) -> Agent:
+    """An agent whose other arrays are zeros, for functions that ignore them."""
+    return self.merge({
+      name: arrays[name] if name in arrays else jnp.zeros(s.shape, s.dtype)
+      for name, s in self.shapes.items()
+    })
+
+
+class Learner:
+  """An agent and its optimiser, compiled for a mesh.
+
+  Args:
+    make_agent: Builds the agent from random streams.
+    optimizer: Transformation over the flat dict of trained parameters.
+    sharding: The mesh.
+    batch_length: T, steps of a window to train on; any before are context.
+    loss_scaling: Scales the loss dynamically, for float16.
+  """
+
+  def __init__(
+    self,
+    make_agent: Callable[[nnx.Rngs], Agent],
+    optimizer: optax.GradientTransformation,
+    sharding: Sharding,
+    *,
+    batch_length: int,
+    loss_scaling: bool = False,
+  ):
+    self.layout = Layout(make_agent)
+    self.optimizer = optimizer
+    self.sharding = sharding
+    self._make_agent = make_agent
+    self._loss_scaling = loss_scaling
+    self._length = batch_length
+    if loss_scaling:
+      self.optimizer = optax.apply_if_finite(optimizer, 1000)
+    params = {k: self.layout.shapes[k] for k in self.layout.trained}
+    leaves, self._opt_tree = jax.tree_util.tree_flatten_with_path(
+      jax.eval_shape(self.optimizer.init, params)
+    )
+    self._opt_names = tuple(
+      OPTIMIZER + jax.tree_util.keystr(path, simple=True, separator='/')
+      for path, _ in leaves
+    )
+    every, rows = sharding.replicated, sharding.batch
+    jit = functools.partial(jax.jit, out_shardings=every)
+    self._init = jit(self._initialize)
+    self._start = jax.jit(self._initial, static_argnums=0)
+    self._train = jax.jit(
+      self._train_step,
+      donate_argnums=0,
+      out_shardings=(every, rows, rows, every),
+    )
+    self._act = jax.jit(self._policy, static_argnames='mode')
+    self._report = jax.jit(self._make_report)
+
+  @property
+  def abstract(self) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shape, format and placement of every array of the state."""
+    shapes = jax.eval_shape(self._initialize, jax.random.key(0))
+    where = self.sharding.replicated
+    return {
+      name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where)
+      for name, x in shapes.items()
+    }
+
+  def init(self, seed: int) -> State:
+    """The state before the first update, born on the mesh."""
+    return self._init(jax.random.key(seed))
+
+  def initial(self, batch_size: int) -> Carry:
+    """Zero latents and actions of so many rows."""
+    return self._start(batch_size)
+
+  def acting(self, state: State) -> State:
+    """The part of the state that `policy` needs."""
+    return {k: v for k, v in state.items() if k.startswith(ACTING)}
+
+  def policy(
+    self, acting: State, carry: Carry, obs: Mapping[str, Any], key: Array,
+    mode: str = 'sample',
+  ) -> tuple[Carry, contracts.Action, contracts.Latent]:
+    """Acts once; see `Agent.act`. `acting` is from the method of that name."""
+    return self._act(acting, carry, dict(obs), key, mode=mode)
+
+  def train_step(
+    self, state: State, carry: Carry, batch: Mapping[str, Any]
+  ) -> tuple[State, Carry, dict[str, Array], dict[str, Array]]:
+    """One update. The state given is consumed.
+
+    Args:
+      state: From `init` or the last update.
+      carry: (B, ...), from `initial` or the last update.
+      batch: (B, context + T, ...), see `Agent.loss`.
+
+    Returns:
+      State; carry; the write-back to replay: `latent/*` and `priority`, (B, T);
+      metrics.
+    """
+    return self._train(state, carry, dict(batch))
+
+  def report(
+    self, state: State, carry: Carry, batch: Mapping[str, Any], key: Array
+  ) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Metrics and open-loop videos; see `Agent.report`."""
+    return self._report(state, carry, dict(batch), key)
+
+  def _initialize(self, key: Array) -> State:
+    init_key, train_key = jax.random.split(key)
+    arrays = self.layout.flatten(self._make_agent(nnx.Rngs(init_key)))
+    params = {k: arrays[k] for k in self.layout.trained}
+    state = arrays | self._pack(self.optimizer.init(params))
+    state |= {'updates': jnp.zeros((), jnp.int32), 'key': train_key}
+    if self._loss_scaling:
+      state |= {
+        'loss_scale': jnp.asarray(1e4), 'good_steps': jnp.zeros((), jnp.int32)
+      }
+    return state
+
+  def _initial(self, batch_size: int) -> Carry:
+    return self.layout.partial({}).initial(batch_size)
+
+  def _policy(self, acting, carry, obs, key, mode):
+    return self.layout.partial(acting).act(carry, obs, key, mode)
+
+  def _make_report(self, state, carry, batch, key):
+    arrays = {name: state[name] for name in self.layout.shapes}
+    agent = self.layout.merge(arrays)
+    return agent.report(carry, batch, key, length=self._length)
+
+  def _train_step(self, state, carry, batch):
+    layout, updates = self.layout, state['updates']
+    key = jax.random.fold_in(state['key'], updates)
+    params = {k: state[k] for k in layout.trained}
+    rest = {k: state[k] for k in layout.shapes if k not in params}
+    scale = state.get('loss_scale', 1.0)
+
+    def scaled_loss(params):
+      agent = layout.merge(params | rest)
+      loss, aux = agent.loss(carry, batch, key, length=self._length)
+      arrays = layout.flatten(agent)
+      return loss * scale, (loss, aux, {k: arrays[k] for k in rest})
+
+    grads, (loss, aux, rest) = jax.grad(scaled_loss, has_aux=True)(params)
+    grads = jax.tree.map(lambda g: g / scale, grads)
+    changes, opt_state = self.optimizer.update(
+      grads, self._unpack(state), params
+    )
+    params = optax.apply_updates(params, changes)
+    agent = layout.merge(params | rest)
+    agent.follow(updates)
+    metrics = aux['metrics'] | optimizer_metrics(
+      loss, updates + 1, grads, changes, params
+    )
+    new = layout.flatten(agent) | self._pack(opt_state)
+    new |= {'updates': updates + 1, 'key': state['key']}
+    if self._loss_scaling:
+      new |= next_loss_scale(state, grads)
+      metrics |= {'opt/grad_scale': new['loss_scale']}
+    back = {LATENT + k: x.astype(jnp.float32) for k, x in aux['latents'].items()}
+    return new, aux['carry'], back | {'priority': aux['priority']}, metrics
+
+  def _pack(self, opt_state) -> State:
+    leaves = jax.tree.leaves(opt_state)
+    return dict(zip(self._opt_names, leaves, strict=True))
+
+  def _unpack(self, state: State):
+    leaves = [state[name] for name in self._opt_names]
+    return jax.tree.unflatten(self._opt_tree, leaves)
+
+
+def optimizer_metrics(
+  loss: Array, updates: Array, grads: State, changes: State, params: State
+) -> dict[str, Array]:
+  """Loss, number of updates, and sizes of gradients, changes and parameters."""
+  count = sum(x.size for x in params.values())
+  return {
+    'opt/loss': loss,
+    'opt/updates': updates,
+    'opt/grad_norm': optax.global_norm(grads),
+    'opt/grad_rms': optax.global_norm(grads) / count**0.5,
+    'opt/update_rms': optax.global_norm(changes) / count**0.5,
+    'opt/param_rms': optax.global_norm(params) / count**0.5,
+    'opt/param_count': jnp.asarray(count, jnp.float32),
+  }
+
+
+def next_loss_scale(state: State, grads: State) -> State:
+  """Halves the scale after an overflow, doubles it after 1000 good updates."""
+  finite = jnp.isfinite(optax.global_norm(grads))
+  grow = finite & (state['good_steps'] >= 1000)
+  factor = jnp.where(finite, jnp.where(grow, 2.0, 1.0), 0.5)
+  return {
+    'loss_scale': jnp.clip(state['loss_scale'] * factor, 1e-4, 1e5),
+    'good_steps': jnp.where(finite & ~grow, state['good_steps'] + 1, 0),
+  }
