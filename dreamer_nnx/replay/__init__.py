@@ -1,0 +1,3 @@
+"""Replays; importing one registers it."""
+
+from dreamer_nnx.replay import chunked as chunked

@@ -1,0 +1,386 @@
+"""Replay of latent-carrying sequences from a pool of chunks."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dreamer_nnx.replay import memory
+from dreamer_nnx.replay.archive import Archive
+from dreamer_nnx.replay.checks import (
+  check_finite,
+  check_settings,
+  check_shape,
+  check_steps,
+  count_groups,
+)
+from dreamer_nnx.replay.chunks import ChunkPool, step_bytes
+from dreamer_nnx.replay.disk import ChunkDirectory
+from dreamer_nnx.replay.online import OnlineQueue
+from dreamer_nnx.replay.selectors import (
+  Mixture,
+  Priority,
+  Recency,
+  Selector,
+  Uniform,
+)
+from dreamer_nnx.slots import REPLAY
+
+
+class Handle(NamedTuple):
+  """Where a batch came from: rows of the pool and the chunks' ids, (B, T)."""
+
+  rows: np.ndarray
+  ids: np.ndarray
+
+
+class LongSample(NamedTuple):
+  """A sample handed out in `consec` parts: starts (B,) and what is next."""
+
+  rows: np.ndarray
+  ids: np.ndarray
+  part: int
+
+
+@REPLAY.register('chunked')
+@dataclasses.dataclass(eq=False, repr=False)
+class ChunkedReplay:
+  """Steps of W workers, sampled as windows of context + T steps.
+
+  A batch has every key of `spaces` as (B, context + T, ...), and `consec`
+  int32 (B,): which part of a long sample it is. One long sample of
+  context + consec * T steps gives `consec` batches in a row that overlap by
+  the context; the carry of one is good for the next. A long sample of which
+  a step was recycled meanwhile is given up, and the next batch is a part 0.
+
+  In a batch `is_last` also marks a step that the first of another episode
+  follows, and without context the first step of a long sample is `is_first`.
+
+  Not thread-safe: one thread adds, samples, updates and saves.
+
+  Args:
+    spaces: Shape and dtype of one worker's step, for each key kept. Keys
+      `latent/*` can be written back.
+    directory: Where chunks are stored; '' keeps them in memory alone.
+    capacity: Steps of all workers together, rounded down to whole chunks.
+    chunk_size: Steps per chunk and file.
+    context: Steps in front of the T that are trained on.
+    consec: Batches per long sample.
+    online: Train once, first, on each non-overlapping fresh sequence.
+    uniform: Share of `Uniform` in the other draws.
+    priority: Share of `Priority`.
+    recency: Share of `Recency`.
+    priority_exponent: Power of the step priorities; 0 is uniform.
+    priority_max_fraction: Weight of the largest of a window against the mean.
+    priority_initial: Priority of steps that have none yet.
+    recency_exponent: Power of the age; 0 is uniform.
+    save_latents: Whether `save` stores latents and priorities as training
+      left them, as an exact resume needs; else as they were when the chunk
+      was first stored, which writes each chunk once.
+    keep_indices: How many of the last saved indices find all their files.
+
+  Raises:
+    ValueError: For settings that cannot work and for too little memory.
+    OSError: The directory cannot be written.
+  """
+
+  spaces: Mapping[str, Any]
+  num_envs: int
+  batch_size: int
+  batch_length: int
+  directory: str
+  seed: int
+  _: dataclasses.KW_ONLY
+  capacity: int = 5_000_000
+  chunk_size: int = 1024
+  context: int = 1
+  consec: int = 1
+  online: bool = True
+  uniform: float = 1.0
+  priority: float = 0.0
+  recency: float = 0.0
+  priority_exponent: float = 0.8
+  priority_max_fraction: float = 0.5
+  priority_initial: float = float('inf')
+  recency_exponent: float = 1.0
+  save_latents: bool = True
+  keep_indices: int = 3
+
+  def __post_init__(self) -> None:
+    check_settings(self)
+    self._rng = np.random.Generator(np.random.PCG64(self.seed))
+    self._long: LongSample | None = None
+    self._counts = {'inserts': 0, 'samples': 0, 'updates': 0, 'lost': 0}
+    self._build_pool()
+    self._queue = OnlineQueue(self._pool) if self.online else None
+    self._build_selector()
+    self._archive = None
+    if self.directory:
+      powers = self._priority.powers if self._priority else None
+      store = ChunkDirectory(self.directory, self.keep_indices)
+      self._archive = Archive(self._pool, store, powers, self.save_latents)
+
+  def __len__(self) -> int:
+    return self._pool.steps
+
+  @property
+  def priority_wanted(self) -> bool:
+    """Whether `update` makes use of priorities."""
+    return self.priority > 0
+
+  @property
+  def sequences(self) -> int:
+    """Stored starts: rows that a whole window of steps follows."""
+    return self._pool.sequences
+
+  @property
+  def ready(self) -> bool:
+    """Whether batch_size * batch_length sequences are held."""
+    return self.sequences >= self.batch_size * self.batch_length
+
+  def add(self, steps: Mapping[str, np.ndarray]) -> None:
+    """Appends one step (W, ...) of every worker; keys `log/*` are left out.
+
+    Keys, shapes and dtypes are checked on the first step of every chunk.
+
+    Raises:
+      ValueError: The steps do not have the keys and shapes of the spaces.
+      TypeError: A value cannot become its space's dtype without loss.
+      OSError: An earlier chunk could not be stored.
+    """
+    if self._pool.offset == self._pool.chunk_size:
+      self._advance(steps)
+    self._pool.add(steps)
+    self._counts['inserts'] += self._pool.num_envs
+    if self._queue is not None:
+      self._queue.step()
+
+  def sample(self) -> tuple[dict[str, np.ndarray], Handle]:
+    """A batch of (B, context + T, ...) arrays and a handle for `update`.
+
+    Raises:
+      ValueError: No sequence is held yet.
+    """
+    self._pool.sync()
+    if not self._pool.sequences:
+      raise ValueError(
+        f'replay: {len(self)} steps are held and no worker has the '
+        f'{self._pool.length} in a row that a sequence needs. Sample when '
+        '`ready`.'
+      )
+    rows, part = self._next_part()
+    begin = part * self.batch_length
+    length = self.context + self.batch_length
+    batch = self._pool.gather(rows[:, begin : begin + length])
+    self._annotate(batch, rows[:, begin + 1 : begin + 1 + length], part)
+    batch['consec'] = np.full(self.batch_size, part, np.int32)
+    self._counts['samples'] += self.batch_size
+    rows = rows[:, begin + self.context : begin + length]
+    return batch, Handle(rows, self._pool.owners(rows))
+
+  def update(
+    self,
+    handle: Handle,
+    latents: Mapping[str, np.ndarray],
+    priority: np.ndarray | None,
+  ) -> None:
+    """Writes latents and priorities (B, T) back; recycled steps are left out.
+
+    Args:
+      handle: From `sample`.
+      latents: (B, T, ...) arrays, named with or without `latent/`.
+      priority: Non-negative (B, T), or None for no change.
+
+    Raises:
+      ValueError: An unknown name, another shape, or a priority not finite.
+    """
+    rows, ids = handle
+    alive = self._pool.owners(rows) == ids
+    whole = bool(alive.all())
+    for name, value in latents.items():
+      flat = self._latent(name)
+      value = np.asarray(value)
+      check_shape(f"latent '{name}'", value, (*rows.shape, *flat.shape[1:]))
+      if whole:
+        flat[rows] = value
+      else:
+        flat[rows[alive]] = value[alive]
+    if priority is not None and self._priority:
+      priority = np.asarray(priority)
+      check_shape('priority', priority, rows.shape)
+      check_finite('priority', priority)
+      self._pool.sync()
+      self._priority.update(rows, alive, priority)
+    if self._archive:
+      self._archive.touch(rows[alive] // self._pool.chunk_size)
+    self._counts['updates'] += int(alive.sum())
+    self._counts['lost'] += int(alive.size - alive.sum())
+
+  def save(self) -> dict:
+    """Stores everything unsaved; returns the JSON-able index for `load`.
+
+    The same samples follow in this process and in one that loads the index.
+
+    Raises:
+      OSError: A chunk could not be stored.
+    """
+    index = self._archive.save() if self._archive else {'chunks': []}
+    index |= self._pool.state()
+    index['rng'] = _rng_state(self._rng)
+    index['counts'] = self._counts.copy()
+    if self._queue is not None:
+      index['online'] = self._queue.state()
+    if self._long:
+      rows, ids, part = self._long
+      index['long'] = [rows.tolist(), ids.tolist(), part]
+    return index
+
+  def load(self, index: dict | None) -> None:
+    """Replaces what is held by what an index names.
+
+    None takes every good chunk of the directory that fits, newest first. A
+    file that is missing, torn or foreign is skipped with a warning and
+    counted; no sequence bridges the gap.
+    """
+    pool = self._pool
+    if self._archive is None and (index is None or index['chunks']):
+      raise ValueError('replay: without a directory there is none to load.')
+    pool.clear()
+    if self._priority:
+      self._priority.reset(slice(0, pool.num_chunks))
+    same = index is not None and index['layout'] == pool.layout
+    if self._archive:
+      self._archive.load(index, same)
+    whole = same and pool.restore(index)
+    if self._queue is not None:
+      online = index.get('online') if same else None
+      self._queue.restore(online or {'run': 0, 'starts': []})
+      if not whole:
+        self._queue.run = 0
+    self._long = None
+    if same and index.get('long'):
+      rows, ids, part = index['long']
+      self._long = LongSample(np.array(rows), np.array(ids), part)
+    if index is not None:
+      self._rng.bit_generator.state = _rng_from(index['rng'])
+      self._counts = dict(index['counts'])
+
+  def stats(self) -> dict[str, float]:
+    """What is held, and what happened since the last call."""
+    counts, self._counts = self._counts, dict.fromkeys(self._counts, 0)
+    trained = counts['samples'] * self.batch_length
+    stats = {
+      'steps': len(self),
+      'sequences': self.sequences,
+      'chunks': int((self._pool.lengths > 0).sum()),
+      'ram_gb': len(self) * self._step_bytes / 2**30,
+      **counts,
+      'replay_ratio': trained / max(1, counts['inserts']),
+    }
+    if self._queue is not None:
+      stats['online_queue'] = len(self._queue)
+    if self._archive:
+      stats |= self._archive.stats()
+    return {key: float(value) for key, value in stats.items()}
+
+  def _build_pool(self) -> None:
+    length = self.context + self.consec * self.batch_length
+    ready = self.batch_size * self.batch_length
+    unit = self.num_envs * self.chunk_size
+    groups = count_groups(
+      self.capacity, self.chunk_size, self.num_envs, length, ready
+    )
+    self._step_bytes = each = step_bytes(self.spaces)
+    if self.priority_wanted:
+      each += Priority.step_bytes
+    memory.require(each * groups * unit, each, unit, self.capacity)
+    self._pool = ChunkPool(
+      self.spaces, self.num_envs, groups, self.chunk_size, length
+    )
+
+  def _build_selector(self) -> None:
+    self._priority = None
+    shares: list[tuple[Selector, float]] = []
+    if self.uniform:
+      shares.append((Uniform(self._pool), self.uniform))
+    if self.priority:
+      self._priority = Priority(
+        self._pool,
+        self.context,
+        self.priority_exponent,
+        self.priority_max_fraction,
+        self.priority_initial,
+      )
+      shares.append((self._priority, self.priority))
+    if self.recency:
+      recency = Recency(self._pool, self.recency_exponent)
+      shares.append((recency, self.recency))
+    self._selector = Mixture(*zip(*shares, strict=True))
+
+  def _advance(self, steps: Mapping[str, np.ndarray]) -> None:
+    """Opens the next chunks, for steps like these."""
+    pool, archive = self._pool, self._archive
+    recycled = pool.slots(pool.oldest)
+    check_steps(steps, {k: v[recycled] for k, v in pool.arrays.items()})
+    if archive:
+      archive.join()
+      archive.forget(recycled)
+    if self._priority:
+      self._priority.reset(recycled)
+    filled = pool.slots(pool.newest) if pool.open else None
+    pool.advance()
+    if self._queue is not None:
+      self._queue.drop_recycled()
+    if archive and filled:
+      archive.store(range(filled.start, filled.stop))
+
+  def _next_part(self) -> tuple[np.ndarray, int]:
+    """Rows (B, L) of the long sample and the part of it to hand out."""
+    long, self._long = self._long, None
+    if long is None or (self._pool.owners(long.rows) != long.ids).any():
+      rows = self._draw()
+      long = LongSample(rows, self._pool.owners(rows), 0)
+    if long.part + 1 < self.consec:
+      self._long = long._replace(part=long.part + 1)
+    return self._pool.around(long.rows, 0, self._pool.length - 1), long.part
+
+  def _draw(self) -> np.ndarray:
+    count = self.batch_size
+    fresh = np.empty(0, np.int64)
+    if self._queue is not None:
+      fresh = self._queue.pop(count)
+    if len(fresh) == count:
+      return fresh
+    rest = self._selector.select(self._rng, count - len(fresh))
+    return np.concatenate([fresh, rest])
+
+  def _annotate(
+    self, batch: dict[str, np.ndarray], following: np.ndarray, part: int
+  ) -> None:
+    if 'is_first' not in batch:
+      return
+    if 'is_last' in batch:
+      is_first = self._pool.flat['is_first'].take(following)
+      batch['is_last'][:, : is_first.shape[1]] |= is_first
+    if not self.context and not part:
+      batch['is_first'][:, 0] = True
+
+  def _latent(self, name: str) -> np.ndarray:
+    key = name if name.startswith('latent/') else f'latent/{name}'
+    if key not in self._pool.flat:
+      known = [k for k in self._pool.flat if k.startswith('latent/')]
+      raise ValueError(f"replay: no latent '{name}' is kept, only {known}.")
+    return self._pool.flat[key]
+
+
+def _rng_state(rng: np.random.Generator) -> dict[str, Any]:
+  """The generator's state, with 128-bit numbers as text."""
+  state = dict(rng.bit_generator.state)
+  state['state'] = {k: str(v) for k, v in state['state'].items()}
+  return state
+
+
+def _rng_from(saved: Mapping[str, Any]) -> dict[str, Any]:
+  numbers = {key: int(value) for key, value in saved['state'].items()}
+  return {**saved, 'state': numbers}

@@ -1,0 +1,240 @@
+"""A ring of fixed-size chunks of steps, linked into one stream per worker."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+
+def step_bytes(spaces: Mapping[str, Any]) -> int:
+  """Bytes of one step of one worker."""
+  return sum(
+    int(np.prod(space.shape, dtype=np.int64)) * np.dtype(space.dtype).itemsize
+    for space in spaces.values()
+  )
+
+
+class ChunkPool:
+  """Steps of W workers in one preallocated array per key.
+
+  Chunks live in slots; W neighbouring slots form a group, filled in lock-step
+  by the W workers. Groups are a ring in order of age, so opening a group on a
+  full pool recycles the oldest one, and what a live chunk links to is younger
+  and hence alive. A *row* is slot * chunk_size + offset; row -1 and slot -1
+  stand for a missing one. A *start* is a row from which `length` consecutive
+  steps of the same worker are held.
+
+  `ids` are the chunks' numbers, never given twice: a slot whose id changed has
+  been recycled. Slot-indexed arrays have one more entry, which -1 reads.
+  """
+
+  def __init__(
+    self,
+    spaces: Mapping[str, Any],
+    num_envs: int,
+    num_groups: int,
+    chunk_size: int,
+    length: int,
+  ):
+    self.num_envs = num_envs
+    self.num_groups = num_groups
+    self.num_chunks = num_groups * num_envs
+    self.chunk_size = chunk_size
+    self.length = length
+    # Untouched pages of an empty array take no memory.
+    self.arrays = {
+      key: np.empty((self.num_chunks, chunk_size, *space.shape), space.dtype)
+      for key, space in spaces.items()
+    }
+    self.flat = {
+      key: array.reshape(-1, *array.shape[2:])
+      for key, array in self.arrays.items()
+    }
+    self.hops = (chunk_size + length - 2) // chunk_size
+    self.next_id = 0
+    self.clear()
+
+  def clear(self) -> None:
+    """Forgets every chunk; ids go on."""
+    count = self.num_chunks + 1
+    self.ids = np.full(count, -1, np.int64)
+    self.next_slot = np.full(count, -1, np.int64)
+    self.prev_slot = np.full(count, -1, np.int64)
+    self.lengths = np.zeros(count, np.int64)
+    self.starts = np.zeros(count, np.int64)
+    self.newest = -1  # The youngest group.
+    self.offset = self.chunk_size  # Where the open group is written next.
+    self.open = False  # Whether the workers' streams go on in `newest`.
+    self._heads: list[tuple[str, np.ndarray]] = []
+    self._synced = True
+    self._steps = 0
+    self._sequences = 0
+
+  @property
+  def steps(self) -> int:
+    self.sync()
+    return self._steps
+
+  @property
+  def sequences(self) -> int:
+    """Number of starts."""
+    self.sync()
+    return self._sequences
+
+  def slots(self, group: int) -> slice:
+    first = group * self.num_envs
+    return slice(first, first + self.num_envs)
+
+  @property
+  def oldest(self) -> int:
+    """The group that is opened next, recycling what it holds."""
+    return (self.newest + 1) % self.num_groups
+
+  def add(self, steps: Mapping[str, np.ndarray]) -> None:
+    """Writes one step (W, ...) into the open group, which has room."""
+    offset = self.offset
+    for key, head in self._heads:
+      head[offset] = steps[key]
+    self.offset = offset + 1
+    self._synced = False
+
+  def advance(self) -> None:
+    """Opens the next group, recycling the oldest if the ring is full."""
+    self.sync()
+    group = self.oldest
+    new, old = self.slots(group), self.slots(self.newest)
+    self._drop(new)
+    self.ids[new] = np.arange(self.next_id, self.next_id + self.num_envs)
+    self.next_id += self.num_envs
+    if self.open:
+      self.next_slot[old] = np.arange(new.start, new.stop)
+      self.prev_slot[new] = np.arange(old.start, old.stop)
+    self.resume(group, 0)
+
+  def resume(self, group: int, offset: int) -> None:
+    """Writes next at an offset of a group, the youngest."""
+    self.newest, self.offset, self.open = group, offset, True
+    slots = self.slots(group)
+    self._heads = [
+      (key, array[slots].swapaxes(0, 1)) for key, array in self.arrays.items()
+    ]
+
+  def sync(self) -> None:
+    """Brings lengths and starts up to the steps added since."""
+    if self._synced:
+      return
+    self._synced = True
+    head = self.slots(self.newest)
+    self._steps += int((self.offset - self.lengths[head]).sum())
+    self.lengths[head] = self.offset
+    # Only windows that reach the open group can have become complete.
+    groups = (self.newest - np.arange(self.hops + 1)) % self.num_groups
+    slots = groups[:, None] * self.num_envs + np.arange(self.num_envs)
+    self._count_starts(slots.ravel())
+
+  def place(
+    self, slot: int, ident: int, arrays: Mapping[str, np.ndarray]
+  ) -> None:
+    """Fills a free slot with a stored chunk; `relink` completes it."""
+    length = len(next(iter(arrays.values())))
+    for key, value in arrays.items():
+      self.arrays[key][slot, :length] = value
+    self.ids[slot] = ident
+    self.lengths[slot] = length
+    self.next_id = max(self.next_id, ident + 1)
+
+  def relink(self, links: list[tuple[int, int]]) -> None:
+    """Links (previous, next) slots and counts steps and starts anew."""
+    for before, after in links:
+      # Of two that went on from one chunk, the last given is linked.
+      self.prev_slot[self.next_slot[before]] = -1
+      self.next_slot[before] = after
+      self.prev_slot[after] = before
+    self._steps = int(self.lengths.sum())
+    self._count_starts(np.arange(self.num_chunks))
+    used = np.flatnonzero(self.lengths)
+    self.newest = int(used.max(initial=-1)) // self.num_envs
+
+  @property
+  def layout(self) -> list[int]:
+    """What slot numbers depend on."""
+    return [self.num_envs, self.num_groups, self.chunk_size]
+
+  def state(self) -> dict[str, Any]:
+    """JSON-able, all but the chunks themselves."""
+    return {
+      'layout': self.layout,
+      'newest': self.newest,
+      'offset': self.offset,
+      'open': self.open,
+    }
+
+  def restore(self, state: Mapping[str, Any]) -> bool:
+    """Goes on where a pool of the same layout was, after `relink`.
+
+    Returns:
+      Whether the workers' streams go on; else new ones begin.
+    """
+    self.newest = state['newest']
+    heads = self.lengths[self.slots(self.newest)]
+    whole = state['open'] and bool((heads == state['offset']).all())
+    if whole:
+      self.resume(state['newest'], state['offset'])
+    return whole
+
+  def around(self, rows: np.ndarray, before: int, after: int) -> np.ndarray:
+    """Rows of the same stream next to given ones.
+
+    Args:
+      rows: (B,) rows held.
+      before: Steps back.
+      after: Steps forward.
+
+    Returns:
+      (B, before + 1 + after) rows in time order, -1 where none is held.
+    """
+    size = self.chunk_size
+    back, forth = -(-before // size), (size - 1 + after) // size
+    chain = np.empty((len(rows), back + 1 + forth), np.int64)
+    slot = rows // size
+    chain[:, back] = slot
+    for hop in range(back, 0, -1):
+      chain[:, hop - 1] = self.prev_slot[chain[:, hop]]
+    for hop in range(back, back + forth):
+      chain[:, hop + 1] = self.next_slot[chain[:, hop]]
+    place = (rows - slot * size)[:, None] + np.arange(-before, after + 1)
+    hop = place // size
+    slots = chain[np.arange(len(rows))[:, None], hop + back]
+    offset = place - hop * size
+    return np.where(offset < self.lengths[slots], slots * size + offset, -1)
+
+  def gather(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Copies out the steps of an array of rows, every key."""
+    return {key: flat.take(rows, axis=0) for key, flat in self.flat.items()}
+
+  def owners(self, rows: np.ndarray) -> np.ndarray:
+    """Ids of the chunks that rows are in."""
+    return self.ids[rows // self.chunk_size]
+
+  def is_start(self, rows: np.ndarray) -> np.ndarray:
+    slots = rows // self.chunk_size
+    return rows - slots * self.chunk_size < self.starts[slots]
+
+  def _drop(self, slots: slice) -> None:
+    after = self.next_slot[slots]
+    self.prev_slot[after[after >= 0]] = -1
+    self._steps -= int(self.lengths[slots].sum())
+    self._sequences -= int(self.starts[slots].sum())
+    for array in (self.next_slot, self.prev_slot, self.ids):
+      array[slots] = -1
+    self.lengths[slots] = self.starts[slots] = 0
+
+  def _count_starts(self, slots: np.ndarray) -> None:
+    held = self.lengths[slots]
+    after = slots
+    for _ in range(self.hops):
+      after = self.next_slot[after]
+      held = held + self.lengths[after]
+    starts = np.clip(held - self.length + 1, 0, self.lengths[slots])
+    self._sequences += int(starts.sum() - self.starts[slots].sum())
+    self.starts[slots] = starts

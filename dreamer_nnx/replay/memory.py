@@ -1,0 +1,65 @@
+"""Memory that this process can still get, and the refusal to overrun it."""
+
+import os
+import pathlib
+
+_MEMINFO = pathlib.Path('/proc/meminfo')
+_CGROUP = pathlib.Path('/sys/fs/cgroup')
+
+
+def available_bytes() -> int:
+  """Bytes that can be allocated now, within the control group's limit."""
+  return min(_free_on_machine(), _free_in_group())
+
+
+def require(need: int, step_bytes: int, unit: int, capacity: int) -> None:
+  """Refuses an allocation that does not fit.
+
+  Args:
+    need: Bytes about to be allocated.
+    step_bytes: Bytes of one step.
+    unit: The capacity grows in multiples of this many steps.
+    capacity: The configured capacity, for the message.
+
+  Raises:
+    ValueError: Names what is needed, what is free and what would fit.
+  """
+  free = available_bytes()
+  if need <= free:
+    return
+  fits = free // (step_bytes * unit) * unit
+  raise ValueError(
+    f'config.replay.chunked.capacity = {capacity}: needs {_gib(need)}, '
+    f'{_gib(free)} are free. The largest that fits is {fits}.'
+  )
+
+
+def _gib(count: int) -> str:
+  return f'{count / 2**30:.1f} GiB'
+
+
+def _free_on_machine() -> int:
+  if _MEMINFO.exists():
+    for line in _MEMINFO.read_text().splitlines():
+      if line.startswith('MemAvailable:'):
+        return int(line.split()[1]) * 1024
+  name = 'SC_AVPHYS_PAGES'
+  if name not in os.sysconf_names:
+    name = 'SC_PHYS_PAGES'
+  return os.sysconf(name) * os.sysconf('SC_PAGE_SIZE')
+
+
+def _free_in_group() -> int:
+  unlimited = 2**62
+  limit, used = _CGROUP / 'memory.max', _CGROUP / 'memory.current'
+  if not (limit.exists() and used.exists()):
+    return unlimited
+  text = limit.read_text().strip()
+  if text == 'max':
+    return unlimited
+  # Inactive page cache counts as used but is given back under pressure.
+  free = int(text) - int(used.read_text())
+  for line in (_CGROUP / 'memory.stat').read_text().splitlines():
+    if line.startswith('inactive_file '):
+      free += int(line.split()[1])
+  return max(0, free)
