@@ -1,0 +1,69 @@
+"""What the built-in pixel environments share: a grid, boxes and two colours."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from gymnasium import spaces
+
+Array = jax.Array
+
+# Distinct in every channel but one, so that overlapping boxes can be told
+# from either: painting adds them.
+OBJECT = np.array([255, 128, 0], np.uint8)
+PADDLE = np.array([0, 64, 255], np.uint8)
+# The paddle must be able to leave the object's column in both directions.
+MIN_COLUMNS = 3
+
+
+def space(size: int) -> spaces.Box:
+  """Square colour images."""
+  return spaces.Box(0, 255, (size, size, 3), np.uint8)
+
+
+def shift(column: Array, by: Array, *, columns: int) -> Array:
+  """Moves by -1, 0 or 1 and stays within the columns."""
+  return jnp.clip(column + jnp.clip(by, -1, 1), 0, columns - 1)
+
+
+def box(
+  size: int, top: Array | int, bottom: Array | int, left: Array, width: int
+) -> Array:
+  """A mask (size, size) of one filled box."""
+  row, column = jnp.arange(size)[:, None], jnp.arange(size)[None, :]
+  tall = (top <= row) & (row < bottom)
+  return tall & (left <= column) & (column < left + width)
+
+
+def paint(thing: Array, paddle: Array) -> Array:
+  """Two masks (size, size) as one image (size, size, 3) on black."""
+  thing, paddle = thing[..., None], paddle[..., None]
+  return thing * jnp.asarray(OBJECT) + paddle * jnp.asarray(PADDLE)
+
+
+def check_grid(where: str, size: int, **cells: int) -> None:
+  """Refuses grids that do not divide the image.
+
+  Raises:
+    ValueError: Naming the config field.
+  """
+  check_positive(where, size=size)
+  for name, count in cells.items():
+    if count < MIN_COLUMNS:
+      raise ValueError(
+        f'{where}.{name} = {count}: it must be at least {MIN_COLUMNS}.'
+      )
+    if size % count:
+      raise ValueError(
+        f'{where}.size = {size}: it must be a multiple of the {count} {name}.'
+      )
+
+
+def check_positive(where: str, **values: int) -> None:
+  """Refuses values below 1.
+
+  Raises:
+    ValueError: Naming the config field.
+  """
+  for name, value in values.items():
+    if value < 1:
+      raise ValueError(f'{where}.{name} = {value}: it must be at least 1.')

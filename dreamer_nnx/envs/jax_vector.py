@@ -1,0 +1,200 @@
+"""Environments written in JAX, stepped together on the CPU."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dreamer_nnx.envs.faults import EnvError
+
+Array = jax.Array
+State = dict[str, Array]
+
+_FLAGS = ('reward', 'is_first', 'is_last', 'is_terminal')
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+  """What a step leads to; scalars."""
+
+  reward: Array
+  terminated: Array
+  truncated: Array
+
+
+class JaxEnv(Protocol):
+  """One environment as pure functions of a state (a flat dict of arrays).
+
+  It must be hashable by value (a frozen dataclass of its fields), so that
+  equal environments share their compiled code.
+  """
+
+  obs_space: dict[str, gymnasium.Space]
+  action_space: dict[str, gymnasium.Space]
+
+  def reset(self, key: Array) -> State: ...
+  def observe(self, state: State) -> dict[str, Array]: ...
+  def step(
+    self, state: State, action: dict[str, Array], key: Array
+  ) -> tuple[State, Outcome]: ...
+
+
+class JaxVectorEnv:
+  """W copies of a `JaxEnv` behind the `VectorEnv` interface.
+
+  Each has its own stream of keys, folded from (seed, index), so a copy goes
+  the same way however many there are. `state` and `restore` resume exactly.
+  """
+
+  def __init__(self, env: JaxEnv, num_envs: int, seed: int) -> None:
+    self.num_envs = num_envs
+    self.obs_space = dict(env.obs_space)
+    self.action_space = dict(env.action_space)
+    # Games as small as these are not worth the way to an accelerator.
+    self._device = jax.local_devices(backend='cpu')[0]
+    self._seed = seed
+    self._env = env
+    self._carry = None
+
+  def reset(self) -> dict[str, np.ndarray]:
+    """Starts an episode in every environment, from the seed."""
+    self._carry = self._first()
+    return _host(_observe(self._env, self._carry))
+
+  def step(self, action: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Takes (W,) actions; see `VectorEnv`.
+
+    Raises:
+      EnvError: If `reset` or `restore` has not been called, or an action has
+        another shape.
+    """
+    if self._carry is None:
+      raise EnvError('call reset before step.')
+    actions = {key: self._action(key, action) for key in self.action_space}
+    self._carry, step = _advance(self._env, self._carry, actions)
+    return _host(step)
+
+  def close(self) -> None:
+    """Nothing is held outside this process."""
+
+  def state(self) -> dict[str, Any] | None:
+    """JSON-able; None before the first reset."""
+    if self._carry is None:
+      return None
+    key = jax.random.key_data(self._carry['key'])
+    lists = lambda tree: jax.tree.map(lambda x: np.asarray(x).tolist(), tree)
+    return lists({**self._carry, 'key': key})
+
+  def restore(self, state: dict[str, Any]) -> None:
+    """Goes on exactly where `state` was taken.
+
+    Raises:
+      ValueError: If the state is of another environment or number of them.
+    """
+    like = self._first()
+    like['key'] = jax.random.key_data(like['key'])
+    carry = jax.device_put(_load(state, like, 'state'), self._device)
+    carry['key'] = jax.random.wrap_key_data(carry['key'])
+    self._carry = carry
+
+  def stats(self) -> dict[str, float]:
+    """These environments do not crash."""
+    return {'env/restarts': 0.0}
+
+  def _first(self):
+    with jax.default_device(self._device):
+      key = jax.random.key(self._seed)
+    key = jax.device_put(key, self._device)
+    return _start(self._env, self.num_envs, key)
+
+  def _action(self, key, action):
+    if key not in action:
+      raise EnvError(f'the action {key!r} is missing, got {sorted(action)}.')
+    value = np.asarray(action[key])
+    space = self.action_space[key]
+    if value.shape != (self.num_envs, *space.shape):
+      raise EnvError(
+        f'the action {key!r} has the shape {value.shape}, expected '
+        f'{(self.num_envs, *space.shape)}.'
+      )
+    return value.astype(np.int32)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _start(env, num_envs, key):
+  fold = lambda index: jax.random.fold_in(key, index)
+  begin = lambda index: _begin(env, fold(index))
+  return jax.vmap(begin)(jnp.arange(num_envs))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _advance(env, carry, action):
+  carry = jax.vmap(functools.partial(_advance_one, env))(carry, action)
+  return carry, _observe(env, carry)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _observe(env, carry):
+  flags = {key: carry[key] for key in _FLAGS}
+  return {**jax.vmap(env.observe)(carry['state']), **flags}
+
+
+def _begin(env, key):
+  key, sub = jax.random.split(key)
+  return {
+    'key': key,
+    'state': env.reset(sub),
+    'reward': jnp.float32(0),
+    'is_first': jnp.array(True),
+    'is_last': jnp.array(False),
+    'is_terminal': jnp.array(False),
+  }
+
+
+def _advance_one(env, carry, action):
+  """One step of one environment; the step after the last one is a reset."""
+  over = carry['is_last']
+  fresh = _begin(env, carry['key'])
+  _, sub = jax.random.split(carry['key'])
+  state, outcome = env.step(carry['state'], action, sub)
+  after = {
+    'key': fresh['key'],
+    'state': state,
+    'reward': outcome.reward.astype(jnp.float32),
+    'is_first': jnp.array(False),
+    'is_last': outcome.terminated | outcome.truncated,
+    'is_terminal': outcome.terminated,
+  }
+  # Both branches draw from the same key, but only one of them is kept.
+  choose = lambda a, b: a if a is b else jnp.where(over, a, b)
+  return jax.tree.map(choose, fresh, after)
+
+
+def _host(step):
+  """Copies in numpy: views of JAX's arrays could not be written to."""
+  return {key: np.array(value) for key, value in step.items()}
+
+
+def _load(saved, like, where):
+  """Nested lists as arrays of the types and shapes of another tree."""
+  if isinstance(like, dict):
+    if not isinstance(saved, dict) or set(saved) != set(like):
+      got = sorted(saved) if isinstance(saved, dict) else type(saved).__name__
+      raise ValueError(
+        f'the saved environment does not fit: {where} has {got}, this one '
+        f'{sorted(like)}. Was config.env changed?'
+      )
+    return {k: _load(saved[k], v, f'{where}/{k}') for k, v in like.items()}
+  array = np.asarray(saved, like.dtype)
+  if array.shape != like.shape:
+    raise ValueError(
+      f'the saved environment does not fit: {where} is {array.shape}, this '
+      f'one {like.shape}. Was the number of environments changed?'
+    )
+  return array

@@ -1,0 +1,35 @@
+"""The one way from a config to environments."""
+
+import inspect
+
+from dreamer_nnx.contracts import VectorEnv
+from dreamer_nnx.envs import single
+from dreamer_nnx.registry import Choice
+
+
+def make(choice: Choice, num_envs: int, seed: int) -> VectorEnv:
+  """Builds W environments from a choice of the slot `ENV`.
+
+  A builder that does not name `num_envs` is taken for a function that makes
+  one gymnasium.Env, called W times with its config fields (and a different
+  `seed` each time, and `index`, if it names them); they are stepped in this
+  process. For processes of their own choose 'custom'.
+
+  Raises:
+    ValueError, TypeError: Beginning with the config path.
+    EnvError: If an environment does not start.
+  """
+  if num_envs < 1:
+    raise ValueError(
+      f'{choice.where}: {num_envs} environments: at least 1 is needed.'
+    )
+  builder = choice.builder
+  if 'num_envs' in inspect.signature(builder).parameters:
+    return choice(num_envs=num_envs, seed=seed)
+  return single.vectorize(
+    single.Maker(builder, choice.values(), seed),
+    single.Options(),
+    num_envs=num_envs,
+    seed=seed,
+    where=f'{choice.where}.name = {choice.name!r}',
+  )

@@ -1,0 +1,103 @@
+"""`track`: follow a drifting target, the smallest pixel task worth learning.
+
+Dense rewards, one image, three actions: it tells within minutes whether an
+agent learns. Of 32, staying under the target from the first reachable step on
+earns about 30, random actions about 4.5.
+"""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+from gymnasium import spaces
+
+from dreamer_nnx.envs import drawing
+from dreamer_nnx.envs.jax_vector import JaxVectorEnv, Outcome, State
+from dreamer_nnx.slots import ENV
+
+Array = jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Track:
+  """One game: a paddle below, a target above, both on `columns` columns.
+
+  Actions 0, 1, 2 move the paddle left, not, right. After the move the reward
+  is 1 if the paddle is under the target; then, with `move_probability`, the
+  target moves by -1, 0 or 1. Both stay on the columns. An episode is cut off
+  after `length` actions; it never terminates.
+  """
+
+  size: int
+  columns: int
+  length: int
+  move_probability: float
+
+  @property
+  def obs_space(self) -> dict[str, spaces.Space]:
+    return {'image': drawing.space(self.size)}
+
+  @property
+  def action_space(self) -> dict[str, spaces.Space]:
+    return {'action': spaces.Discrete(3)}
+
+  def reset(self, key: Array) -> State:
+    paddle, target = jax.random.randint(key, (2,), 0, self.columns)
+    return {'paddle': paddle, 'target': target, 'time': jnp.int32(0)}
+
+  def step(
+    self, state: State, action: dict[str, Array], key: Array
+  ) -> tuple[State, Outcome]:
+    whether, where = jax.random.split(key)
+    shift = functools.partial(drawing.shift, columns=self.columns)
+    paddle = shift(state['paddle'], action['action'] - 1)
+    reward = paddle == state['target']
+    moves = jax.random.bernoulli(whether, self.move_probability)
+    target = shift(
+      state['target'], moves * jax.random.randint(where, (), -1, 2)
+    )
+    time = state['time'] + 1
+    outcome = Outcome(
+      reward=reward.astype(jnp.float32),
+      terminated=jnp.array(False),
+      truncated=time >= self.length,
+    )
+    return {'paddle': paddle, 'target': target, 'time': time}, outcome
+
+  def observe(self, state: State) -> dict[str, Array]:
+    """The target fills the upper half of its column, the paddle is below."""
+    size, cell = self.size, self.size // self.columns
+    half, floor = size // 2, size * 5 // 8
+    left = lambda name: state[name] * cell
+    target = drawing.box(size, 0, half, left('target'), cell)
+    paddle = drawing.box(size, floor, size, left('paddle'), cell)
+    return {'image': drawing.paint(target, paddle)}
+
+
+@ENV.register('track')
+def track(
+  *,
+  num_envs,
+  seed,
+  size: int = 16,
+  columns: int = 8,
+  length: int = 32,
+  move_probability: float = 0.25,
+) -> JaxVectorEnv:
+  """The game `Track`, drawn as size x size pixels.
+
+  Raises:
+    ValueError: If the columns do not divide the size, or a value is out of
+      its range.
+  """
+  where = 'config.env.track'
+  drawing.check_grid(where, size, columns=columns)
+  drawing.check_positive(where, length=length)
+  if not 0 <= move_probability <= 1:
+    raise ValueError(
+      f'{where}.move_probability = {move_probability}: it must be between 0 '
+      'and 1.'
+    )
+  game = Track(size, columns, length, move_probability)
+  return JaxVectorEnv(game, num_envs, seed)

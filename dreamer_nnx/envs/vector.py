@@ -1,0 +1,166 @@
+"""The adapter from gymnasium's vector environments to `VectorEnv`."""
+
+import functools
+import logging
+from collections.abc import Callable, Mapping
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from dreamer_nnx import spaces
+from dreamer_nnx.envs.faults import EnvError, Restart, check_finite
+from dreamer_nnx.envs.processes import ProcessVectorEnv
+
+VECTORIZATIONS = ('sync', 'async')
+
+_logger = logging.getLogger(__name__)
+
+
+class GymVectorEnv:
+  """W gymnasium environments behind the `VectorEnv` interface.
+
+  Every observation, reward and continuous action is checked to be finite.
+  Environments that crash are restarted (see `Restart`) and counted in
+  `stats()['env/restarts']`. There is no state to resume from: gymnasium
+  environments cannot be saved.
+
+  Args:
+    make: Makes environment number i, with flat spaces.
+    seed: Environment i is first reset with a seed drawn from (seed, i).
+    vectorization: 'sync' steps all in this process, 'async' one process each.
+    max_restarts: Crashes of one environment in a row that are survived.
+    where: The config path of this environment, for errors.
+
+  Raises:
+    EnvError: On numbers that are not finite, on values that do not fit their
+      space, and on more crashes than `max_restarts` in a row.
+  """
+
+  def __init__(
+    self,
+    make: Callable[[int], gymnasium.Env],
+    num_envs: int,
+    seed: int,
+    *,
+    vectorization: str,
+    max_restarts: int,
+    where: str,
+  ) -> None:
+    probe = make(0)
+    self._flat = dict(probe.observation_space.spaces)
+    self.num_envs = num_envs
+    agent_keys = [k for k in self._flat if not k.startswith('log/')]
+    self.obs_space = {key: self._flat[key] for key in agent_keys}
+    self.action_space = dict(probe.action_space.spaces)
+    probe.close()
+    spaces_and_limit = (self._flat, self.action_space, max_restarts)
+    makers = [
+      functools.partial(
+        Restart, functools.partial(make, index), *spaces_and_limit
+      )
+      for index in range(num_envs)
+    ]
+    if vectorization == 'async':
+      self._workers = ProcessVectorEnv(makers, max_restarts)
+    else:
+      mode = AutoresetMode.NEXT_STEP
+      self._workers = SyncVectorEnv(makers, autoreset_mode=mode)
+    self._where = where
+    self._seeds = [env_seed(seed, index) for index in range(num_envs)]
+    self._was_last = None
+    self._steps = 0
+    self._restarts = 0
+
+  def reset(self) -> dict[str, np.ndarray]:
+    """Starts an episode in every environment, from the same seeds again."""
+    obs, info = self._workers.reset(seed=list(self._seeds))
+    self._steps = 0
+    self._was_last = np.ones(self.num_envs, bool)
+    none = np.zeros(self.num_envs, bool)
+    return self._result(obs, np.zeros(self.num_envs), none, none, info)
+
+  def step(self, action: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Takes (W, ...) actions; see `VectorEnv`."""
+    if self._was_last is None:
+      raise EnvError(f'{self._where}: call reset before step.')
+    self._steps += 1
+    native = {k: self._action(k, action) for k in self.action_space}
+    self._check(native, 'action')
+    return self._result(*self._workers.step(native))
+
+  def close(self) -> None:
+    """Closes the environments and ends their processes."""
+    self._workers.close()
+
+  def state(self) -> None:
+    """Gymnasium environments cannot be saved."""
+    return None
+
+  def restore(self, state: dict) -> None:
+    raise EnvError(
+      f'{self._where}: gymnasium environments have no state to restore.'
+    )
+
+  def stats(self) -> dict[str, float]:
+    """Restarts since the beginning, of all environments together."""
+    return {'env/restarts': float(self._restarts)}
+
+  def _action(self, key, action):
+    space = self.action_space[key]
+    if key not in action:
+      raise EnvError(
+        f'{self._where}: the action {key!r} is missing, got {sorted(action)}.'
+      )
+    value = np.asarray(action[key], spaces.data_type(space))
+    if value.shape != (self.num_envs, *space.shape):
+      raise EnvError(
+        f'{self._where}: the action {key!r} has the shape {value.shape}, '
+        f'expected {(self.num_envs, *space.shape)}.'
+      )
+    return value
+
+  def _result(self, obs, reward, terminated, truncated, info):
+    self._report(info.get('fault', ()))
+    last = terminated | truncated
+    obs = {
+      key: value.astype(spaces.data_type(self._flat[key]), copy=False)
+      for key, value in obs.items()
+    }
+    flags = {
+      'reward': np.asarray(reward, np.float32),
+      'is_first': self._was_last,
+      'is_last': last,
+      'is_terminal': terminated.copy(),
+    }
+    self._was_last = last.copy()
+    self._check(obs, 'observation')
+    self._check({'reward': flags['reward']}, 'signal')
+    return {**obs, **flags}
+
+  def _check(self, values, kind):
+    try:
+      check_finite(values, kind, self._steps)
+    except EnvError as error:
+      raise EnvError(f'{self._where}: {error}') from None
+
+  def _report(self, faults):
+    for index, fault in enumerate(faults):
+      if fault is None:
+        continue
+      self._restarts += fault.restarts
+      place = f'{self._where}: environment {index} at step {self._steps}'
+      if fault.fatal and fault.in_a_row > 1:
+        raise EnvError(
+          f'{place}: crashed {fault.in_a_row} times in a row, giving up. '
+          f'The last time: {fault.message}'
+        )
+      if fault.fatal:
+        raise EnvError(f'{place}: {fault.message}')
+      _logger.warning('%s is restarted: %s', place, fault.message)
+
+
+def env_seed(seed: int, index: int) -> int:
+  """An independent seed for environment `index`, below 2**31."""
+  state = np.random.SeedSequence([seed, index]).generate_state(1)
+  return int(state[0]) % 2**31

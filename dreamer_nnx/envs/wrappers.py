@@ -1,0 +1,179 @@
+"""Wrappers around one gymnasium environment, innermost first.
+
+  Repeat -> Flat -> Render -> Resize -> Rescale
+
+After `Flat` observations and actions are flat dicts of arrays of the
+normalised kinds (`dreamer_nnx.spaces`).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from dreamer_nnx import spaces
+from dreamer_nnx.envs.faults import EnvError
+
+
+class Repeat(gymnasium.Wrapper):
+  """Takes each action `count` times, adds the rewards, stops at the end."""
+
+  def __init__(self, env: gymnasium.Env, count: int) -> None:
+    super().__init__(env)
+    self._count = count
+
+  def step(self, action: Any) -> tuple:
+    total = 0.0
+    for _ in range(self._count):
+      obs, reward, terminated, truncated, info = self.env.step(action)
+      total += reward
+      if terminated or truncated:
+        break
+    return obs, total, terminated, truncated, info
+
+
+class Flat(gymnasium.Wrapper):
+  """Presents nested observations and actions as flat dicts of arrays.
+
+  Raises:
+    TypeError: For a kind of space that cannot be read.
+    ValueError: For shapes and keys that do not fit.
+    EnvError: In `reset` and `step`, if an observation is not of its space.
+  """
+
+  def __init__(self, env: gymnasium.Env, where: str) -> None:
+    super().__init__(env)
+    obs = spaces.normalize(env.observation_space, where, 'vector')
+    act = spaces.normalize(env.action_space, where, 'action')
+    for key, space in act.spaces.items():
+      if spaces.is_image(space):
+        raise ValueError(f'{where}: {key!r}: an action cannot be an image.')
+    spaces.check_keys(obs.spaces, act.spaces, where)
+    self._obs, self._act = obs, act
+    self.observation_space = gymnasium.spaces.Dict(obs.spaces)
+    self.action_space = gymnasium.spaces.Dict(act.spaces)
+
+  def reset(self, *, seed=None, options=None) -> tuple:
+    obs, info = self.env.reset(seed=seed, options=options)
+    return self._flatten(obs), info
+
+  def step(self, action: Mapping[str, np.ndarray]) -> tuple:
+    obs, *rest = self.env.step(self._act.unflatten(action))
+    return self._flatten(obs), *rest
+
+  def _flatten(self, obs):
+    try:
+      return self._obs.flatten(obs)
+    except ValueError as error:
+      raise EnvError(f'observation {error}') from error
+
+
+class Render(gymnasium.Wrapper):
+  """Adds what `render` draws as the observation 'image'.
+
+  Args:
+    size: Height and width to scale to, or empty for the size as drawn. It
+      draws once at the beginning, to know that size and that it can.
+  """
+
+  def __init__(
+    self, env: gymnasium.Env, where: str, size: tuple[int, ...] = ()
+  ) -> None:
+    super().__init__(env)
+    if 'image' in env.observation_space.spaces:
+      raise ValueError(
+        f"{where}: there is an observation 'image' already, leave render off."
+      )
+    self._size = size
+    env.reset()
+    image = gymnasium.spaces.Box(0, 255, self._draw().shape, np.uint8)
+    self.observation_space = gymnasium.spaces.Dict(
+      {**env.observation_space.spaces, 'image': image}
+    )
+
+  def reset(self, *, seed=None, options=None) -> tuple:
+    obs, info = self.env.reset(seed=seed, options=options)
+    return {**obs, 'image': self._draw()}, info
+
+  def step(self, action: Mapping[str, np.ndarray]) -> tuple:
+    obs, *rest = self.env.step(action)
+    return {**obs, 'image': self._draw()}, *rest
+
+  def _draw(self):
+    frame = np.asarray(self.env.render())
+    if frame.ndim != 3 or frame.dtype != np.uint8:
+      raise EnvError(
+        'render() must draw an (height, width, 3) uint8 image, it gave '
+        f'{frame.dtype} of the shape {frame.shape}.'
+      )
+    return resize(frame, self._size) if self._size else frame
+
+
+class Resize(gymnasium.ObservationWrapper):
+  """Scales every image observation to one height and width."""
+
+  def __init__(self, env: gymnasium.Env, size: tuple[int, ...]) -> None:
+    super().__init__(env)
+    self._size = size
+    flat = dict(env.observation_space.spaces)
+    self._keys = [k for k, v in flat.items() if spaces.is_image(v)]
+    for key in self._keys:
+      shape = (*size, flat[key].shape[-1])
+      flat[key] = gymnasium.spaces.Box(0, 255, shape, np.uint8)
+    self.observation_space = gymnasium.spaces.Dict(flat)
+
+  def observation(
+    self, observation: dict[str, np.ndarray]
+  ) -> dict[str, np.ndarray]:
+    images = {k: resize(observation[k], self._size) for k in self._keys}
+    return {**observation, **images}
+
+
+class Rescale(gymnasium.ActionWrapper):
+  """Presents continuous actions as [-1, 1].
+
+    native = low + (clip(action, -1, 1) + 1) / 2 (high - low)
+
+  Elements without finite bounds on both sides are only clipped to the one
+  that they have.
+  """
+
+  def __init__(self, env: gymnasium.Env) -> None:
+    super().__init__(env)
+    flat = dict(env.action_space.spaces)
+    self._bounds = {}
+    for key, space in flat.items():
+      if not spaces.is_discrete(space):
+        low, high = np.float64(space.low), np.float64(space.high)
+        finite = np.isfinite(low) & np.isfinite(high)
+        self._bounds[key] = (low, high, finite)
+        flat[key] = gymnasium.spaces.Box(-1, 1, space.shape, np.float32)
+    self.action_space = gymnasium.spaces.Dict(flat)
+
+  def action(self, action: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    native = dict(action)
+    for key, (low, high, finite) in self._bounds.items():
+      value = np.asarray(action[key], np.float64)
+      start = np.where(finite, low, 0)
+      span = np.where(finite, high, 0) - start
+      scaled = start + (np.clip(value, -1, 1) + 1) / 2 * span
+      native[key] = np.clip(np.where(finite, scaled, value), low, high)
+    return native
+
+
+def resize(image: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+  """Bilinear resampling of (H, W, C) uint8 to (*size, C)."""
+  from PIL import Image
+
+  if image.shape[:2] == tuple(size):
+    return image
+  height, width = size
+  scale = lambda x: np.asarray(
+    Image.fromarray(x).resize((width, height), Image.Resampling.BILINEAR)
+  )
+  if image.shape[-1] == 3:
+    return scale(np.ascontiguousarray(image))
+  # One channel at a time: Pillow would take a fourth channel for opacity.
+  channels = [np.ascontiguousarray(x) for x in np.moveaxis(image, -1, 0)]
+  return np.stack([scale(x) for x in channels], -1)

@@ -1,0 +1,257 @@
+"""From a config to environments: gymnasium ids, own functions, errors."""
+
+import sys
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from dreamer_nnx import contracts, envs
+from dreamer_nnx.registry import Choice, RegistryError
+from dreamer_nnx.slots import ENV
+from tests.envs import games
+
+
+def make(name, num_envs=2, **fields):
+  return envs.make(Choice(ENV, name, **fields), num_envs, 0)
+
+
+def walk(env, steps=30):
+  """Random steps; every one must be of its space."""
+  rng, history = np.random.default_rng(0), [env.reset()]
+  for space in env.action_space.values():
+    space.seed(0)
+  for _ in range(steps):
+    action = {
+      key: np.stack([space.sample() for _ in range(env.num_envs)])
+      for key, space in env.action_space.items()
+    }
+    history.append(env.step(action))
+  for step in history:
+    for key, space in env.obs_space.items():
+      index = rng.integers(env.num_envs)
+      assert space.contains(step[key][index].astype(space.dtype))
+  env.close()
+  return {k: np.stack([step[k] for step in history]) for k in history[0]}
+
+
+def test_cartpole():
+  run = walk(make('gymnasium', num_envs=3), 60)
+  assert run['vector'].shape == (61, 3, 4)
+  assert run['vector'].dtype == np.float32
+  on = ~run['is_first']
+  np.testing.assert_array_equal(run['reward'], on)
+  np.testing.assert_array_equal(run['is_first'][1:], run['is_last'][:-1])
+  assert run['is_last'].any() and run['is_first'][0].all()
+  np.testing.assert_array_equal(run['is_terminal'], run['is_last'])
+
+
+def test_pendulum_takes_its_torque_from_minus_one_to_one():
+  env = make('gymnasium', id='Pendulum-v1')
+  assert env.action_space['action'] == spaces.Box(-1, 1, (1,), np.float32)
+  start = env.reset()['vector']
+  torque = np.array([[1.0], [-0.5]], np.float32)
+  step = env.step({'action': torque})
+  # The costs of gymnasium's pendulum: angle, speed, and torque in [-2, 2].
+  angle = np.arctan2(start[:, 1], start[:, 0])
+  cost = angle**2 + 0.1 * start[:, 2] ** 2 + 0.001 * (2 * torque[:, 0]) ** 2
+  # The observation that the angle is taken from is rounded to float32.
+  np.testing.assert_allclose(step['reward'], -cost, rtol=1e-4)
+  env.close()
+
+
+@pytest.mark.parametrize(
+  'id, keys, action',
+  [
+    ('FrozenLake-v1', {'vector': 16}, 4),
+    ('Taxi-v4', {'vector': 500}, 6),
+    ('Blackjack-v1', {'vector/0': 32, 'vector/1': 11, 'vector/2': 2}, 2),
+  ],
+)
+def test_toy_text(id, keys, action):
+  env = make('gymnasium', id=id)
+  assert {k: v.n for k, v in env.obs_space.items()} == keys
+  assert env.action_space['action'].n == action
+  run = walk(env)
+  assert all(run[key].dtype == np.int32 for key in keys)
+
+
+def test_arguments_reach_the_environment():
+  fields = {'id': 'FrozenLake-v1', 'arguments': ('is_slippery=False',)}
+  env = make('gymnasium', **fields)
+  env.reset()
+  # Without slipping two steps down and one right end on field 9.
+  for action in (1, 1, 2):
+    step = env.step({'action': np.array([action, action])})
+  assert step['vector'].tolist() == [9, 9]
+  env.close()
+
+
+def test_time_limit_replaces_that_of_the_registry():
+  run = walk(make('gymnasium', id='Pendulum-v1', time_limit=5), 12)
+  assert run['is_last'][:, 0].tolist() == ([0] * 5 + [1]) * 2 + [0]
+  assert not run['is_terminal'].any()
+
+
+def test_rendered_cartpole():
+  fields = {'render': True, 'image_size': (16, 24)}
+  run = walk(make('gymnasium', num_envs=1, **fields), 2)
+  assert run['image'].shape == (3, 1, 16, 24, 3)
+  assert len(np.unique(run['image'])) > 3
+
+
+@pytest.mark.parametrize('vectorization', ['sync', 'async'])
+def test_own_functions(vectorization):
+  function = 'tests.envs.games:counter'
+  both = [
+    make('custom', make=function, vectorization=vectorization),
+    make('gymnasium', id=function, vectorization=vectorization),
+  ]
+  for env in both:
+    assert isinstance(env, contracts.VectorEnv)
+    run = walk(env, 4)
+    assert run['is_last'][:, 0].tolist() == [0, 0, 0, 1, 0]
+
+
+def test_a_function_is_told_seed_and_index():
+  create = envs.single.Maker(games.Mixed, {}, 3)
+  told = [create(index).seed_and_index for index in range(3)]
+  assert [index for _, index in told] == [0, 1, 2]
+  assert len({seed for seed, _ in told}) == 3
+  assert told == [create(index).seed_and_index for index in range(3)]
+
+
+def test_a_function_of_one_environment_is_a_name():
+  name = 'tests.envs.games:fails'
+  env = envs.make(Choice(ENV, name, fail_at=1), 2, 0)
+  env.reset()
+  step = env.step({'action': np.array([1, 2])})
+  assert step['is_last'].all() and not step['is_terminal'].any()
+  assert env.stats() == {'env/restarts': 2.0}
+  env.close()
+  with pytest.raises(RegistryError, match=r"fail_att: .*mean 'fail_at'"):
+    envs.make(Choice(ENV, name, fail_att=1), 2, 0)
+
+
+@pytest.mark.parametrize(
+  'name, fields, kind, message',
+  [
+    (
+      'gymnasium',
+      {'id': 'CartPol-v1'},
+      ValueError,
+      r"config.env.gymnasium.id = 'CartPol-v1': no environment has this id. "
+      r"Did you mean 'CartPole-v1'\?",
+    ),
+    (
+      'gymnasium',
+      {'id': 'Zzzzzzzz-v0'},
+      ValueError,
+      'no environment has this id. If another package registers it, write',
+    ),
+    (
+      'gymnasium',
+      {'id': 'no_such_package:Some-v0'},
+      ValueError,
+      "id = 'no_such_package:Some-v0': there is no module 'no_such_package'",
+    ),
+    (
+      'gymnasium',
+      {'arguments': ('render_fps',)},
+      ValueError,
+      "config.env.gymnasium.arguments: 'render_fps' is not 'name=value'",
+    ),
+    (
+      'gymnasium',
+      {'arguments': ('gravitation=3',)},
+      ValueError,
+      "config.env.gymnasium.id = 'CartPole-v1': .*gravitation",
+    ),
+    (
+      'gymnasium',
+      {'vectorization': 'threads'},
+      ValueError,
+      "config.env.gymnasium.vectorization = 'threads': .* 'sync' or 'async'",
+    ),
+    (
+      'gymnasium',
+      {'repeat': 0},
+      ValueError,
+      'config.env.gymnasium.repeat = 0: it must be at least 1',
+    ),
+    (
+      'gymnasium',
+      {'image_size': (64,)},
+      ValueError,
+      r'config.env.gymnasium.image_size = \(64,\): it must be \(height, width',
+    ),
+    (
+      'custom',
+      {},
+      ValueError,
+      "config.env.custom.make = '': it must be 'package.module:attribute'",
+    ),
+    (
+      'custom',
+      {'make': 'tests.envs.games:nothing'},
+      ValueError,
+      "tests.envs.games has no 'nothing'",
+    ),
+    (
+      'custom',
+      {'make': 'tests.envs.nowhere:make'},
+      ValueError,
+      "there is no module 'tests.envs.nowhere'",
+    ),
+    (
+      'custom',
+      {'make': 'tests.envs.games:__doc__'},
+      TypeError,
+      'it cannot be called',
+    ),
+    (
+      'custom',
+      {'make': 'tests.envs.games:number'},
+      TypeError,
+      'config.env.custom.make = .*: it made a int, not a gymnasium.Env',
+    ),
+    (
+      'custom',
+      {'make': 'tests.envs.games:text'},
+      TypeError,
+      "config.env.custom.make = .*: 'words' is a Text space",
+    ),
+  ],
+)
+def test_errors(name, fields, kind, message):
+  with pytest.raises(kind, match=message):
+    make(name, **fields)
+
+
+@pytest.mark.parametrize(
+  'module, fields, extra',
+  [
+    ('Box2D', {'id': 'LunarLander-v3'}, r'dreamer-nnx\[box2d\]'),
+    ('pygame', {'render': True}, r'dreamer-nnx\[classic\]'),
+  ],
+)
+def test_missing_packages_are_named_with_their_extra(
+  monkeypatch, module, fields, extra
+):
+  for name in [n for n in sys.modules if n.startswith('gymnasium.envs.box2d')]:
+    monkeypatch.delitem(sys.modules, name)
+  monkeypatch.setitem(sys.modules, module, None)
+  message = f'not installed .* Install it: pip install .{extra}'
+  with pytest.raises(ValueError, match=message):
+    make('gymnasium', **fields)
+
+
+def test_at_least_one_environment():
+  with pytest.raises(ValueError, match=r'config.env: 0 environments: at least'):
+    make('track', num_envs=0)
+
+
+def test_single_environments_that_do_not_start_say_why():
+  message = r'config.env.custom.make = .*: ImportError: no module of the sim'
+  with pytest.raises(envs.EnvError, match=message):
+    make('custom', make='tests.envs.games:absent')
