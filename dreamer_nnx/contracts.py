@@ -66,22 +66,33 @@ class Dynamics(Protocol):
     ...
 
   def step(
-    self, latent: Latent, tokens: Array, action: Action, is_first: Array,
+    self,
+    latent: Latent,
+    tokens: Array,
+    action: Action,
+    is_first: Array,
     key: Array,
   ) -> Latent:
     """One observed step; (B, ...) in and out."""
     ...
 
   def observe(
-    self, latent: Latent, tokens: Array, action: Action, is_first: Array,
+    self,
+    latent: Latent,
+    tokens: Array,
+    action: Action,
+    is_first: Array,
     key: Array,
   ) -> tuple[Latent, Latent]:
     """Filters (B, T) tokens; returns the last latent and all (B, T)."""
     ...
 
   def imagine(
-    self, latent: Latent, policy: Callable[[Latent, Array], Action],
-    length: int, key: Array,
+    self,
+    latent: Latent,
+    policy: Callable[[Latent, Array], Action],
+    length: int,
+    key: Array,
   ) -> tuple[Latent, Action]:
     """Rolls `policy(latent, key)` out; returns (B, H) latents and actions.
 
@@ -95,9 +106,7 @@ class Dynamics(Protocol):
     """Rolls given (B, T) actions out; returns the last latent and all."""
     ...
 
-  def losses(
-    self, latent: Latent
-  ) -> tuple[dict[str, Array], dict[str, Array]]:
+  def losses(self, latent: Latent) -> tuple[dict[str, Array], dict[str, Array]]:
     """Losses (B, T) of observed latents, by name, and scalar metrics."""
     ...
 
@@ -172,7 +181,9 @@ class Replay(Protocol):
     ...
 
   def update(
-    self, handle: Any, latents: Mapping[str, np.ndarray],
+    self,
+    handle: Any,
+    latents: Mapping[str, np.ndarray],
     priority: np.ndarray | None,
   ) -> None:
     """Writes (B, T) latents and priorities back behind a handle."""

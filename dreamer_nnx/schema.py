@@ -73,6 +73,8 @@ def fields(
   result = {}
   for name, parameter in parameters(builder).items():
     required = parameter.default is parameter.empty
+    if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
+      _refuse(builder, name, 'is passed by keyword; move it behind the `/`.')
     if parameter.kind not in (KEYWORD, EITHER):
       _refuse(
         builder, str(parameter), 'would swallow typos; name every argument.'
@@ -166,7 +168,7 @@ def cast(value: Any, default: Any, where: str) -> Any:
     fits = isinstance(value, type(default))
   if fits:
     return value
-  raise RegistryError(f'{where} = {value!r}: must be {_wanted(default)}.')
+  raise RegistryError(f'{where} = {value!r}: must be {wanted(default)}.')
 
 
 def _cast_tuple(value: Iterable, default: tuple, where: str) -> tuple:
@@ -198,7 +200,8 @@ def _frozen(value: Iterable, where: str) -> tuple:
   return result
 
 
-def _wanted(default: Any) -> str:
+def wanted(default: Any) -> str:
+  """The type that a default asks for, with its article."""
   if isinstance(default, Deferred):
     return default.kind
   return 'an int' if type(default) is int else f'a {kind_of(default)}'

@@ -54,7 +54,12 @@ REPLAY = Slot(
   'replay',
   home='dreamer_nnx.replay',
   given=(
-    'spaces', 'num_envs', 'batch_size', 'batch_length', 'directory', 'seed',
+    'spaces',
+    'num_envs',
+    'batch_size',
+    'batch_length',
+    'directory',
+    'seed',
   ),
   builds=contracts.Replay,
 )
@@ -66,5 +71,13 @@ LOGGER = Slot(
 )
 
 SLOTS = (
-  ENCODER, DYNAMICS, DECODER, HEAD, NORMALIZER, OPTIMIZER, ENV, REPLAY, LOGGER,
+  ENCODER,
+  DYNAMICS,
+  DECODER,
+  HEAD,
+  NORMALIZER,
+  OPTIMIZER,
+  ENV,
+  REPLAY,
+  LOGGER,
 )

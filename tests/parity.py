@@ -186,7 +186,8 @@ def make_learner(fixture: Fixture) -> Learner:
   options = {k: v for k, v in config['opt'].items() if k != 'momentum'}
   optimizer = choose(slots.OPTIMIZER, 'dreamer', options)()
   return Learner(
-    lambda rngs: make_agent(rngs=rngs), optimizer,
+    lambda rngs: make_agent(rngs=rngs),
+    optimizer,
     data_parallel(jax.devices()[:1]),
     batch_length=fixture.meta['batch_length'],
   )
@@ -198,7 +199,9 @@ def load_state(learner: Learner, fixture: Fixture) -> dict[str, jax.Array]:
   return state | {'key': jax.random.key(0)}
 
 
-def forward(learner: Learner, state, batch, context: int) -> dict[str, jax.Array]:
+def forward(
+  learner: Learner, state, batch, context: int
+) -> dict[str, jax.Array]:
   """Everything that the fixtures hold below `forward/`."""
   length = batch['is_first'].shape[1] - context
 

@@ -64,7 +64,7 @@ class Agent(nnx.Module):
   def initial(self, batch_size: int) -> Carry:
     """Zero latent and zero action."""
     action = {
-      key: jnp.zeros((batch_size, *space.shape), space.dtype)
+      key: jnp.zeros((batch_size, *space.shape), spaces.data_type(space))
       for key, space in self.action_space.items()
     }
     return {'latent': self.dynamics.initial(batch_size), 'action': action}
@@ -85,7 +85,10 @@ class Agent(nnx.Module):
     """
     filter_key, act_key = jax.random.split(key)
     latent = self.dynamics.step(
-      carry['latent'], self.encoder(obs), carry['action'], obs['is_first'],
+      carry['latent'],
+      self.encoder(obs),
+      carry['action'],
+      obs['is_first'],
       filter_key,
     )
     latent = {name: latent[name] for name in self.dynamics.latent_space}
@@ -99,8 +102,13 @@ class Agent(nnx.Module):
     return {'latent': latent, 'action': action}, action, latent
 
   def loss(
-    self, carry: Carry, batch: Mapping[str, Array], key: Array, *,
-    length: int, update: bool = True,
+    self,
+    carry: Carry,
+    batch: Mapping[str, Array],
+    key: Array,
+    *,
+    length: int,
+    update: bool = True,
   ) -> tuple[Array, dict]:
     """The total loss of a replayed batch.
 
@@ -151,7 +159,11 @@ class Agent(nnx.Module):
     return sum(x.mean() for x in scaled.values()), aux
 
   def report(
-    self, carry: Carry, batch: Mapping[str, Array], key: Array, *,
+    self,
+    carry: Carry,
+    batch: Mapping[str, Array],
+    key: Array,
+    *,
     length: int,
   ) -> tuple[dict[str, Array], dict[str, Array]]:
     """Metrics of a batch without learning, and open-loop videos.
@@ -164,8 +176,14 @@ class Agent(nnx.Module):
       carry, batch, length, self.action_space
     )
     videos = openloop.videos(
-      self.dynamics, self.decoder, self.obs_space, latent, aux['tokens'],
-      before, steps, key,
+      self.dynamics,
+      self.decoder,
+      self.obs_space,
+      latent,
+      aux['tokens'],
+      before,
+      steps,
+      key,
     )
     return aux['metrics'], videos
 
@@ -194,16 +212,24 @@ class Agent(nnx.Module):
     trajectory = jnp.concatenate([first, imagined], 1)
     critic = behavior.Critic(self.value, self.slow_value, self.valnorm)
     losses, returns, metrics = behavior.imagination_losses(
-      trajectory, action, self.policy(trajectory),
+      trajectory,
+      action,
+      self.policy(trajectory),
       sg(self.reward(sg(trajectory)).pred()),
       sg(self.cont(sg(trajectory)).prob(1)),
-      critic, self.retnorm, self.advnorm, self.options, update,
+      critic,
+      self.retnorm,
+      self.advnorm,
+      self.options,
+      update,
     )
     losses = {k: x.mean(1).reshape(batch, count) for k, x in losses.items()}
     if self.options.repval_loss:
       recent = lambda x: x[:, -count:]
       inputs = features if self.options.repval_grad else sg(features)
-      flags = {k: recent(steps[k]) for k in ('reward', 'is_last', 'is_terminal')}
+      flags = {
+        k: recent(steps[k]) for k in ('reward', 'is_last', 'is_terminal')
+      }
       boot = returns[:, 0].reshape(batch, count)
       losses |= behavior.replay_losses(
         recent(inputs), flags, boot, critic, self.options, update

@@ -170,8 +170,12 @@ def replay_losses(
   output = critic.value(features)
   slow = sg(critic.slow_value(features).pred())
   returns = lambda_return(
-    steps['reward'], steps['is_terminal'], steps['is_last'], sg(boot),
-    disc=1 - 1 / options.horizon, lam=options.repval_lam,
+    steps['reward'],
+    steps['is_terminal'],
+    steps['is_last'],
+    sg(boot),
+    disc=1 - 1 / options.horizon,
+    lam=options.repval_lam,
   )
   if update:
     critic.valnorm.update(returns)

@@ -59,7 +59,8 @@ def build(
     ValueError: A component does not fit the spaces.
   """
   obs_space = {
-    key: space for key, space in sorted(obs_space.items())
+    key: space
+    for key, space in sorted(obs_space.items())
     if not key.startswith('log/')
   }
   precision = precision()
@@ -97,5 +98,7 @@ def build(
 def copied(module: nnx.Module, source: nnx.Module) -> nnx.Module:
   """`module` with the parameters of `source`, as ones that are not trained."""
   nnx.update(module, nnx.state(source, nnx.Param))
-  freeze = lambda _, v: SlowParam(v.get_value()) if isinstance(v, nnx.Param) else v
+  freeze = lambda _, v: (
+    SlowParam(v.get_value()) if isinstance(v, nnx.Param) else v
+  )
   return nnx.map(freeze, module)

@@ -47,14 +47,19 @@ def videos(
   late = lambda x: x[:SEQUENCES, half:]
   observe_key, predict_key = jax.random.split(key)
   carry, seen = dynamics.observe(
-    jax.tree.map(few, latent), early(tokens), jax.tree.map(early, action),
-    early(steps['is_first']), observe_key,
+    jax.tree.map(few, latent),
+    early(tokens),
+    jax.tree.map(early, action),
+    early(steps['is_first']),
+    observe_key,
   )
   _, dreamt = dynamics.predict(carry, jax.tree.map(late, action), predict_key)
   whole = {k: jnp.concatenate([seen[k], dreamt[k]], 1) for k in dreamt}
   recons = decoder(whole)
   return {
-    k: grid(few(steps[k]), recons[k].pred(), half) for k in images if k in recons
+    k: grid(few(steps[k]), recons[k].pred(), half)
+    for k in images
+    if k in recons
   }
 
 

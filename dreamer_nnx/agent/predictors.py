@@ -37,7 +37,12 @@ class Predictor(nnx.Module):
   ):
     kw = dict(precision=precision, rngs=rngs)
     self.mlp = MLP(
-      input_size, layers=layers, units=units, act=act, norm=norm, winit=winit,
+      input_size,
+      layers=layers,
+      units=units,
+      act=act,
+      norm=norm,
+      winit=winit,
       **kw,
     )
     self.head = head(input_size=self.mlp.output_size, space=space, **kw)
@@ -71,16 +76,23 @@ class Policy(nnx.Module):
   ):
     kw = dict(precision=precision, rngs=rngs)
     self.mlp = MLP(
-      input_size, layers=layers, units=units, act=act, norm=norm, winit=winit,
+      input_size,
+      layers=layers,
+      units=units,
+      act=act,
+      norm=norm,
+      winit=winit,
       **kw,
     )
     size = self.mlp.output_size
-    self.heads = nnx.data({
-      key: (discrete if spaces.is_discrete(space) else continuous)(
-        input_size=size, space=space, **kw
-      )
-      for key, space in sorted(action_space.items())
-    })
+    self.heads = nnx.data(
+      {
+        key: (discrete if spaces.is_discrete(space) else continuous)(
+          input_size=size, space=space, **kw
+        )
+        for key, space in sorted(action_space.items())
+      }
+    )
 
   def __call__(self, features: jax.Array) -> dict[str, contracts.Output]:
     x = self.mlp(features)

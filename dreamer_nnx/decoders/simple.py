@@ -66,8 +66,13 @@ class SimpleDecoder(nnx.Module):
     images = {k: s for k, s in obs_space.items() if spaces.is_image(s)}
     vectors = {k: s for k, s in obs_space.items() if k not in images}
     kw = dict(
-      act=act, norm=norm, winit=winit, outscale=outscale, units=units,
-      precision=precision, rngs=rngs,
+      act=act,
+      norm=norm,
+      winit=winit,
+      outscale=outscale,
+      units=units,
+      precision=precision,
+      rngs=rngs,
     )
     self.vectors, self.images = nnx.data(None), nnx.data(None)
     if vectors:
@@ -77,13 +82,17 @@ class SimpleDecoder(nnx.Module):
     if images:
       depths = tuple(depth * mult for mult in mults)
       self.images = ImageDecoder(
-        images, latent_space, depths, outer=outer, kernel=kernel,
-        bspace=bspace, strided=strided, **kw,
+        images,
+        latent_space,
+        depths,
+        outer=outer,
+        kernel=kernel,
+        bspace=bspace,
+        strided=strided,
+        **kw,
       )
 
-  def __call__(
-    self, latent: contracts.Latent
-  ) -> dict[str, contracts.Output]:
+  def __call__(self, latent: contracts.Latent) -> dict[str, contracts.Output]:
     recons = {}
     for part in (self.vectors, self.images):
       if part:
@@ -107,26 +116,41 @@ class VectorDecoder(nnx.Module):
   """One MLP, then a head for each vector key."""
 
   def __init__(
-    self, obs_space, latent_space, *, layers, units, act, norm, winit,
-    outscale, symlog, precision, rngs,
+    self,
+    obs_space,
+    latent_space,
+    *,
+    layers,
+    units,
+    act,
+    norm,
+    winit,
+    outscale,
+    symlog,
+    precision,
+    rngs,
   ):
     kw = dict(winit=winit, precision=precision, rngs=rngs)
     inputs = sum(math.prod(shape) for shape in latent_space.values())
     self.mlp = MLP(inputs, layers=layers, units=units, act=act, norm=norm, **kw)
     self.precision = precision
     continuous = 'symlog_mse' if symlog else 'mse'
-    self.heads = nnx.data({
-      key: Choice(
-        HEAD,
-        'categorical' if spaces.is_discrete(space) else continuous,
-        outscale=outscale,
-        winit=winit,
-      )(
-        input_size=self.mlp.output_size, space=space, precision=precision,
-        rngs=rngs,
-      )
-      for key, space in sorted(obs_space.items())
-    })
+    self.heads = nnx.data(
+      {
+        key: Choice(
+          HEAD,
+          'categorical' if spaces.is_discrete(space) else continuous,
+          outscale=outscale,
+          winit=winit,
+        )(
+          input_size=self.mlp.output_size,
+          space=space,
+          precision=precision,
+          rngs=rngs,
+        )
+        for key, space in sorted(obs_space.items())
+      }
+    )
 
   def __call__(self, latent: contracts.Latent) -> dict[str, contracts.Output]:
     x = self.mlp(joined(latent, self.precision))
@@ -137,22 +161,43 @@ class ImageDecoder(nnx.Module):
   """Latent -> minimal map -> doublings -> sigmoid means of all image keys."""
 
   def __init__(
-    self, obs_space, latent_space, depths, *, units, act, norm, winit,
-    outscale, outer, kernel, bspace, strided, precision, rngs,
+    self,
+    obs_space,
+    latent_space,
+    depths,
+    *,
+    units,
+    act,
+    norm,
+    winit,
+    outscale,
+    outer,
+    kernel,
+    bspace,
+    strided,
+    precision,
+    rngs,
   ):
     kw = dict(winit=winit, precision=precision, rngs=rngs)
     sides = minimal_sides(image_sides(obs_space), len(depths) - int(outer))
     make_map = GroupedMap if bspace else DenseMap
     self.minimal = make_map(
-      latent_space, (*sides, depths[-1]), blocks=bspace, units=units, act=act,
-      norm=norm, **kw,
+      latent_space,
+      (*sides, depths[-1]),
+      blocks=bspace,
+      units=units,
+      act=act,
+      norm=norm,
+      **kw,
     )
     self.channels = {k: s.shape[-1] for k, s in sorted(obs_space.items())}
     stages = tuple(reversed(depths))
-    self.convs = nnx.List([
-      Conv(stages[i], stages[i + 1], kernel, **kw)
-      for i in range(len(stages) - 1)
-    ])
+    self.convs = nnx.List(
+      [
+        Conv(stages[i], stages[i + 1], kernel, **kw)
+        for i in range(len(stages) - 1)
+      ]
+    )
     self.finish = nnx.List([NormAct(d, norm=norm, act=act) for d in stages[1:]])
     self.out = Conv(
       depths[0], sum(self.channels.values()), kernel, outscale=outscale, **kw
@@ -184,7 +229,16 @@ class GroupedMap(nnx.Module):
   """
 
   def __init__(
-    self, latent_space, shape, *, blocks, units, act, norm, winit, precision,
+    self,
+    latent_space,
+    shape,
+    *,
+    blocks,
+    units,
+    act,
+    norm,
+    winit,
+    precision,
     rngs,
   ):
     kw = dict(winit=winit, precision=precision, rngs=rngs)
@@ -216,7 +270,16 @@ class DenseMap(nnx.Module):
   """act(norm(linear(features))) as (h, w, c)."""
 
   def __init__(
-    self, latent_space, shape, *, blocks, units, act, norm, winit, precision,
+    self,
+    latent_space,
+    shape,
+    *,
+    blocks,
+    units,
+    act,
+    norm,
+    winit,
+    precision,
     rngs,
   ):
     del blocks, units

@@ -50,10 +50,12 @@ class BlockGRU(nnx.Module):
     self.deter_in = Dense(deter, hidden, act=act, norm=norm, **kw)
     self.stoch_in = Dense(stoch, hidden, act=act, norm=norm, **kw)
     self.action_in = Dense(action, hidden, act=act, norm=norm, **kw)
-    self.hidden = nnx.List([BlockLinear(i, deter, blocks, **kw) for i in inputs])
-    self.finish = nnx.List([
-      NormAct(deter, norm=norm, act=act) for _ in range(layers)
-    ])
+    self.hidden = nnx.List(
+      [BlockLinear(i, deter, blocks, **kw) for i in inputs]
+    )
+    self.finish = nnx.List(
+      [NormAct(deter, norm=norm, act=act) for _ in range(layers)]
+    )
     self.gates = BlockLinear(deter, 3 * deter, blocks, **kw)
     self.blocks = blocks
 
@@ -79,7 +81,9 @@ class BlockGRU(nnx.Module):
     h = self.finish[0](h)
     for layer, finish in zip(self.hidden[1:], self.finish[1:], strict=True):
       h = finish(layer(h))
-    gates = self.gates(h).reshape(-1, self.blocks, 3, deter.shape[-1] // self.blocks)
+    gates = self.gates(h).reshape(
+      -1, self.blocks, 3, deter.shape[-1] // self.blocks
+    )
     reset, cand, update = (
       gates[:, :, i].reshape(deter.shape) for i in range(3)
     )

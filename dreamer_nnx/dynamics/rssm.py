@@ -29,15 +29,24 @@ class LogitNet(nnx.Module):
   """
 
   def __init__(
-    self, inputs: int, shape: tuple[int, int], *, layers: int, hidden: int,
-    outscale: float, act: str, norm: str, winit: str, precision: Precision,
+    self,
+    inputs: int,
+    shape: tuple[int, int],
+    *,
+    layers: int,
+    hidden: int,
+    outscale: float,
+    act: str,
+    norm: str,
+    winit: str,
+    precision: Precision,
     rngs: nnx.Rngs,
   ):
     kw = dict(winit=winit, precision=precision, rngs=rngs)
     sizes = [inputs] + [hidden] * layers
-    self.layers = nnx.List([
-      Dense(sizes[i], hidden, act=act, norm=norm, **kw) for i in range(layers)
-    ])
+    self.layers = nnx.List(
+      [Dense(sizes[i], hidden, act=act, norm=norm, **kw) for i in range(layers)]
+    )
     self.out = Linear(sizes[-1], shape[0] * shape[1], outscale=outscale, **kw)
     self.shape = shape
 
@@ -103,8 +112,13 @@ class RSSM(nnx.Module):
   ):
     kw = dict(act=act, norm=norm, winit=winit, precision=precision, rngs=rngs)
     self.core = BlockGRU(
-      deter, stoch * classes, vector_size(action_space), hidden=hidden,
-      blocks=blocks, layers=dynlayers, **kw,
+      deter,
+      stoch * classes,
+      vector_size(action_space),
+      hidden=hidden,
+      blocks=blocks,
+      layers=dynlayers,
+      **kw,
     )
     kw |= dict(hidden=hidden, outscale=outscale)
     shape = (stoch, classes)
@@ -129,8 +143,12 @@ class RSSM(nnx.Module):
     return jnp.concatenate([self.precision.cast(part) for part in parts], -1)
 
   def step(
-    self, latent: Latent, tokens: Array, action: contracts.Action,
-    is_first: Array, key: Array,
+    self,
+    latent: Latent,
+    tokens: Array,
+    action: contracts.Action,
+    is_first: Array,
+    key: Array,
   ) -> Latent:
     token_part = self._token_part(self.precision.cast(tokens))
     embed = self._embed(action, ~is_first)
@@ -138,8 +156,12 @@ class RSSM(nnx.Module):
     return self._filter(latent, token_part, embed, ~is_first, key)
 
   def observe(
-    self, latent: Latent, tokens: Array, action: contracts.Action,
-    is_first: Array, key: Array,
+    self,
+    latent: Latent,
+    tokens: Array,
+    action: contracts.Action,
+    is_first: Array,
+    key: Array,
   ) -> tuple[Latent, Latent]:
     token_part = self._token_part(self.precision.cast(tokens))
     embed = self._embed(action, ~is_first)
@@ -156,8 +178,10 @@ class RSSM(nnx.Module):
     return carry, jax.tree.map(swap, latents)
 
   def imagine(
-    self, latent: Latent,
-    policy: Callable[[Latent, Array], contracts.Action], length: int,
+    self,
+    latent: Latent,
+    policy: Callable[[Latent, Array], contracts.Action],
+    length: int,
     key: Array,
   ) -> tuple[Latent, contracts.Action]:
     def body(carry, key):
@@ -216,7 +240,11 @@ class RSSM(nnx.Module):
     return first.split(tokens, start) + first.bias[...].astype(tokens.dtype)
 
   def _filter(
-    self, latent: Latent, token_part: Array, embed: Array, keep: Array,
+    self,
+    latent: Latent,
+    token_part: Array,
+    embed: Array,
+    keep: Array,
     key: Array,
   ) -> Latent:
     deter, stoch = (_mask(latent[k], keep) for k in ('deter', 'stoch'))

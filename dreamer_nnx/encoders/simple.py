@@ -78,13 +78,19 @@ class SimpleEncoder(nnx.Module):
 class VectorEncoder(nnx.Module):
   """MLP of all vector keys in sorted order."""
 
-  def __init__(self, obs_space, *, layers, units, symlog, precision, rngs, **kw):
+  def __init__(
+    self, obs_space, *, layers, units, symlog, precision, rngs, **kw
+  ):
     self.space = dict(obs_space)
     self.squash = symlog_fn if symlog else lambda x: x
     self.precision = precision
     self.mlp = MLP(
-      vector_size(obs_space), layers=layers, units=units, precision=precision,
-      rngs=rngs, **kw,
+      vector_size(obs_space),
+      layers=layers,
+      units=units,
+      precision=precision,
+      rngs=rngs,
+      **kw,
     )
     self.output_size = self.mlp.output_size
 
@@ -98,8 +104,18 @@ class ImageEncoder(nnx.Module):
   """Stages of conv -> 2x2 maximum -> norm -> act over stacked image keys."""
 
   def __init__(
-    self, obs_space, depths, *, outer, kernel, strided, act, norm, winit,
-    precision, rngs,
+    self,
+    obs_space,
+    depths,
+    *,
+    outer,
+    kernel,
+    strided,
+    act,
+    norm,
+    winit,
+    precision,
+    rngs,
   ):
     self.keys = tuple(sorted(obs_space))
     self.precision = precision
@@ -111,14 +127,20 @@ class ImageEncoder(nnx.Module):
     self.pooled = tuple(
       not strided and not (outer and i == 0) for i in range(len(depths))
     )
-    self.convs = nnx.List([
-      Conv(
-        sizes[i], sizes[i + 1], kernel,
-        stride=2 if strided and not (outer and i == 0) else 1,
-        winit=winit, precision=precision, rngs=rngs,
-      )
-      for i in range(len(depths))
-    ])
+    self.convs = nnx.List(
+      [
+        Conv(
+          sizes[i],
+          sizes[i + 1],
+          kernel,
+          stride=2 if strided and not (outer and i == 0) else 1,
+          winit=winit,
+          precision=precision,
+          rngs=rngs,
+        )
+        for i in range(len(depths))
+      ]
+    )
     self.finish = nnx.List([NormAct(d, norm=norm, act=act) for d in depths])
     self.output_size = sides[0] * sides[1] * depths[-1]
 

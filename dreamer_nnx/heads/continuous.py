@@ -22,13 +22,23 @@ class Shaped(nnx.Module):
   """A linear map to float32 arrays of one event shape."""
 
   def __init__(
-    self, input_size: int, shape: tuple[int, ...], *, outscale: float,
-    winit: str, precision: Precision, rngs: nnx.Rngs,
+    self,
+    input_size: int,
+    shape: tuple[int, ...],
+    *,
+    outscale: float,
+    winit: str,
+    precision: Precision,
+    rngs: nnx.Rngs,
   ):
     self.shape = tuple(shape)
     self.linear = Linear(
-      input_size, math.prod(shape), winit=winit, outscale=outscale,
-      precision=precision, rngs=rngs,
+      input_size,
+      math.prod(shape),
+      winit=winit,
+      outscale=outscale,
+      precision=precision,
+      rngs=rngs,
     )
 
   def __call__(self, x: jax.Array) -> jax.Array:
@@ -65,7 +75,11 @@ class Regression(nnx.Module):
     shape = continuous_shape(name, space)
     self.output = output
     self.mean = Shaped(
-      input_size, shape, outscale=outscale, winit=winit, precision=precision,
+      input_size,
+      shape,
+      outscale=outscale,
+      winit=winit,
+      precision=precision,
       rngs=rngs,
     )
 
@@ -85,8 +99,14 @@ def mse(
 ) -> Regression:
   """Squared error."""
   return Regression(
-    input_size, space, name='mse', output=outputs.MSE, outscale=outscale,
-    winit=winit, precision=precision, rngs=rngs,
+    input_size,
+    space,
+    name='mse',
+    output=outputs.MSE,
+    outscale=outscale,
+    winit=winit,
+    precision=precision,
+    rngs=rngs,
   )
 
 
@@ -103,8 +123,14 @@ def symlog_mse(
   """Squared error to the symlog of the target; `pred` is in symlog space."""
   output = functools.partial(outputs.MSE, squash=symlog)
   return Regression(
-    input_size, space, name='symlog_mse', output=output, outscale=outscale,
-    winit=winit, precision=precision, rngs=rngs,
+    input_size,
+    space,
+    name='symlog_mse',
+    output=output,
+    outscale=outscale,
+    winit=winit,
+    precision=precision,
+    rngs=rngs,
   )
 
 
@@ -122,8 +148,14 @@ def huber(
   """Charbonnier loss; quadratic within `eps`, linear beyond."""
   output = functools.partial(outputs.Huber, eps=eps)
   return Regression(
-    input_size, space, name='huber', output=output, outscale=outscale,
-    winit=winit, precision=precision, rngs=rngs,
+    input_size,
+    space,
+    name='huber',
+    output=output,
+    outscale=outscale,
+    winit=winit,
+    precision=precision,
+    rngs=rngs,
   )
 
 
@@ -146,12 +178,18 @@ class SymexpTwoHot(nnx.Module):
     self.bins = bins
     self.rank = len(shape)
     self.logits = Shaped(
-      input_size, (*shape, bins), outscale=outscale, winit=winit,
-      precision=precision, rngs=rngs,
+      input_size,
+      (*shape, bins),
+      outscale=outscale,
+      winit=winit,
+      precision=precision,
+      rngs=rngs,
     )
 
   def __call__(self, x: jax.Array) -> object:
-    return outputs.event(outputs.TwoHot(self.logits(x), symexp_bins(self.bins)), self.rank)
+    return outputs.event(
+      outputs.TwoHot(self.logits(x), symexp_bins(self.bins)), self.rank
+    )
 
 
 @HEAD.register('bounded_normal')

@@ -31,8 +31,12 @@ class Binary(nnx.Module):
   ):
     self.shape = space.shape
     self.logit = Linear(
-      input_size, math.prod(space.shape), winit=winit, outscale=outscale,
-      precision=precision, rngs=rngs,
+      input_size,
+      math.prod(space.shape),
+      winit=winit,
+      outscale=outscale,
+      precision=precision,
+      rngs=rngs,
     )
 
   def __call__(self, x: jax.Array) -> outputs.Binary:
@@ -61,13 +65,19 @@ class Categorical(nnx.Module):
     rngs: nnx.Rngs,
   ):
     if not spaces.is_discrete(space):
-      raise ValueError(f'head categorical: needs a discrete space, got {space}.')
+      raise ValueError(
+        f'head categorical: needs a discrete space, got {space}.'
+      )
     self.classes = spaces.classes(space)
     self.scalar = not space.shape
     self.unimix = unimix
     self.logits = Linear(
-      input_size, sum(self.classes), winit=winit, outscale=outscale,
-      precision=precision, rngs=rngs,
+      input_size,
+      sum(self.classes),
+      winit=winit,
+      outscale=outscale,
+      precision=precision,
+      rngs=rngs,
     )
 
   def __call__(self, x: jax.Array) -> outputs.Likelihood:
@@ -106,8 +116,12 @@ class OneHot(nnx.Module):
     self.shape = space.shape
     self.unimix = unimix
     self.logits = Linear(
-      input_size, math.prod(space.shape), winit=winit, outscale=outscale,
-      precision=precision, rngs=rngs,
+      input_size,
+      math.prod(space.shape),
+      winit=winit,
+      outscale=outscale,
+      precision=precision,
+      rngs=rngs,
     )
 
   def __call__(self, x: jax.Array) -> outputs.Likelihood:

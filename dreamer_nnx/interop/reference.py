@@ -48,13 +48,22 @@ RULES = tuple(
     (r'dec/conv(\d+)norm/', r'decoder/images/finish/\1/norm/'),
     (r'dec/conv(\d+)/', r'decoder/images/convs/\1/'),
     (r'dec/imgout/', r'decoder/images/out/'),
-    (r'(rew|con|pol|val|slowval)/mlp/norm(\d+)/', r'\1/mlp/layers/\2/finish/norm/'),
-    (r'(rew|con|pol|val|slowval)/mlp/linear(\d+)/', r'\1/mlp/layers/\2/linear/'),
+    (
+      r'(rew|con|pol|val|slowval)/mlp/norm(\d+)/',
+      r'\1/mlp/layers/\2/finish/norm/',
+    ),
+    (
+      r'(rew|con|pol|val|slowval)/mlp/linear(\d+)/',
+      r'\1/mlp/layers/\2/linear/',
+    ),
     (r'pol/head/', r'pol/heads/'),
   )
 )
 MODULES = {
-  'rew': 'reward', 'con': 'cont', 'pol': 'policy', 'val': 'value',
+  'rew': 'reward',
+  'con': 'cont',
+  'pol': 'policy',
+  'val': 'value',
   'slowval': 'slow_value',
 }
 # How the reference's output layers are called here, by kind of head.
@@ -66,8 +75,6 @@ LAYERS = {
   'stddev': ('std/linear',),
 }
 STATISTICS = {'lo': 0, 'hi': 1, 'mean': 0, 'sqrs': 1}
-
-
 
 
 def convert(
@@ -172,11 +179,14 @@ def _reorder(name, value, image_keys):
 
 def _verify(result, target):
   wanted = {k: tuple(v.shape) for k, v in target.items() if k != 'key'}
-  problems = [f'{k} {wanted[k]} is missing' for k in wanted.keys() - result.keys()]
+  problems = [
+    f'{k} {wanted[k]} is missing' for k in wanted.keys() - result.keys()
+  ]
   problems += [f'{k} has no place here' for k in result.keys() - wanted.keys()]
   problems += [
     f'{k} is {result[k].shape}, this config builds {wanted[k]}'
-    for k in wanted.keys() & result.keys() if result[k].shape != wanted[k]
+    for k in wanted.keys() & result.keys()
+    if result[k].shape != wanted[k]
   ]
   if problems:
     shown = '\n  '.join(sorted(problems)[:10])

@@ -14,7 +14,10 @@ LAYOUT = ('NHWC', 'HWIO', 'NHWC')
 def convolve(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
   """SAME convolution in the format of x."""
   return jax.lax.conv_general_dilated(
-    x, kernel.astype(x.dtype), (stride, stride), 'SAME',
+    x,
+    kernel.astype(x.dtype),
+    (stride, stride),
+    'SAME',
     dimension_numbers=LAYOUT,
   )
 

@@ -66,7 +66,9 @@ class BlockLinear(nnx.Module):
   ):
     for name, size in (('inputs', inputs), ('outputs', outputs)):
       if size % blocks:
-        raise ValueError(f'{name} = {size}: must be a multiple of {blocks} blocks.')
+        raise ValueError(
+          f'{name} = {size}: must be a multiple of {blocks} blocks.'
+        )
     shape = (blocks, inputs // blocks, outputs // blocks)
     kernel = initialize(winit, rngs.params(), shape)
     self.kernel = nnx.Param(kernel.astype(precision.param_dtype))

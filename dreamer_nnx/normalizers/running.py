@@ -1,6 +1,6 @@
 """Running statistics as exponential moving averages.
 
-  s ← (1 - rate) s + rate · statistic(x), over the whole batch
+s ← (1 - rate) s + rate · statistic(x), over the whole batch
 """
 
 import jax

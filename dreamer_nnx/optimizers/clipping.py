@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import optax
 
 
-def clip_by_agc(clip: float, pmin: float = 1e-3) -> optax.GradientTransformation:
+def clip_by_agc(
+  clip: float, pmin: float = 1e-3
+) -> optax.GradientTransformation:
   """Scales each gradient by 1 / max(1, |g| / (clip · max(pmin, |p|))).
 
   Args:

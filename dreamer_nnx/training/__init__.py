@@ -1,1 +1,1 @@
-"""Training: the loop, its jitted steps, meshes, checkpoints, evaluation."""
+"""Training, evaluation, checkpoints, and what they show on the way."""

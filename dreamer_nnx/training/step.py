@@ -38,7 +38,8 @@ class Layout:
       for name, (_, v) in zip(self.paths, flat, strict=True)
     }
     self.trained = tuple(
-      name for name, (_, v) in zip(self.paths, flat, strict=True)
+      name
+      for name, (_, v) in zip(self.paths, flat, strict=True)
       if isinstance(v, nnx.Param)
     )
     self.action_keys = tuple(abstract.action_space)
@@ -56,10 +57,12 @@ class Layout:
 
   def partial(self, arrays: Mapping[str, Array]) -> Agent:
     """An agent whose other arrays are zeros, for functions that ignore them."""
-    return self.merge({
-      name: arrays[name] if name in arrays else jnp.zeros(s.shape, s.dtype)
-      for name, s in self.shapes.items()
-    })
+    return self.merge(
+      {
+        name: arrays[name] if name in arrays else jnp.zeros(s.shape, s.dtype)
+        for name, s in self.shapes.items()
+      }
+    )
 
 
 class Learner:
@@ -133,7 +136,11 @@ class Learner:
     return {k: v for k, v in state.items() if k.startswith(ACTING)}
 
   def policy(
-    self, acting: State, carry: Carry, obs: Mapping[str, Any], key: Array,
+    self,
+    acting: State,
+    carry: Carry,
+    obs: Mapping[str, Any],
+    key: Array,
     mode: str = 'sample',
   ) -> tuple[Carry, contracts.Action, contracts.Latent]:
     """Acts once; see `Agent.act`. `acting` is from the method of that name."""
@@ -169,7 +176,8 @@ class Learner:
     state |= {'updates': jnp.zeros((), jnp.int32), 'key': train_key}
     if self._loss_scaling:
       state |= {
-        'loss_scale': jnp.asarray(1e4), 'good_steps': jnp.zeros((), jnp.int32)
+        'loss_scale': jnp.asarray(1e4),
+        'good_steps': jnp.zeros((), jnp.int32),
       }
     return state
 
@@ -213,7 +221,9 @@ class Learner:
     if self._loss_scaling:
       new |= next_loss_scale(state, grads)
       metrics |= {'opt/grad_scale': new['loss_scale']}
-    back = {LATENT + k: x.astype(jnp.float32) for k, x in aux['latents'].items()}
+    back = {
+      LATENT + k: x.astype(jnp.float32) for k, x in aux['latents'].items()
+    }
     return new, aux['carry'], back | {'priority': aux['priority']}, metrics
 
   def _pack(self, opt_state) -> State:

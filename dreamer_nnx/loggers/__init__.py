@@ -1,0 +1,3 @@
+"""Built-in loggers: terminal, jsonl, tensorboard, wandb."""
+
+from dreamer_nnx.loggers import jsonl, tensorboard, terminal, wandb

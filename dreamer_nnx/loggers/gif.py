@@ -1,0 +1,56 @@
+"""Animated GIFs, which browsers and TensorBoard play without a plug-in."""
+
+import io
+
+import numpy as np
+from PIL import Image
+
+from dreamer_nnx.loggers.metrics import is_video
+
+MODES = {1: 'L', 3: 'RGB', 4: 'RGBA'}
+
+
+def encode_gif(frames: np.ndarray, fps: float) -> bytes:
+  """Encodes a video that repeats for ever.
+
+  Frames equal to the one before them are stored as a longer delay. Each frame
+  has a palette of its own of up to 256 colours.
+
+  Args:
+    frames: (T, H, W, C) uint8 with T > 0 and C of 1 (gray), 3 or 4.
+    fps: Frames a second, up to 50: the delays are multiples of 10 ms, and
+      browsers slow one of less than 20 ms down to 100 ms.
+
+  Raises:
+    ValueError: The frames are no video, or `fps` is not positive.
+  """
+  check_frames(frames, fps)
+  images = [image(frame) for frame in frames]
+  file = io.BytesIO()
+  images[0].save(
+    file,
+    format='GIF',
+    save_all=True,
+    append_images=images[1:],
+    duration=10 * max(2, round(100 / fps)),
+    loop=0,
+  )
+  return file.getvalue()
+
+
+def image(frame: np.ndarray) -> Image.Image:
+  """A (H, W, C) uint8 frame as a pillow image."""
+  channels = frame.shape[-1]
+  frame = frame[..., 0] if channels == 1 else frame
+  return Image.fromarray(np.ascontiguousarray(frame), MODES[channels])
+
+
+def check_frames(frames: np.ndarray, fps: float) -> None:
+  if not is_video(frames):
+    kind = getattr(frames, 'dtype', type(frames).__name__)
+    raise ValueError(
+      f'frames of shape {np.shape(frames)} and type {kind}: a video is uint8 '
+      '(T, H, W, C) with at least one frame and 1, 3 or 4 channels.'
+    )
+  if not fps > 0:
+    raise ValueError(f'fps = {fps!r}: must be above 0.')

@@ -1,0 +1,165 @@
+"""The launcher: flags -> config -> train, evaluate or show.
+
+  python -m dreamer_nnx.main --config=configs/demo.py --workdir=runs/demo
+
+The same command again resumes. Errors in what was asked for are one message
+and exit status 2.
+"""
+
+import pathlib
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from absl import app, flags, logging
+from ml_collections import ConfigDict
+
+from dreamer_nnx import config as configs
+from dreamer_nnx import overrides, registry
+
+MODES = ('train', 'evaluate', 'train_and_evaluate', 'show')
+_CONFIG = flags.DEFINE_string(
+  'config',
+  None,
+  'Config file and the argument of its get_config: configs/NAME.py[:ARG]. '
+  'Fields are set by --config.path.to.field=value.',
+)
+_WORKDIR = flags.DEFINE_string(
+  'workdir', None, 'Folder of checkpoints, replay, metrics and videos.'
+)
+_MODE = flags.DEFINE_enum('mode', 'train_and_evaluate', MODES, 'What to do.')
+_RESTORE = flags.DEFINE_string(
+  'restore', None, 'Workdir or checkpoint whose arrays a new run starts from.'
+)
+_RESTORE_STEP = flags.DEFINE_integer(
+  'restore_step', None, 'Step of the checkpoint; the latest if not given.'
+)
+_INCLUDE = flags.DEFINE_string(
+  'restore_include', '.*', 'Regular expression: arrays to take by --restore.'
+)
+_EXCLUDE = flags.DEFINE_string(
+  'restore_exclude', '', 'Regular expression: arrays not to take.'
+)
+_REFERENCE = flags.DEFINE_string(
+  'import_reference',
+  None,
+  'Log or checkpoint folder of a danijar/dreamerv3 run to start from.',
+)
+_CACHE = flags.DEFINE_string(
+  'compilation_cache',
+  '~/.cache/dreamer_nnx/xla',
+  'Folder of compiled programs, so that a second start compiles nothing; '
+  'empty for none.',
+)
+_DEBUG = flags.DEFINE_bool('debug', False, 'Show tracebacks of all errors.')
+
+
+def run() -> None:
+  """Entry point of the console script."""
+  app.run(main, flags_parser=parse)
+
+
+def parse(argv: Sequence[str]) -> list[str]:
+  """Parses the flags proper; those of the config are left in the result."""
+  try:
+    return flags.FLAGS(list(argv), known_only=True)
+  except flags.Error as error:
+    fail(str(error))
+
+
+def main(argv: Sequence[str]) -> None:
+  try:
+    dispatch(argv)
+  except Exception as error:
+    if _DEBUG.value or not expected(error):
+      raise
+    fail(overrides.explain(error))
+
+
+def expected(error: Exception) -> bool:
+  """Whether an error is about what was asked for, not a defect of the code."""
+  from dreamer_nnx.envs.faults import EnvError
+  from dreamer_nnx.training.checkpoint import CheckpointError
+
+  own = (configs.ConfigError, registry.RegistryError, CheckpointError, EnvError)
+  if isinstance(error, (*own, OSError)):
+    return True
+  named = str(error).startswith(('config', '--'))
+  return named and isinstance(error, ValueError | TypeError)
+
+
+def fail(message: str) -> NoReturn:
+  """Prints the message and exits with status 2."""
+  print(message, file=sys.stderr)
+  sys.exit(2)
+
+
+def dispatch(argv: Sequence[str]) -> None:
+  """Does what the flags say."""
+  logging.set_verbosity(logging.WARNING)
+  use_cache(_CACHE.value)
+  config = make_config(argv)
+  if _MODE.value == 'show':
+    from dreamer_nnx import show
+
+    print(show.describe(config))
+    return
+  if not _WORKDIR.value:
+    raise configs.ConfigError('--workdir: name a folder, e.g. runs/demo.')
+  start(config, pathlib.Path(_WORKDIR.value).expanduser())
+
+
+def make_config(argv: Sequence[str]) -> ConfigDict:
+  """The config file's config, or else the workdir's, with the overrides."""
+  configs.load_plugins(overrides.plugins_from_argv(argv))
+  if _CONFIG.value:
+    config = overrides.load_file(_CONFIG.value)
+  elif _WORKDIR.value:
+    from dreamer_nnx.run import saved_config
+
+    config = saved_config(pathlib.Path(_WORKDIR.value).expanduser())
+  else:
+    raise configs.ConfigError(
+      '--config: name a config file, e.g. configs/demo.py, or by --workdir a '
+      'run that has one.'
+    )
+  _, *rest = overrides.override(config, list(argv))
+  if rest:
+    known = [f'--{name}' for name in flags.FLAGS]
+    hint = registry.suggest(rest[0].partition('=')[0], known)
+    raise configs.ConfigError(f'{rest[0]}: there is no such flag.{hint}')
+  return configs.resolve(config)
+
+
+def start(config: ConfigDict, workdir: pathlib.Path) -> None:
+  """Trains and evaluates."""
+  from dreamer_nnx.run import Run, Source
+
+  source = Source(
+    restore=_RESTORE.value,
+    step=_RESTORE_STEP.value,
+    include=_INCLUDE.value,
+    exclude=_EXCLUDE.value,
+    reference=_REFERENCE.value,
+  )
+  with Run(config, workdir, source) as session:
+    if 'train' in _MODE.value:
+      session.train(evaluate='evaluate' in _MODE.value)
+    else:
+      session.evaluate()
+
+
+def use_cache(folder: str) -> None:
+  """Keeps compiled programs in a folder, for the next start."""
+  import jax
+
+  if not folder:
+    return
+  path = pathlib.Path(folder).expanduser()
+  jax.config.update('jax_compilation_cache_dir', str(path))
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
+  jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
+
+
+if __name__ == '__main__':
+  run()

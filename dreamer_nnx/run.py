@@ -1,0 +1,211 @@
+"""One run in a workdir: start or resume, train, evaluate, save."""
+
+import contextlib
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from dreamer_nnx import config as configs
+from dreamer_nnx import workflow
+from dreamer_nnx.interop.pickles import load_reference
+from dreamer_nnx.interop.reference import convert
+from dreamer_nnx.training import checkpoint
+from dreamer_nnx.training.evaluate import Returns
+from dreamer_nnx.training.interrupt import Interrupt
+from dreamer_nnx.training.loop import Trainer
+from dreamer_nnx.training.progress import Progress
+from dreamer_nnx.training.step import State
+from dreamer_nnx.training.video import write_video
+
+MODES = {'greedy': 'mode', 'sampled': 'sample'}
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+  """What a new run starts from, other than fresh parameters.
+
+  Args:
+    restore: Workdir or checkpoint folder, or None.
+    step: Its step; None for the latest.
+    include, exclude: Regular expressions of the arrays to take.
+    reference: Folder of a danijar/dreamerv3 run, or None.
+  """
+
+  restore: str | None = None
+  step: int | None = None
+  include: str = '.*'
+  exclude: str = ''
+  reference: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Videos:
+  """Writes the open-loop videos of a report as files."""
+
+  folder: pathlib.Path
+
+  def write(self, env_steps: int, metrics: dict[str, Any]) -> None:
+    for name, value in metrics.items():
+      if np.ndim(value) == 4:
+        file = f'{name.replace("/", "_")}_{env_steps:010d}.gif'
+        write_video(self.folder / file, np.asarray(value), fps=10)
+
+  def close(self) -> None:
+    pass
+
+
+class Run(contextlib.ExitStack):
+  """Everything of a run, opened in a workdir; a context manager.
+
+  Where the workdir holds a checkpoint the run goes on from it; otherwise it
+  starts from `source`, or from fresh parameters.
+
+  Raises:
+    ValueError, OSError: The config, spaces, workdir or checkpoint do not fit.
+  """
+
+  def __init__(
+    self, config: ConfigDict, workdir: pathlib.Path, source: Source = Source()
+  ):
+    super().__init__()
+    self.config, self.workdir = config, workdir
+    self.parts = configs.bind_all(config)
+    self.checkpoints = workflow.make_checkpoints(config, workdir)
+    self.callback(self.checkpoints.close)
+    self.env_steps = self.checkpoints.latest() or 0
+    self.envs = workflow.make_envs(config, self.env_steps)
+    self.callback(self.envs.close)
+    self.obs_space, self.action_space = (
+      self.envs.obs_space,
+      self.envs.action_space,
+    )
+    self.learner = workflow.make_learner(
+      config, self.obs_space, self.action_space
+    )
+    self.saved = self._restore()
+    self.state = self.saved.state if self.saved else self._fresh(source)
+
+  def train(self, evaluate: bool = True) -> None:
+    """Trains to `config.train.steps`, then evaluates."""
+    if evaluate and not self.saved:
+      self.report('untrained', self.play('greedy'))
+    trainer = self._trainer(evaluate)
+    with Interrupt() as stop, Progress(trainer.options.steps) as progress:
+      trainer.stop, trainer.show = stop, progress.update
+      self.state = trainer.run()
+      self.env_steps = trainer.env_steps
+      interrupted = stop()
+      self._save(trainer, {})
+    if interrupted:
+      print(f'Stopped at {self.env_steps} environment steps; saved.')
+      return
+    if evaluate:
+      self.evaluate()
+
+  def evaluate(self) -> None:
+    """Prints the returns of whole episodes, and where to look."""
+    options = self.parts['evaluate']()
+    modes = ('greedy', 'sampled') if options.sampled else ('greedy',)
+    for name in modes:
+      self.report(f'trained, {name}', self.play(name))
+    print(f'Metrics, videos and checkpoints: {self.workdir}')
+
+  def play(self, name: str) -> Returns:
+    """Evaluates `greedy` or `sampled`."""
+    return workflow.evaluate_policy(
+      self.config, self.learner, self.state, MODES[name]
+    )
+
+  def report(self, what: str, returns: Returns) -> None:
+    """Prints returns and appends them to evaluations.jsonl."""
+    print(f'Return {what}: {returns}', flush=True)
+    line = {'env_steps': self.env_steps, 'policy': what}
+    line |= returns.metrics('eval') | {'scores': returns.scores}
+    with open(self.workdir / 'evaluations.jsonl', 'a') as file:
+      file.write(json.dumps(line) + '\n')
+
+  def _trainer(self, evaluate: bool) -> Trainer:
+    options = self.parts['train']()
+    loggers = workflow.make_loggers(self.config, self.workdir)
+    for logger in loggers:
+      self.callback(logger.close)
+    replay = workflow.make_replay(
+      self.config, self.obs_space, self.action_space, self.learner, self.workdir
+    )
+    trainer = Trainer(
+      self.learner,
+      self.state,
+      self.envs,
+      replay,
+      (*loggers, Videos(self.workdir / 'videos')),
+      options,
+      self.config.seed,
+      evaluate_every=self.parts['evaluate']().every if evaluate else 0,
+      evaluate=self._evaluate_while_training,
+      save=self._save,
+    )
+    if self.saved:
+      replay.load(self.saved.meta['replay'])
+      trainer.resume(self.saved.meta['counters'], self.saved.loop)
+    return trainer
+
+  def _evaluate_while_training(
+    self, state: State, env_steps: int
+  ) -> dict[str, float]:
+    self.state, self.env_steps = state, env_steps
+    returns = self.play('greedy')
+    self.report('trained, greedy', returns)
+    return returns.metrics('eval')
+
+  def _save(self, trainer: Trainer, metrics: dict[str, float]) -> None:
+    meta = {
+      'counters': trainer.counters(),
+      'replay': trainer.replay.save(),
+      'config': configs.resolve(self.config).to_dict(),
+    }
+    self.checkpoints.save(
+      trainer.env_steps, trainer.state, trainer.arrays(), meta, metrics or None
+    )
+
+  def _restore(self) -> checkpoint.Restored | None:
+    if self.checkpoints.latest() is None:
+      return None
+    return self.checkpoints.restore(self.learner.abstract)
+
+  def _fresh(self, source: Source) -> State:
+    state = self.learner.init(self.config.seed)
+    if source.reference:
+      arrays = load_reference(pathlib.Path(source.reference))
+      given = convert(arrays, self.learner.abstract)
+      where = self.learner.sharding.replicated
+      return state | jax.device_put(given, where)
+    if not source.restore:
+      return state
+    part = checkpoint.partial(
+      source.restore,
+      self.learner.abstract,
+      source.include,
+      source.exclude,
+      source.step,
+    )
+    print(f'Restored {len(part.loaded)} arrays from {source.restore}:')
+    print(summary(part.loaded))
+    print(f'Not restored, {len(part.not_loaded)} arrays:')
+    print(summary(part.not_loaded))
+    return state | part.state
+
+
+def summary(names: list[str]) -> str:
+  """Array names, a line each."""
+  return '\n'.join(f'  {name}' for name in sorted(names)) or '  none'
+
+
+def saved_config(workdir: pathlib.Path, step: int | None = None) -> ConfigDict:
+  """The config of a run, from its checkpoint alone."""
+  meta = checkpoint.load_meta(workdir, step)
+  return configs.from_json(json.dumps(meta['config']))

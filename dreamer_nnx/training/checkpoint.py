@@ -1,0 +1,375 @@
+"""Checkpoints of a run: written in the background, verified before loading.
+
+A checkpoint directory holds one folder per step, and a step three items:
+
+  state   flat dict of device arrays: parameters, statistics, optimiser, key
+  loop    flat dict of host arrays of running episodes; absent when empty
+  meta    JSON: counters, random states, replay index, resolved config
+
+They are found and checked by `checkpoint_files` and held against what a config
+builds by `checkpoint_fit`, both before anything is loaded.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+from dreamer_nnx.training import checkpoint_files as files
+from dreamer_nnx.training import checkpoint_fit as fit
+
+CheckpointError = files.CheckpointError
+find = files.find
+State = dict[str, jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Restored:
+  """Everything a step holds; `loop` is empty where none was saved."""
+
+  state: State
+  loop: dict[str, np.ndarray]
+  meta: dict[str, Any]
+  step: int
+
+
+class Partial(NamedTuple):
+  """A part of a state, the names in it, and the other names of the target."""
+
+  state: State
+  loaded: list[str]
+  not_loaded: list[str]
+
+
+class Checkpoints:
+  """The checkpoints of one run, in a directory of their own.
+
+  Of all steps saved, those stay that are among the last `keep_last`, or
+  `keep_every` steps after the previous one kept for this reason (0 for none),
+  or have the highest `best_metric` so far if `keep_best`.
+
+  Use as a context manager, or call `close`: a save still in flight when the
+  process ends is lost.
+
+  Raises:
+    CheckpointError: the directory cannot be made or written.
+  """
+
+  def __init__(
+    self,
+    directory: str | Path,
+    *,
+    keep_last: int = 2,
+    keep_every: int = 0,
+    keep_best: bool = True,
+    best_metric: str = 'eval/return',
+  ):
+    if keep_last < 1:
+      raise ValueError(f'keep_last = {keep_last}: must be at least 1.')
+    if keep_every < 0:
+      raise ValueError(f'keep_every = {keep_every}: must be 0 or more steps.')
+    self._directory = files.writable(Path(directory).expanduser().absolute())
+    self._best_metric = best_metric if keep_best else None
+    self._pending: int | None = None
+    self._manager = ocp.CheckpointManager(
+      self._directory, options=self._options(keep_last, keep_every)
+    )
+
+  def __enter__(self) -> 'Checkpoints':
+    return self
+
+  def __exit__(self, *exc_info: object) -> None:
+    self.close()
+
+  def steps(self) -> list[int]:
+    """Steps kept, in order, with the one being saved."""
+    return sorted(self._manager.all_steps())
+
+  def latest(self) -> int | None:
+    return max(self.steps(), default=None)
+
+  def save(
+    self,
+    step: int,
+    state: Mapping[str, jax.Array],
+    loop: Mapping[str, np.ndarray],
+    meta: Mapping[str, Any],
+    metrics: Mapping[str, float] | None = None,
+  ) -> bool:
+    """Starts to save a step; its arrays may be donated or changed after.
+
+    Args:
+      step: Larger than every step saved before.
+      state: Named device arrays; typed PRNG keys are welcome.
+      loop: Named host arrays; leave empty where there are none.
+      meta: JSON-able; a copy is taken.
+      metrics: Holds the evaluation metric that ranks this step, if there is
+        one.
+
+    Returns:
+      False, and nothing is done, if the step is already saved.
+
+    Raises:
+      CheckpointError: an earlier step is given, an array cannot be stored, or
+        the save before this one failed in the background.
+      TypeError: `meta` is not JSON-able.
+    """
+    self._wait()
+    step, steps = int(step), self.steps()
+    if step in steps:
+      return False
+    if steps and step < steps[-1]:
+      raise CheckpointError(
+        f'checkpoint step {step} is older than step {steps[-1]}, the latest '
+        f'in {self._directory}: continue from it or use another workdir.'
+      )
+    items = _items(state, loop, meta)
+    score = self._score(metrics)
+    self._pending = step
+    with self._saving():
+      if not self._manager.save(step, args=items, metrics=score):
+        raise CheckpointError('the manager refused it')
+    return True
+
+  def restore(self, target: fit.Target, step: int | None = None) -> Restored:
+    """Waits for a save in flight, then `restore`s from this directory."""
+    self._wait()
+    return restore(self._directory, target, step)
+
+  def close(self) -> None:
+    """Waits for a save in flight; raises CheckpointError if it failed."""
+    try:
+      self._wait()
+    finally:
+      self._manager.close()
+
+  def _options(
+    self, keep_last: int, keep_every: int
+  ) -> ocp.CheckpointManagerOptions:
+    policies = [checkpoint_managers.LatestN(keep_last)]
+    if keep_every:
+      # Saves follow a clock, so they rarely fall on multiples of an interval.
+      policies.append(
+        checkpoint_managers.EveryNSteps(keep_every, exact_interval=False)
+      )
+    score = None
+    if self._best_metric is not None:
+      score = functools.partial(_read_score, name=self._best_metric)
+      policies.append(
+        checkpoint_managers.BestN(
+          get_metric_fn=score, n=1, keep_checkpoints_without_metrics=False
+        )
+      )
+    return ocp.CheckpointManagerOptions(
+      # The manager writes metrics to disk only where it has a `best_fn`; what
+      # is kept is the policy's decision alone.
+      best_fn=score,
+      preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
+      cleanup_tmp_directories=True,
+      async_options=ocp.AsyncOptions(
+        post_finalization_callback=self._write_manifest
+      ),
+    )
+
+  def _score(
+    self, metrics: Mapping[str, float] | None
+  ) -> dict[str, float] | None:
+    if self._best_metric is None:
+      return None
+    if metrics is None:
+      return {}
+    if self._best_metric not in metrics:
+      raise ValueError(
+        f'best_metric = {self._best_metric!r} is not among the metrics of '
+        f'this step: {", ".join(sorted(metrics)) or "none"}.'
+      )
+    score = float(metrics[self._best_metric])
+    return {self._best_metric: score} if math.isfinite(score) else {}
+
+  def _write_manifest(self) -> None:
+    # Runs in the thread that saves, after the arrays are on disk and before
+    # the rename that makes the step visible: both or neither appear.
+    (root,) = self._directory.glob(f'{self._pending}.orbax-checkpoint-tmp*')
+    files.write_manifest(root)
+
+  def _wait(self) -> None:
+    with self._saving():
+      self._manager.wait_until_finished()
+
+  @contextlib.contextmanager
+  def _saving(self) -> Iterator[None]:
+    try:
+      yield
+    # Whatever went wrong in the background thread surfaces here.
+    except Exception as error:
+      raise CheckpointError(
+        f'checkpoint step {self._pending} was not saved in '
+        f'{self._directory}: {files.first_line(error)}'
+      ) from error
+
+
+def restore(
+  path: str | Path, target: fit.Target, step: int | None = None
+) -> Restored:
+  """Loads a whole step, after every leaf of the target was found to fit.
+
+  Args:
+    path: As `find` takes it.
+    target: Shape, dtype and sharding of each array that the config builds;
+      the devices may be others than those that saved.
+    step: As `find` takes it.
+
+  Raises:
+    CheckpointError: as in `find`; or leaves are missing, left over, or of
+      another shape or dtype.
+  """
+  root = find(path, step)
+  files.verify(root, ('state', 'loop', 'meta'))
+  fit.check(root.name, _saved(root), target)
+  loop = {}
+  if (root / 'loop').is_dir():
+    loop = _load(root, 'loop', ocp.args.PyTreeRestore())
+  return Restored(
+    state=_load_arrays(root, target),
+    loop={name: np.asarray(value) for name, value in loop.items()},
+    meta=_load(root, 'meta', ocp.args.JsonRestore()),
+    step=int(root.name),
+  )
+
+
+def partial(
+  path: str | Path,
+  target: fit.Target,
+  include: str,
+  exclude: str = '',
+  step: int | None = None,
+) -> Partial:
+  """Loads the leaves whose names match `include` and do not match `exclude`.
+
+  A leaf that matches and is not in the checkpoint is among the names that were
+  not loaded.
+
+  Args:
+    path: As `find` takes it.
+    target: As `restore` takes it.
+    include: Regular expression, searched for in names like
+      `encoder/mlp/layers/0/linear/kernel`.
+    exclude: Likewise; empty excludes nothing.
+    step: As `find` takes it.
+
+  Raises:
+    CheckpointError: as in `find`; or a leaf that matches has another shape or
+      dtype, or none matches.
+    ValueError: an expression is not valid.
+  """
+  wanted = fit.matching(target, include, exclude)
+  root = find(path, step)
+  files.verify(root, ('state',))
+  saved = _saved(root)
+  loaded = sorted(wanted & saved.keys())
+  if not loaded:
+    held = sorted({re.sub('/.*', '/', name) for name in saved})
+    without = f' without {exclude!r}' if exclude else ''
+    raise CheckpointError(
+      f'restore_include = {include!r}{without}: matches nothing that is both '
+      f'in checkpoint step {root.name} and in this config. The checkpoint '
+      f'holds {", ".join(held)}.'
+    )
+  part = {name: target[name] for name in loaded}
+  fit.check(root.name, {name: saved[name] for name in loaded}, part)
+  return Partial(
+    _load_arrays(root, part), loaded, sorted(target.keys() - set(loaded))
+  )
+
+
+def load_meta(path: str | Path, step: int | None = None) -> dict[str, Any]:
+  """Loads `meta` alone, the resolved config in it; raises as `find`."""
+  root = find(path, step)
+  files.verify(root, ('meta',))
+  return _load(root, 'meta', ocp.args.JsonRestore())
+
+
+def _items(
+  state: Mapping[str, jax.Array],
+  loop: Mapping[str, np.ndarray],
+  meta: Mapping[str, Any],
+) -> ocp.args.Composite:
+  host = {name: np.asarray(value) for name, value in loop.items()}
+  for name, value in {**state, **host}.items():
+    if value.size == 0:
+      raise CheckpointError(
+        f'{name} is {value.shape}: an array without elements cannot be saved.'
+      )
+  for name, value in host.items():
+    if value.dtype.kind not in 'biuf':
+      raise CheckpointError(
+        f'{name} is of dtype {value.dtype}: only numbers can be saved.'
+      )
+  if host and jax.process_count() > 1:
+    # Orbax writes the host arrays of process 0 only.
+    raise CheckpointError('loop: host arrays need a run of a single process.')
+  try:
+    copied = json.loads(json.dumps(dict(meta)))
+  except (TypeError, ValueError) as error:
+    raise TypeError(f'checkpoint meta must be JSON: {error}.') from error
+  items = {
+    'state': ocp.args.StandardSave(dict(state)),
+    'meta': ocp.args.JsonSave(copied),
+  }
+  if host:
+    items['loop'] = ocp.args.StandardSave(host)
+  return ocp.args.Composite(**items)
+
+
+def _read_score(metrics: Mapping[str, float], *, name: str) -> float:
+  return metrics.get(name, -math.inf)
+
+
+def _load(root: Path, item: str, args: ocp.args.CheckpointArgs) -> Any:
+  # A fresh reader each time: one reader binds a name to its first handler.
+  handler = ocp.CompositeCheckpointHandler()
+  with files.reading(root, item), ocp.Checkpointer(handler) as reader:
+    return reader.restore(root, args=ocp.args.Composite(**{item: args}))[item]
+
+
+def _load_arrays(root: Path, target: fit.Target) -> State:
+  for name, leaf in target.items():
+    if leaf.sharding is None:
+      raise ValueError(f'{name}: the target of a restore needs a sharding.')
+  target = dict(target)
+  args = ocp.args.PyTreeRestore(
+    target,
+    restore_args=ocp.checkpoint_utils.construct_restore_args(target),
+    partial_restore=True,
+  )
+  state = _load(root, 'state', args)
+  # Kinds of PRNG keys differ in no shape or dtype that Orbax lists.
+  fit.reject(
+    root.name,
+    [
+      f'{name} is {state[name].dtype}, this config builds {leaf.dtype}'
+      for name, leaf in target.items()
+      if state[name].dtype != leaf.dtype
+    ],
+    'Was the kind of PRNG changed?',
+  )
+  return state
+
+
+def _saved(root: Path) -> fit.Leaves:
+  with files.reading(root, 'state'):
+    tree = ocp.PyTreeCheckpointHandler().metadata(root / 'state').tree
+    return {
+      name: (tuple(leaf.shape), np.dtype(leaf.dtype))
+      for name, leaf in tree.items()
+    }

@@ -1,0 +1,72 @@
+"""Whether the leaves of a checkpoint are those that a config builds."""
+
+import re
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+
+from dreamer_nnx.training.checkpoint_files import SHOWN, CheckpointError
+
+Target = Mapping[str, jax.ShapeDtypeStruct]
+Leaves = Mapping[str, tuple[tuple[int, ...], np.dtype]]
+
+
+def _built(target: Target) -> Leaves:
+  """Shapes and dtypes as stored: of a typed PRNG key, its numbers."""
+  built = {}
+  for name, leaf in target.items():
+    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+      leaf = jax.eval_shape(jax.random.key_data, leaf)
+    built[name] = (tuple(leaf.shape), np.dtype(leaf.dtype))
+  return built
+
+
+def check(step: str, saved: Leaves, target: Target) -> None:
+  """Compares names, shapes and dtypes; raises CheckpointError."""
+  built = _built(target)
+  lines, hint = [], 'Was the precision changed?'
+  for name in sorted(saved.keys() & built.keys()):
+    (old_shape, old_dtype), (shape, dtype) = saved[name], built[name]
+    if old_shape != shape:
+      lines.append(f'{name} is {old_shape}, this config builds {shape}')
+      hint = 'Was the size changed?'
+    elif old_dtype != dtype:
+      lines.append(f'{name} is {old_dtype}, this config builds {dtype}')
+  if saved.keys() != built.keys():
+    hint = 'Was a component or its size changed?'
+  for name in saved.keys() - built.keys():
+    lines.append(f'{name} is {saved[name][0]}, this config builds no such leaf')
+  for name in built.keys() - saved.keys():
+    lines.append(f'{name} is missing, this config builds {built[name][0]}')
+  reject(step, sorted(lines), hint)
+
+
+def reject(step: str, lines: list[str], hint: str) -> None:
+  """Raises CheckpointError if there are any lines, one a leaf."""
+  if not lines:
+    return
+  head = f'checkpoint step {step} does not fit:'
+  if len(lines) == 1:
+    raise CheckpointError(f'{head} {lines[0]}. {hint}')
+  shown = lines[:SHOWN]
+  if len(lines) > SHOWN:
+    shown.append(f'and {len(lines) - SHOWN} more')
+  body = ''.join(f'\n  {line}' for line in shown)
+  raise CheckpointError(f'{head}{body}\n{hint}')
+
+
+def matching(target: Target, include: str, exclude: str) -> set[str]:
+  """Names that `include` is found in and `exclude`, unless empty, is not."""
+
+  def names(field: str, expression: str) -> set[str]:
+    try:
+      search = re.compile(expression).search
+    except re.error as error:
+      raise ValueError(
+        f'{field} = {expression!r}: not a valid regular expression: {error}.'
+      ) from error
+    return {name for name in target if search(name)}
+
+  wanted = names('restore_include', include)
+  return wanted - names('restore_exclude', exclude) if exclude else wanted

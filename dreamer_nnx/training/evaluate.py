@@ -1,0 +1,89 @@
+"""Evaluation: episodes of a fixed policy, and statistics of their returns."""
+
+import dataclasses
+
+import jax
+import numpy as np
+
+from dreamer_nnx import contracts
+from dreamer_nnx.training.step import Learner, State
+
+
+@dataclasses.dataclass(frozen=True)
+class Returns:
+  """Undiscounted returns and lengths of whole episodes, in order of finish."""
+
+  scores: tuple[float, ...]
+  lengths: tuple[int, ...]
+
+  @property
+  def mean(self) -> float:
+    return float(np.mean(self.scores))
+
+  @property
+  def stderr(self) -> float:
+    """Standard error of the mean; 0 for a single episode."""
+    if len(self.scores) < 2:
+      return 0.0
+    return float(np.std(self.scores, ddof=1) / len(self.scores) ** 0.5)
+
+  def metrics(self, prefix: str) -> dict[str, float]:
+    return {
+      f'{prefix}/return': self.mean,
+      f'{prefix}/stderr': self.stderr,
+      f'{prefix}/min': min(self.scores),
+      f'{prefix}/max': max(self.scores),
+      f'{prefix}/length': float(np.mean(self.lengths)),
+      f'{prefix}/episodes': float(len(self.scores)),
+    }
+
+  def __str__(self) -> str:
+    return (
+      f'{self.mean:.2f} ± {self.stderr:.2f} over {len(self.scores)} episodes '
+      f'(min {min(self.scores):.2f}, max {max(self.scores):.2f})'
+    )
+
+
+def evaluate(
+  learner: Learner,
+  state: State,
+  envs: contracts.VectorEnv,
+  *,
+  episodes: int,
+  mode: str,
+  seed: int,
+) -> Returns:
+  """Plays whole episodes without learning.
+
+  Each environment plays the same number of episodes (the last one more than
+  others by at most one), so that short episodes are not counted more often.
+
+  Args:
+    learner: Compiled policy.
+    state: Its state; it is not consumed.
+    envs: Environments of their own; they are reset.
+    episodes: How many are counted.
+    mode: `sample`, or `mode` for greedy actions.
+    seed: Of the policy's samples.
+  """
+  acting, key = learner.acting(state), jax.random.key(seed)
+  workers = envs.num_envs
+  quota = np.full(workers, episodes // workers)
+  quota[: episodes % workers] += 1
+  obs, carry = envs.reset(), learner.initial(workers)
+  score, length = np.zeros(workers), np.zeros(workers, int)
+  scores, lengths, count = [], [], 0
+  while quota.any():
+    score = np.where(obs['is_first'], 0, score) + obs['reward']
+    length = np.where(obs['is_first'], 0, length + 1)
+    for worker in np.flatnonzero(obs['is_last'] & (quota > 0)):
+      scores.append(float(score[worker]))
+      lengths.append(int(length[worker]))
+      quota[worker] -= 1
+    inputs = {k: v for k, v in obs.items() if not k.startswith('log/')}
+    carry, action, _ = learner.policy(
+      acting, carry, inputs, jax.random.fold_in(key, count), mode
+    )
+    obs = envs.step(jax.device_get(action))
+    count += 1
+  return Returns(tuple(scores), tuple(lengths))

@@ -1,0 +1,37 @@
+"""Ends a run in an orderly way on SIGINT and SIGTERM."""
+
+import os
+import signal
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupt:
+  """Asks for a stop at the first signal, exits at once at the second.
+
+  A context manager; the handlers before it are put back at its end. Calling it
+  tells whether a stop was asked for.
+  """
+
+  def __init__(self):
+    self._asked = False
+    self._before: dict[int, object] = {}
+
+  def __call__(self) -> bool:
+    return self._asked
+
+  def __enter__(self) -> 'Interrupt':
+    for number in SIGNALS:
+      self._before[number] = signal.signal(number, self._handle)
+    return self
+
+  def __exit__(self, *exc_info: object) -> None:
+    for number, handler in self._before.items():
+      signal.signal(number, handler)
+
+  def _handle(self, number: int, frame: FrameType | None) -> None:
+    del frame
+    if self._asked:
+      os._exit(128 + number)
+    self._asked = True

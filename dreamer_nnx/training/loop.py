@@ -1,0 +1,263 @@
+"""The training loop: act, remember, learn; log, report, evaluate, save."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from dreamer_nnx import contracts
+from dreamer_nnx.agent.context import LATENT
+from dreamer_nnx.training.clocks import Every, Ratio
+from dreamer_nnx.training.metrics import Episodes, Metrics, Rates
+from dreamer_nnx.training.options import TrainOptions
+from dreamer_nnx.training.step import Learner, State
+
+# Streams of random numbers that must not meet.
+ACT, REPORT = 1, 2
+
+
+def key_of(seed: int, stream: int, count: int) -> jax.Array:
+  """The key of the count-th draw of a stream."""
+  return jax.random.fold_in(
+    jax.random.fold_in(jax.random.key(seed), stream), count
+  )
+
+
+@dataclasses.dataclass
+class Actor:
+  """The running episodes: last observations, and the policy's carry."""
+
+  envs: contracts.VectorEnv
+  learner: Learner
+  seed: int
+  obs: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+  carry: dict = dataclasses.field(default_factory=dict)
+
+  def start(self) -> None:
+    """Begins new episodes."""
+    self.obs = self.envs.reset()
+    self.carry = self.learner.initial(self.envs.num_envs)
+
+  def step(self, acting: State, count: int) -> dict[str, np.ndarray]:
+    """Acts once; returns the step to remember and moves the environments."""
+    inputs = {k: v for k, v in self.obs.items() if not k.startswith('log/')}
+    self.carry, action, latent = self.learner.policy(
+      acting, self.carry, inputs, key_of(self.seed, ACT, count)
+    )
+    action, latent = jax.device_get((action, latent))
+    kept = {LATENT + k: v.astype(np.float32) for k, v in latent.items()}
+    step = self.obs | action | kept
+    self.obs = self.envs.step(action)
+    return step
+
+  def arrays(self) -> dict[str, np.ndarray]:
+    """What an exact resume needs, by name."""
+    return flat({'obs': self.obs, 'carry': jax.device_get(self.carry)})
+
+  def resume(self, arrays: Mapping[str, np.ndarray]) -> None:
+    """Goes on with the episodes of `arrays`."""
+    saved = unflat(arrays)
+    self.obs = saved['obs']
+    self.carry = saved['carry']
+
+
+@dataclasses.dataclass
+class Trainer:
+  """Everything that training changes, and the loop over it.
+
+  Args:
+    state: Of the learner.
+    evaluate: Called with the state and env_steps; returns metrics.
+    save: Called with the trainer at a checkpoint.
+    stop: Asked after every step whether to end early.
+    show: Called with env_steps, updates and the last score.
+  """
+
+  learner: Learner
+  state: State
+  envs: contracts.VectorEnv
+  replay: contracts.Replay
+  loggers: tuple[contracts.Logger, ...]
+  options: TrainOptions
+  seed: int
+  evaluate_every: int = 0
+  evaluate: Callable[[State, int], dict[str, float]] = lambda state, step: {}
+  save: Callable[['Trainer', dict[str, float]], None] = lambda trainer, m: None
+  stop: Callable[[], bool] = lambda: False
+  show: Callable[[int, int, float | None], None] = lambda *counters: None
+
+  def __post_init__(self):
+    options = self.options
+    self.env_steps = self.updates = 0
+    self.actor = Actor(self.envs, self.learner, self.seed)
+    self.carry = self.learner.initial(options.batch_size)
+    self.episodes = Episodes(self.envs.num_envs)
+    self.metrics, self.rates = Metrics(), Rates()
+    self.batch: dict[str, Any] | None = None
+    self.should_train = Ratio(
+      options.train_ratio / (options.batch_size * options.batch_length)
+    )
+    self.should_log = Every(options.log_every)
+    self.should_report = Every(options.report_every)
+    self.should_evaluate = Every(self.evaluate_every)
+    self.should_save = Every(options.save_every)
+
+  def run(self) -> State:
+    """Trains until `options.steps` or `stop`; returns the state."""
+    if not self.actor.obs:
+      self.actor.start()
+    acting = self.learner.acting(self.state)
+    while self.env_steps < self.options.steps and not self.stop():
+      step = self.actor.step(acting, self.env_steps)
+      self.replay.add(
+        {k: v for k, v in step.items() if not k.startswith('log/')}
+      )
+      finished = self.episodes.add(step)
+      self.env_steps += self.envs.num_envs
+      if self.replay.ready:
+        for _ in range(self.should_train(self.env_steps)):
+          self.update()
+        acting = self.learner.acting(self.state)
+      score = finished[-1]['score'] if finished else None
+      self.show(self.env_steps, self.updates, score)
+      self.tick()
+    return self.state
+
+  def update(self) -> None:
+    """One batch: sample, learn, write the latents back."""
+    batch, handle = self.replay.sample()
+    self.batch = jax.device_put(batch, self.learner.sharding.batch)
+    self.state, self.carry, back, metrics = self.learner.train_step(
+      self.state, self.carry, self.batch
+    )
+    back = jax.device_get(back)
+    priority = back.pop('priority')
+    self.replay.update(handle, back, priority)
+    self.metrics.add(metrics)
+    self.updates += 1
+
+  def tick(self) -> None:
+    """Whatever the clocks say is due."""
+    if self.should_report(self.env_steps) and self.batch:
+      self.log(self.report())
+    if self.should_log(self.env_steps):
+      self.log(self.summary())
+    results = {}
+    if self.should_evaluate(self.env_steps):
+      results = self.evaluate(self.state, self.env_steps)
+      self.log(results)
+    if self.should_save(self.env_steps):
+      self.save(self, results)
+
+  def report(self) -> dict[str, Any]:
+    """Metrics and open-loop videos of the last batch."""
+    key = key_of(self.seed, REPORT, self.env_steps)
+    scalars, videos = jax.device_get(
+      self.learner.report(self.state, self.carry, self.batch, key)
+    )
+    return {f'report/{k}': v for k, v in scalars.items()} | {
+      f'report/openloop/{k}': v for k, v in videos.items()
+    }
+
+  def summary(self) -> dict[str, Any]:
+    """Means since the last one: losses, episodes, replay, speed."""
+    groups = {
+      'train': self.metrics.result(),
+      'replay': self.replay.stats(),
+    }
+    rates = self.rates(env_steps=self.env_steps, updates=self.updates)
+    return (
+      self.episodes.result()
+      | rates
+      | self.envs.stats()
+      | {
+        f'{group}/{k}': v
+        for group, values in groups.items()
+        for k, v in values.items()
+      }
+    )
+
+  def log(self, metrics: Mapping[str, Any]) -> None:
+    """Hands metrics to every logger."""
+    for logger in self.loggers:
+      logger.write(self.env_steps, metrics)
+
+  def counters(self) -> dict[str, Any]:
+    """JSON-able counters, clocks and episode sums."""
+    return {
+      'env_steps': self.env_steps,
+      'updates': self.updates,
+      'episodes': self.episodes.state(),
+      'clocks': {name: getattr(self, name).state() for name in CLOCKS},
+      'envs': self.envs.state(),
+    }
+
+  def arrays(self) -> dict[str, np.ndarray]:
+    """Host arrays of the running episodes and of the training carry."""
+    carry = flat({'train': jax.device_get(self.carry)})
+    return self.actor.arrays() | carry
+
+  def resume(
+    self, counters: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+  ) -> None:
+    """Goes on from `counters` and `arrays`.
+
+    Environments that have a state go on where they were; the others, and any
+    other number of them, begin new episodes.
+    """
+    self.env_steps, self.updates = counters['env_steps'], counters['updates']
+    for name, state in counters['clocks'].items():
+      getattr(self, name).restore(state)
+    same = fits(arrays, self.arrays_like())
+    if counters['envs'] is not None and same:
+      self.envs.restore(counters['envs'])
+      self.episodes.restore(counters['episodes'])
+      self.actor.resume(arrays)
+    if same:
+      self.carry = unflat(arrays)['train']
+
+  def arrays_like(self) -> dict[str, np.ndarray]:
+    """Arrays of the shapes that `resume` can use."""
+    first = Actor(self.envs, self.learner, self.seed)
+    first.start()
+    return first.arrays() | flat({'train': jax.device_get(self.carry)})
+
+
+CLOCKS = (
+  'should_train',
+  'should_log',
+  'should_report',
+  'should_evaluate',
+  'should_save',
+)
+
+
+def fits(arrays: Mapping, like: Mapping) -> bool:
+  """Whether names and shapes are the same."""
+  shapes = lambda tree: {name: np.shape(x) for name, x in tree.items()}
+  return shapes(arrays) == shapes(like)
+
+
+def flat(tree: Mapping, prefix: str = '') -> dict[str, np.ndarray]:
+  """A nested dict as one dict of `a|b|c` names."""
+  result = {}
+  for name, value in tree.items():
+    if isinstance(value, Mapping):
+      result |= flat(value, f'{prefix}{name}|')
+    else:
+      result[prefix + name] = np.asarray(value)
+  return result
+
+
+def unflat(arrays: Mapping[str, np.ndarray]) -> dict:
+  """The nested dict behind `a|b|c` names."""
+  tree: dict = {}
+  for name, value in arrays.items():
+    *parents, leaf = name.split('|')
+    node = tree
+    for parent in parents:
+      node = node.setdefault(parent, {})
+    node[leaf] = value
+  return tree

@@ -1,0 +1,63 @@
+"""Options of a run: how long, how often, how much."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainOptions:
+  """How to train.
+
+  Args:
+    steps: Environment steps of all workers together, resets included.
+    envs: W, environments stepped together.
+    batch_size, batch_length: B and T of a batch.
+    train_ratio: Replayed steps trained on per environment step.
+    log_every: Environment steps between writes of the metrics.
+    report_every: Environment steps between reports with open-loop videos.
+    save_every: Environment steps between checkpoints; one is always written
+      at the end. 0 means never, for each of the clocks.
+  """
+
+  steps: int = 1_000_000
+  envs: int = 16
+  batch_size: int = 16
+  batch_length: int = 64
+  train_ratio: float = 32.0
+  log_every: int = 5_000
+  report_every: int = 50_000
+  save_every: int = 50_000
+
+  def __post_init__(self):
+    for name in ('steps', 'envs', 'batch_size', 'batch_length'):
+      if getattr(self, name) < 1:
+        raise ValueError(
+          f'config.train.{name} = {getattr(self, name)}: must be at least 1.'
+        )
+    if self.train_ratio < 0:
+      raise ValueError(
+        f'config.train.train_ratio = {self.train_ratio}: must not be negative.'
+      )
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateOptions:
+  """How to evaluate.
+
+  Args:
+    episodes: Episodes per evaluation and mode.
+    envs: Environments stepped together.
+    every: Environment steps between evaluations; 0 evaluates only at the end.
+    sampled: Evaluates the sampled policy, too, beside the greedy one.
+  """
+
+  episodes: int = 10
+  envs: int = 4
+  every: int = 0
+  sampled: bool = True
+
+  def __post_init__(self):
+    for name in ('episodes', 'envs'):
+      if getattr(self, name) < 1:
+        raise ValueError(
+          f'config.evaluate.{name} = {getattr(self, name)}: must be at least 1.'
+        )

@@ -1,0 +1,73 @@
+"""Video files: animated GIF, or MP4 with the extra `video`."""
+
+import contextlib
+import os
+from pathlib import Path
+
+import numpy as np
+
+from dreamer_nnx.loggers.gif import check_frames, encode_gif
+
+SUFFIXES = '.gif', '.mp4'
+
+
+def write_video(path: str | Path, frames: np.ndarray, fps: float) -> Path:
+  """Writes a video whole: under another name first, then renamed.
+
+  Args:
+    path: Ends in `.gif` or `.mp4`; folders it lacks are made.
+    frames: (T, H, W, C) uint8 with T > 0 and C of 1 (gray), 3 or 4. MP4 has no
+      transparency and even sides: an odd one gets its last line twice.
+    fps: Frames a second; in a GIF up to 50, as multiples of 10 ms.
+
+  Raises:
+    ValueError: The suffix or the frames are not of this kind, or MP4 is asked
+      for and the extra is not installed.
+  """
+  path = Path(path)
+  suffix = path.suffix.lower()
+  if suffix not in SUFFIXES:
+    raise ValueError(
+      f'video {path}: the suffix must be one of {", ".join(SUFFIXES)}.'
+    )
+  check_frames(frames, fps)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  partial = path.with_name(f'.{path.stem}.{os.getpid()}.partial{suffix}')
+  try:
+    if suffix == '.gif':
+      partial.write_bytes(encode_gif(frames, fps))
+    else:
+      _write_mp4(partial, frames, fps)
+    partial.replace(path)
+  finally:
+    partial.unlink(missing_ok=True)
+  return path
+
+
+def _write_mp4(path: Path, frames: np.ndarray, fps: float) -> None:
+  try:
+    import imageio_ffmpeg
+  except ImportError as error:
+    raise ValueError(
+      f'an MP4 video cannot be written ({error}). Install the extra: '
+      "pip install 'dreamer_nnx[video]', or write a .gif."
+    ) from error
+  frames = _even_rgb(frames)
+  size = frames.shape[2], frames.shape[1]
+  # Sides need not be multiples of 16, to which it would stretch them.
+  writer = imageio_ffmpeg.write_frames(
+    str(path), size, fps=fps, codec='libx264', macro_block_size=1
+  )
+  with contextlib.closing(writer):
+    writer.send(None)
+    for frame in frames:
+      writer.send(np.ascontiguousarray(frame))
+
+
+def _even_rgb(frames: np.ndarray) -> np.ndarray:
+  """(T, H, W, C) to (T, even H, even W, 3), which every player can show."""
+  _, height, width, channels = frames.shape
+  if channels == 1:
+    frames = np.repeat(frames, 3, axis=-1)
+  sides = (0, 0), (0, height % 2), (0, width % 2), (0, 0)
+  return np.pad(frames[..., :3], sides, mode='edge')

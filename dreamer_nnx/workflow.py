@@ -1,0 +1,172 @@
+"""The steps of a run, in order: config, environments, agent, replay, training.
+
+config = configs.load('configs/demo.py')
+envs = workflow.make_envs(config)
+learner = workflow.make_learner(config, envs.obs_space, envs.action_space)
+...
+"""
+
+import functools
+import pathlib
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from gymnasium import spaces as gym_spaces
+from ml_collections import ConfigDict
+
+from dreamer_nnx import config as configs
+from dreamer_nnx import contracts, spaces
+from dreamer_nnx.agent.build import build
+from dreamer_nnx.agent.context import LATENT
+from dreamer_nnx.envs.make import make
+from dreamer_nnx.training.checkpoint import Checkpoints
+from dreamer_nnx.training.evaluate import Returns, evaluate
+from dreamer_nnx.training.sharding import Sharding, data_parallel
+from dreamer_nnx.training.step import Learner, State
+
+# Evaluation environments must not repeat the training episodes.
+EVALUATION_SEED = 1_000_003
+FLAGS = {
+  'reward': np.float32,
+  'is_first': bool,
+  'is_last': bool,
+  'is_terminal': bool,
+}
+BUILT = (
+  'encoder',
+  'dynamics',
+  'decoder',
+  'reward',
+  'cont',
+  'policy',
+  'value',
+  'slow_value',
+  'retnorm',
+  'valnorm',
+  'advnorm',
+  'agent',
+  'loss_scales',
+  'precision',
+)
+Spaces = Mapping[str, gym_spaces.Space]
+
+
+def make_envs(config: ConfigDict, env_steps: int = 0) -> contracts.VectorEnv:
+  """The training environments; a resumed run does not repeat its episodes."""
+  parts = configs.bind_all(config)
+  return make(parts['env'], parts['train']().envs, config.seed + env_steps)
+
+
+def make_eval_envs(config: ConfigDict) -> contracts.VectorEnv:
+  """The evaluation environments, with seeds of their own."""
+  parts = configs.bind_all(config)
+  seed = config.seed + EVALUATION_SEED
+  return make(parts['env'], parts['evaluate']().envs, seed)
+
+
+def make_learner(
+  config: ConfigDict,
+  obs_space: Spaces,
+  action_space: Spaces,
+  sharding: Sharding | None = None,
+) -> Learner:
+  """The agent and its optimiser, not yet initialised.
+
+  Raises:
+    RegistryError, ValueError: The config does not fit itself or the spaces.
+  """
+  parts = configs.bind_all(config)
+  sharding = sharding or data_parallel()
+  train, precision = parts['train'](), parts['precision']()
+  sharding.check_batch(train.batch_size)
+  make_agent = functools.partial(
+    build, obs_space, action_space, **{name: parts[name] for name in BUILT}
+  )
+  return Learner(
+    lambda rngs: make_agent(rngs=rngs),
+    parts['optimizer'](),
+    sharding,
+    batch_length=train.batch_length,
+    loss_scaling=precision.compute_dtype == np.float16,
+  )
+
+
+def make_replay(
+  config: ConfigDict,
+  obs_space: Spaces,
+  action_space: Spaces,
+  learner: Learner,
+  workdir: pathlib.Path | None = None,
+) -> contracts.Replay:
+  """The replay buffer; it keeps its chunks in `workdir`, if there is one."""
+  parts = configs.bind_all(config)
+  train = parts['train']()
+  directory = workdir / 'replay' if workdir else ''
+  return parts['replay'](
+    spaces=step_spaces(obs_space, action_space, learner),
+    num_envs=train.envs,
+    batch_size=train.batch_size,
+    batch_length=train.batch_length,
+    directory=str(directory),
+    seed=config.seed,
+  )
+
+
+def step_spaces(
+  obs_space: Spaces, action_space: Spaces, learner: Learner
+) -> dict[str, jax.ShapeDtypeStruct]:
+  """Shape and format of everything that replay keeps of a step."""
+  observed = {k: s for k, s in obs_space.items() if not k.startswith('log/')}
+  latent = jax.eval_shape(lambda: learner.initial(1))['latent']
+  struct = jax.ShapeDtypeStruct
+  return (
+    {
+      key: struct(space.shape, spaces.data_type(space))
+      for key, space in (observed | dict(action_space)).items()
+    }
+    | {key: struct((), dtype) for key, dtype in FLAGS.items()}
+    | {
+      LATENT + key: struct(x.shape[1:], np.float32) for key, x in latent.items()
+    }
+  )
+
+
+def make_loggers(
+  config: ConfigDict, workdir: pathlib.Path
+) -> tuple[contracts.Logger, ...]:
+  """The sinks of the metrics."""
+  return configs.bind_all(config)['loggers'](workdir=str(workdir))
+
+
+def make_checkpoints(config: ConfigDict, workdir: pathlib.Path) -> Checkpoints:
+  """The checkpoints of a workdir."""
+  return configs.bind_all(config)['checkpoint'](
+    directory=workdir / 'checkpoints'
+  )
+
+
+def evaluate_policy(
+  config: ConfigDict,
+  learner: Learner,
+  state: State,
+  mode: str,
+  envs: contracts.VectorEnv | None = None,
+) -> Returns:
+  """Returns of `config.evaluate.episodes` episodes, `mode` or `sample`."""
+  options = configs.bind_all(config)['evaluate']()
+  own = envs or make_eval_envs(config)
+  try:
+    return evaluate(
+      learner,
+      state,
+      own,
+      episodes=options.episodes,
+      mode=mode,
+      seed=config.seed,
+    )
+  finally:
+    if envs is None:
+      own.close()

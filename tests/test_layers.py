@@ -1,0 +1,318 @@
+"""The shape of the code: layers, where JAX's machinery is, and sizes.
+
+Each rule is a function from a source file to its violations, so that every
+rule is also tested on a line that breaks it.
+"""
+
+import ast
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = 'dreamer_nnx'
+
+# A unit (a module or folder of the package) imports from the rows above its
+# own only, so the units of one row never import each other.
+COMPONENTS = (
+  'decoders dynamics encoders envs heads loggers normalizers optimizers replay'
+)
+ROWS = (
+  'contracts registry',
+  'slots spaces',
+  'numerics',
+  'nn',
+  COMPONENTS,
+  'agent',
+  'interop',
+  'training',
+)
+RANKS = {unit: rank for rank, row in enumerate(ROWS) for unit in row.split()}
+# Modules beside the folders come last, `main` after all of them.
+TOP, MAIN = len(ROWS), len(ROWS) + 1
+
+MACHINERY = re.compile(
+  r'jax\.(jit|grad|value_and_grad|make_mesh|sharding\.NamedSharding)'
+  r'|flax\.nnx\.(jit|grad|value_and_grad|split|merge)'
+  r'|orbax(\..*)?'
+)
+MECHANICS = {
+  'dreamer_nnx/main.py',
+  'dreamer_nnx/training/checkpoint.py',
+  'dreamer_nnx/training/sharding.py',
+  'dreamer_nnx/training/step.py',
+}
+# Environments written in JAX compile their own step, and nothing else.
+JITTED = 'dreamer_nnx/envs/jax_vector.py'
+
+PROCESS_STATE = re.compile(
+  r'jax\.config\.update|os\.(putenv|unsetenv)'
+  r'|os\.environ\.(clear|pop|popitem|setdefault|update)'
+)
+VAGUE_NAMES = {'base', 'common', 'helpers', 'utils'}
+MAX_FILE_LINES = 400
+MAX_FUNCTION_LINES = 35
+
+TEXT_SUFFIX = re.compile(r'|\.(cfg|json|lock|md|py|sh|toml|txt|ya?ml)')
+BUILT_FOLDERS = {'build', 'dist', 'runs', 'wandb', '__pycache__'}
+UNWANTED = re.compile(
+  r'/(work|root)/|#\s*(noqa|type:\s*ignore)|mark\.skip|pytest\.skip'
+)
+
+Rule = Callable[[str, ast.Module], Iterator[str]]
+
+
+def unit_of(path: str) -> str:
+  """`dreamer_nnx/nn/mlp.py` to `nn`; `dreamer_nnx/config.py` to `config`."""
+  return path.removeprefix(f'{PACKAGE}/').split('/')[0].removesuffix('.py')
+
+
+def rank_of(unit: str) -> int:
+  return MAIN if unit == 'main' else RANKS.get(unit, TOP)
+
+
+def absolute(path: str, node: ast.ImportFrom) -> str:
+  """The module an import names, with leading dots resolved."""
+  if not node.level:
+    return node.module or ''
+  folder = list(Path(path).parts[: -node.level])
+  return '.'.join([*folder, *(node.module or '').split('.')]).strip('.')
+
+
+def imports_of(path: str, tree: ast.Module) -> Iterator[tuple[int, str, str]]:
+  """Line, name in the file and dotted target of each import, at any depth."""
+  for node in ast.walk(tree):
+    if isinstance(node, ast.Import):
+      for alias in node.names:
+        target = alias.name if alias.asname else alias.name.split('.')[0]
+        yield node.lineno, alias.asname or target, target
+        if not alias.asname and target != alias.name:
+          yield node.lineno, '', alias.name
+    elif isinstance(node, ast.ImportFrom):
+      module = absolute(path, node)
+      for alias in node.names:
+        yield node.lineno, alias.asname or alias.name, f'{module}.{alias.name}'
+
+
+def dotted(node: ast.AST, names: dict[str, str]) -> str:
+  """`jnp.ones` to 'jax.numpy.ones'; '' for what is no chain of names."""
+  if isinstance(node, ast.Name):
+    return names.get(node.id, node.id)
+  if isinstance(node, ast.Attribute):
+    owner = dotted(node.value, names)
+    return f'{owner}.{node.attr}' if owner else ''
+  return ''
+
+
+def uses_of(path: str, tree: ast.Module) -> Iterator[tuple[int, str]]:
+  """Line and full dotted name of everything imported or looked up."""
+  imports = list(imports_of(path, tree))
+  names = {name: target for _, name, target in imports if name}
+  yield from ((line, target) for line, _, target in imports)
+  for node in ast.walk(tree):
+    if isinstance(node, ast.Attribute):
+      yield node.lineno, dotted(node, names)
+
+
+def imports_point_down(path: str, tree: ast.Module) -> Iterator[str]:
+  own = unit_of(path)
+  for line, _, target in imports_of(path, tree):
+    package, _, rest = target.partition('.')
+    unit = rest.split('.')[0]
+    if package != PACKAGE or not unit or unit == own:
+      continue
+    level = rank_of(unit) >= rank_of(own)
+    if level and not rank_of(unit) == rank_of(own) == TOP:
+      yield f'{path}:{line}: {own} imports {unit}, which is not below it'
+
+
+def agent_is_handed_its_parts(path: str, tree: ast.Module) -> Iterator[str]:
+  if unit_of(path) != 'agent':
+    return
+  for line, _, target in imports_of(path, tree):
+    package, _, rest = target.partition('.')
+    if package == PACKAGE and rest.split('.')[0] in COMPONENTS.split():
+      yield f'{path}:{line}: {target} reaches the agent through a slot only'
+
+
+def machinery_stays_home(path: str, tree: ast.Module) -> Iterator[str]:
+  for line, name in uses_of(path, tree):
+    allowed = path in MECHANICS or (path == JITTED and name == 'jax.jit')
+    if MACHINERY.fullmatch(name) and not allowed:
+      yield f'{path}:{line}: {name} belongs in {", ".join(sorted(MECHANICS))}'
+
+
+def process_is_left_alone(path: str, tree: ast.Module) -> Iterator[str]:
+  if path == f'{PACKAGE}/main.py':
+    return
+  names = {name: target for _, name, target in imports_of(path, tree) if name}
+  for node in ast.walk(tree):
+    name = ''
+    if isinstance(node, ast.Call):
+      name = dotted(node.func, names)
+    elif isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load):
+      name = dotted(node.value, names) + '.update'
+    if PROCESS_STATE.fullmatch(name):
+      yield f'{path}:{node.lineno}: only {PACKAGE}/main.py may call {name}'
+
+
+def functions_are_short(path: str, tree: ast.Module) -> Iterator[str]:
+  for node in ast.walk(tree):
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+      continue
+    lines = node.end_lineno - node.lineno + 1
+    if ast.get_docstring(node, clean=False) is not None:
+      lines -= node.body[0].end_lineno - node.body[0].lineno + 1
+    if lines > MAX_FUNCTION_LINES:
+      where = f'{path}:{node.lineno}: {node.name}'
+      yield f'{where} has {lines} lines, {MAX_FUNCTION_LINES} at most'
+
+
+def names_say_something(path: str, tree: ast.Module) -> Iterator[str]:
+  for vague in VAGUE_NAMES & {part.lower() for part in Path(path).parts}:
+    yield f'{path}: a folder called {vague} says nothing'
+  if Path(path).stem.lower() in VAGUE_NAMES:
+    yield f'{path}: a module called {Path(path).stem} says nothing'
+
+
+def sources(*folders: str) -> dict[str, str]:
+  """Path from the root to text, of every Python file below the folders."""
+  files = [file for f in folders for file in sorted((ROOT / f).rglob('*.py'))]
+  return {
+    file.relative_to(ROOT).as_posix(): file.read_text('utf-8') for file in files
+  }
+
+
+def texts() -> dict[str, str]:
+  """Path to text of every text file that a clone has."""
+  found = {}
+  for file in sorted(ROOT.rglob('*')):
+    path = file.relative_to(ROOT)
+    hidden = path.parts[0].startswith('.') and path.parts[0] != '.ci'
+    built = BUILT_FOLDERS & set(path.parts) or '.egg-info' in path.as_posix()
+    if hidden or built or not TEXT_SUFFIX.fullmatch(file.suffix):
+      continue
+    if file.is_file():
+      found[path.as_posix()] = file.read_text('utf-8')
+  return found
+
+
+def violations(rule: Rule, files: dict[str, str]) -> list[str]:
+  return [
+    message
+    for path, text in files.items()
+    for message in rule(path, ast.parse(text, path))
+  ]
+
+
+PACKAGE_RULES = (
+  imports_point_down,
+  agent_is_handed_its_parts,
+  machinery_stays_home,
+  process_is_left_alone,
+)
+CODE_RULES = (functions_are_short, names_say_something)
+
+
+@pytest.mark.parametrize('rule', PACKAGE_RULES, ids=lambda r: r.__name__)
+def test_package_keeps_rule(rule):
+  files = sources(PACKAGE)
+  assert files
+  found = violations(rule, files)
+  assert not found, '\n'.join(found)
+
+
+@pytest.mark.parametrize('rule', CODE_RULES, ids=lambda r: r.__name__)
+def test_code_keeps_rule(rule):
+  found = violations(rule, sources(PACKAGE, 'configs', 'experiments'))
+  assert not found, '\n'.join(found)
+
+
+def test_files_are_short():
+  counts = {
+    path: len(text.splitlines())
+    for path, text in sources(PACKAGE, 'configs', 'experiments').items()
+  }
+  found = {path: n for path, n in counts.items() if n > MAX_FILE_LINES}
+  assert not found, f'more than {MAX_FILE_LINES} lines: {found}'
+
+
+def test_every_unit_of_the_layers_exists():
+  here = {path.stem for path in (ROOT / PACKAGE).iterdir()}
+  missing = set(RANKS) - here
+  assert not missing, f'in ROWS of this file, not in {PACKAGE}/: {missing}'
+
+
+def test_every_folder_has_a_layer():
+  folders = {file.parent.name for file in (ROOT / PACKAGE).glob('*/*.py')}
+  missing = folders - set(RANKS)
+  assert not missing, f'give it a row in ROWS of this file: {missing}'
+
+
+def test_text_has_no_machine_paths_and_no_silenced_checks():
+  found = [
+    f'{path}:{number}: {match[0]}'
+    for path, text in texts().items()
+    for number, line in enumerate(text.splitlines(), 1)
+    if (match := UNWANTED.search(line))
+  ]
+  assert not found, '\n'.join(found)
+
+
+BROKEN = (
+  (imports_point_down, 'nn/mlp.py', 'from dreamer_nnx.agent import build'),
+  (imports_point_down, 'nn/mlp.py', 'from dreamer_nnx import training'),
+  (imports_point_down, 'nn/mlp.py', 'from ..heads import discrete'),
+  (imports_point_down, 'heads/a.py', 'import dreamer_nnx.encoders.simple'),
+  (imports_point_down, 'nn/mlp.py', 'def f():\n  import dreamer_nnx.config'),
+  (imports_point_down, 'config.py', 'from dreamer_nnx import main'),
+  (agent_is_handed_its_parts, 'agent/a.py', 'from dreamer_nnx import heads'),
+  (machinery_stays_home, 'nn/mlp.py', 'import jax\njax.jit(len)'),
+  (machinery_stays_home, 'nn/mlp.py', 'from jax import value_and_grad as v'),
+  (machinery_stays_home, 'nn/mlp.py', 'from flax import nnx\nnnx.split(1)'),
+  (machinery_stays_home, 'agent/agent.py', 'import orbax.checkpoint as ocp'),
+  (machinery_stays_home, 'envs/jax_vector.py', 'from jax import grad'),
+  (process_is_left_alone, 'config.py', 'import jax\njax.config.update(1, 2)'),
+  (process_is_left_alone, 'config.py', 'import os\nos.environ["A"] = "b"'),
+  (process_is_left_alone, 'config.py', 'import os\ndel os.environ["A"]'),
+  (process_is_left_alone, 'config.py', 'import os\nos.environ.pop("A")'),
+  (functions_are_short, 'config.py', 'def f():' + '\n  x = 1' * 35),
+  (names_say_something, 'nn/utils.py', ''),
+  (names_say_something, 'common/mlp.py', ''),
+)
+
+
+@pytest.mark.parametrize(
+  ('rule', 'path', 'text'), BROKEN, ids=lambda value: str(value)[:30]
+)
+def test_rule_sees_what_breaks_it(rule, path, text):
+  assert len(violations(rule, {f'{PACKAGE}/{path}': text})) == 1
+
+
+KEPT = (
+  (imports_point_down, 'heads/a.py', 'from dreamer_nnx.heads import b'),
+  (imports_point_down, 'heads/a.py', 'from dreamer_nnx import nn, slots'),
+  (imports_point_down, 'main.py', 'from dreamer_nnx import config'),
+  (imports_point_down, 'show.py', 'from dreamer_nnx import config'),
+  (agent_is_handed_its_parts, 'agent/a.py', 'from dreamer_nnx import slots'),
+  (machinery_stays_home, 'training/step.py', 'import jax\njax.jit(len)'),
+  (machinery_stays_home, 'envs/jax_vector.py', 'import jax\njax.jit(len)'),
+  (machinery_stays_home, 'nn/mlp.py', 'import numpy as np\nnp.split(1, 2)'),
+  (process_is_left_alone, 'main.py', 'import os\nos.environ["A"] = "b"'),
+  (process_is_left_alone, 'config.py', 'import os\nx = os.environ["A"]'),
+  (
+    functions_are_short,
+    'config.py',
+    'def f():\n  """A\n' + '\n' * 40 + '  """' + '\n  x = 1' * 34,
+  ),
+  (names_say_something, 'nn/mlp.py', ''),
+)
+
+
+@pytest.mark.parametrize(
+  ('rule', 'path', 'text'), KEPT, ids=lambda value: str(value)[:30]
+)
+def test_rule_lets_pass_what_keeps_it(rule, path, text):
+  assert violations(rule, {f'{PACKAGE}/{path}': text}) == []

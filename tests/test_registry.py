@@ -1,0 +1,293 @@
+import importlib
+import pickle
+import sys
+from pathlib import Path
+
+import pytest
+
+from dreamer_nnx.registry import (
+  Choice,
+  Choices,
+  Part,
+  RegistryError,
+  Slot,
+  branch,
+)
+from tests import toys
+from tests.toys import ENCODER, HEAD, LOGGER
+
+
+def slot(given=('size',), builds=object):
+  return Slot('encoder', home='tests.toys', given=given, builds=builds)
+
+
+def location(name):
+  """Where tests/toys.py registers an encoder."""
+  lines = Path(toys.__file__).read_text('utf-8').splitlines()
+  return f'tests.toys:{lines.index(f"@ENCODER.register({name!r})") + 1}'
+
+
+def refusal(function, *args, **kwargs):
+  with pytest.raises(RegistryError) as error:
+    function(*args, **kwargs)
+  return str(error.value)
+
+
+# Registration.
+
+
+def test_registration_refuses_what_is_no_schema():
+  error = refusal(slot().register('mine'), no_default)
+  assert error == (
+    f'{__name__}.no_default: argument depth is not given to this slot and has '
+    'no default; give it one, or take one of: size.'
+  )
+
+
+def no_default(size, *, depth): ...
+
+
+def test_a_second_builder_of_a_name_is_refused():
+  error = refusal(ENCODER.register('simple'), toys.ResnetEncoder)
+  assert error == (
+    f"encoder 'simple' is registered twice: {location('simple')} and "
+    f'{location("resnet")}. Rename one.'
+  )
+  assert ENCODER.builder('simple') is toys.SimpleEncoder
+
+
+AGAIN = slot()
+LATE = Slot('late', home='home_of_late', given=('size',), builds=int)
+
+
+def test_a_module_that_is_executed_again_replaces_its_own_entries(
+  tmp_path, monkeypatch
+):
+  text = (
+    'from tests.test_registry import AGAIN\n\n'
+    "@AGAIN.register('mine')\n"
+    'def mine(size, *, depth=1): ...\n'
+  )
+  (tmp_path / 'executed_again.py').write_text(text, encoding='utf-8')
+  monkeypatch.syspath_prepend(tmp_path)
+  module = importlib.import_module('executed_again')
+  first = module.mine
+  importlib.reload(module)
+  assert AGAIN.builder('mine') is module.mine
+  assert module.mine is not first
+
+
+@pytest.mark.parametrize('name', ['a-b', 'name', 'names', '3d', ''])
+def test_names_are_keys_of_a_config(name):
+  error = refusal(slot().register(name), toys.plain)
+  assert error == (
+    f"encoder {name!r}: a name is a Python identifier other than 'name' and "
+    "'names'."
+  )
+
+
+# Lookup.
+
+
+def test_a_lookup_imports_the_home_of_the_slot(tmp_path, monkeypatch):
+  (tmp_path / 'home_of_late.py').write_text(
+    'from tests.test_registry import LATE\n'
+    "LATE.register('late')(lambda size: size)\n",
+    encoding='utf-8',
+  )
+  monkeypatch.syspath_prepend(tmp_path)
+  assert 'home_of_late' not in sys.modules
+  assert LATE.names() == ('late',)
+  assert Choice(LATE, 'late')(size=4) == 4
+
+
+def test_names_are_sorted_and_entries_know_their_place():
+  assert ENCODER.names() == ('broken', 'resnet', 'simple', 'stacked')
+  places = {entry.name: entry.location for entry in ENCODER.entries()}
+  assert places['resnet'] == location('resnet')
+
+
+def test_an_unknown_name_is_answered_with_the_nearest_and_all_others():
+  assert refusal(Choice(ENCODER, 'simpel'), size=2) == (
+    "config.encoder.name = 'simpel': no encoder has this name. Did you mean "
+    "'simple'?\n"
+    f"Registered: 'broken' ({location('broken')}), "
+    f"'resnet' ({location('resnet')}), "
+    f"'simple' ({location('simple')}), "
+    f"'stacked' ({location('stacked')}).\n"
+    'If it is yours, name its module in config.plugins.'
+  )
+
+
+def test_a_component_may_be_named_by_its_module():
+  choice = Choice(ENCODER, 'tests.toys:Unregistered', depth=3)
+  assert choice(size=2)(5) == 15
+  assert choice.path == 'config.encoder.Unregistered'
+
+
+@pytest.mark.parametrize(
+  ('name', 'message'),
+  [
+    (
+      'nowhere.near:X',
+      "cannot import module 'nowhere.near' (ModuleNotFoundError: No module "
+      "named 'nowhere').",
+    ),
+    (':X', "cannot import module '' (ValueError: Empty module name)."),
+    (
+      'tests.toys:Unregisterd',
+      "module 'tests.toys' has no 'Unregisterd'. Did you mean 'Unregistered'?",
+    ),
+    ('tests.toys:TREE', 'it is a dict, not a builder.'),
+  ],
+)
+def test_what_a_module_name_lacks_is_said(name, message):
+  assert refusal(Choice(ENCODER, name), size=2) == (
+    f'config.encoder.name = {name!r}: {message}'
+  )
+
+
+def test_a_branch_is_named_by_the_attribute():
+  assert branch('simple') == 'simple'
+  assert branch('my.module:Net') == 'Net'
+  assert branch('my.module:Net.small') == 'Net_small'
+
+
+# Deferred calls.
+
+
+def test_a_choice_builds_with_its_differences_and_what_is_named_of_the_given():
+  simple = Choice(ENCODER, 'simple', depth=5, rate=2, mults=[7])
+  built = simple(size=3, scale=2)
+  assert built.fields == (5, 3, 2.0, (7,), 'silu', True)
+  assert type(built.fields[2]) is float
+  assert built.token_size == 3 * 5 * 2
+  assert Choice(ENCODER, 'resnet', units=3)(size=9, scale=1).token_size == 6
+
+
+def test_a_given_argument_may_keep_its_default():
+  assert Choice(ENCODER, 'simple')(size=3).token_size == 3 * 4 * 10
+
+
+def test_nested_calls_reach_the_builder_with_their_differences():
+  built = Choice(ENCODER, 'simple')(size=4)
+  assert built.head == toys.Scaled(4, outscale=0.5)
+  head = Choice(HEAD, 'scaled', bins=(1,))
+  built = Choice(ENCODER, 'simple', head=head)(size=4)
+  assert built.head == toys.Scaled(4, bins=(1,))
+
+
+def test_nested_calls_know_their_path():
+  values = Choice(ENCODER, 'simple').at('config.eyes').values()
+  assert values['head'].where == 'config.eyes.simple.head'
+  values = Part(toys.Predictor).at('config.policy').values()
+  assert values['head'].path == 'config.policy.head.plain'
+
+
+def test_replace_leaves_the_original():
+  first = Choice(ENCODER, 'simple', depth=5).at('config.eyes')
+  second = first.replace(depth=6, kernel=1)
+  assert first.differences == {'depth': 5}
+  assert second.differences == {'depth': 6, 'kernel': 1}
+  assert second.where == 'config.eyes'
+
+
+@pytest.mark.parametrize(
+  'call',
+  [
+    Choice(ENCODER, 'simple', depth=5),
+    Part(toys.Train, lr=0.5),
+    Choices(LOGGER, ('jsonl', Choice(LOGGER, 'terminal', prefix='# '))),
+  ],
+)
+def test_deferred_calls_are_values(call):
+  assert call.at('config.elsewhere') == call
+  assert len({call, call.at('config.elsewhere')}) == 1
+
+
+def test_deferred_calls_are_frozen():
+  with pytest.raises(AttributeError):
+    Part(toys.Train).where = 'x'
+
+
+def test_a_part_travels_between_processes():
+  part = Part(toys.Train, lr=0.5)
+  assert pickle.loads(pickle.dumps(part))() == toys.Train(lr=0.5)
+
+
+def test_choices_build_in_their_order():
+  loggers = Choices(LOGGER, ('jsonl', Choice(LOGGER, 'terminal', prefix='# ')))
+  assert loggers(workdir='runs') == ('runs/metrics.jsonl', '# ')
+  assert [c.where for c in loggers.at('config.out')] == ['config.out'] * 2
+
+
+def test_choices_take_a_name_once():
+  assert refusal(Choices, LOGGER, ('jsonl', 'jsonl')) == (
+    "logger ('jsonl', 'jsonl'): a name comes twice."
+  )
+
+
+# What is wrong with a call is said with its path.
+
+
+@pytest.mark.parametrize(
+  ('differences', 'message'),
+  [
+    (
+      {'kernal': 5},
+      ".kernal: SimpleEncoder has no such field. Did you mean 'kernel'?",
+    ),
+    ({'wings': 5}, '.wings: SimpleEncoder has no such field.'),
+    ({'size': 5}, '.size: SimpleEncoder has no such field.'),
+    ({'depth': 4.5}, '.depth = 4.5: must be an int.'),
+    ({'depth': True}, '.depth = True: must be an int.'),
+    ({'rate': 'fast'}, ".rate = 'fast': must be a float."),
+    ({'rate': True}, '.rate = True: must be a float.'),
+    ({'bias': 1}, '.bias = 1: must be a bool.'),
+    ({'act': 3}, '.act = 3: must be a str.'),
+    ({'mults': 3}, '.mults = 3: must be a tuple.'),
+    ({'mults': (1, 2.5)}, '.mults[1] = 2.5: must be an int.'),
+    ({'head': 'plain'}, ".head = 'plain': must be a Choice of the slot head."),
+  ],
+)
+def test_fields_and_their_types_are_checked(differences, message):
+  call = Choice(ENCODER, 'simple', **differences).at('config.eyes')
+  assert refusal(call, size=2) == f'config.eyes.simple{message}'
+
+
+def test_a_choice_of_another_slot_is_refused():
+  logger = Choice(LOGGER, 'jsonl')
+  assert refusal(Choice(ENCODER, 'simple', head=logger), size=2) == (
+    f'config.encoder.simple.head = {logger!r}: must be a Choice of the slot '
+    'head.'
+  )
+
+
+def test_the_product_must_keep_the_promise_of_its_slot():
+  assert refusal(Choice(ENCODER, 'broken'), size=2) == (
+    "config.encoder.name = 'broken': BrokenEncoder built a BrokenEncoder "
+    'without __call__, token_size, which Encoder promises.'
+  )
+
+
+@pytest.mark.parametrize(
+  ('given', 'message'),
+  [
+    ({}, 'SimpleEncoder needs size.'),
+    ({'size': 2, 'colour': 3}, 'SimpleEncoder is not given colour.'),
+    ({'size': 2, 'depth': 3}, 'SimpleEncoder is not given depth.'),
+  ],
+)
+def test_the_caller_gives_what_the_slot_says(given, message):
+  with pytest.raises(TypeError) as error:
+    Choice(ENCODER, 'simple')(**given)
+  assert str(error.value) == f'config.encoder: {message}'
+
+
+def test_an_error_of_a_builder_gets_the_path_of_its_config_once():
+  head = Choice(HEAD, 'scaled', outscale=-1)
+  with pytest.raises(ValueError) as error:
+    Choice(ENCODER, 'simple', head=head)(size=2)
+  assert str(error.value) == (
+    'config.encoder.simple.head.scaled: outscale = -1.0: must not be negative.'
+  )
