@@ -1,7 +1,5 @@
 """Learns `track` from 16x16 pixels in minutes on two CPU cores."""
 
-from ml_collections import ConfigDict
-
 from dreamer_nnx import config as configs
 
 PATTERNS = {
@@ -30,7 +28,7 @@ PATTERNS = {
 }
 
 
-def get_config(size: str = '') -> ConfigDict:
+def get_config(size: str = '') -> configs.ConfigDict:
   """The config; with a size, of that size instead of a tiny one."""
   config = configs.base()
   configs.apply(config, PATTERNS)

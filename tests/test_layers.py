@@ -20,7 +20,8 @@ COMPONENTS = (
   'decoders dynamics encoders envs heads loggers normalizers optimizers replay'
 )
 ROWS = (
-  'contracts registry',
+  'contracts schema',
+  'registry',
   'slots spaces',
   'numerics',
   'nn',
@@ -162,9 +163,10 @@ def functions_are_short(path: str, tree: ast.Module) -> Iterator[str]:
   for node in ast.walk(tree):
     if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
       continue
-    lines = node.end_lineno - node.lineno + 1
-    if ast.get_docstring(node, clean=False) is not None:
-      lines -= node.body[0].end_lineno - node.body[0].lineno + 1
+    # The signature of a builder is its schema, with a line for every field.
+    documented = ast.get_docstring(node, clean=False) is not None
+    body = node.body[1:] if documented else node.body
+    lines = node.end_lineno - body[0].lineno + 1 if body else 0
     if lines > MAX_FUNCTION_LINES:
       where = f'{path}:{node.lineno}: {node.name}'
       yield f'{where} has {lines} lines, {MAX_FUNCTION_LINES} at most'
@@ -278,7 +280,7 @@ BROKEN = (
   (process_is_left_alone, 'config.py', 'import os\nos.environ["A"] = "b"'),
   (process_is_left_alone, 'config.py', 'import os\ndel os.environ["A"]'),
   (process_is_left_alone, 'config.py', 'import os\nos.environ.pop("A")'),
-  (functions_are_short, 'config.py', 'def f():' + '\n  x = 1' * 35),
+  (functions_are_short, 'config.py', 'def f():' + '\n  x = 1' * 36),
   (names_say_something, 'nn/utils.py', ''),
   (names_say_something, 'common/mlp.py', ''),
 )
@@ -305,7 +307,7 @@ KEPT = (
   (
     functions_are_short,
     'config.py',
-    'def f():\n  """A\n' + '\n' * 40 + '  """' + '\n  x = 1' * 34,
+    'def f():\n  """A\n' + '\n' * 40 + '  """' + '\n  x = 1' * 35,
   ),
   (names_say_something, 'nn/mlp.py', ''),
 )

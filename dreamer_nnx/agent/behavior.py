@@ -115,29 +115,20 @@ def imagination_losses(
     reward, 1 - cont, jnp.zeros_like(cont), target, disc=disc, lam=options.lam
   )
   returns = sg(returns)
-  if update:
-    retnorm.update(returns)
-  offset, scale = retnorm.stats()
+  offset, scale = _learned(retnorm, returns, update)
   adv = (returns - sg(target[:, :-1])) / scale
-  if update:
-    advnorm.update(adv)
-  adv_offset, adv_scale = advnorm.stats()
+  adv_offset, adv_scale = _learned(advnorm, adv, update)
   normed = sg((adv - adv_offset) / adv_scale)
   logp = sum(out.logp(action[key]) for key, out in policy.items())[:, :-1]
   ents = {key: out.entropy()[:, :-1] for key, out in policy.items()}
   actor = logp * normed + options.actent * sum(ents.values())
-  if update:
-    critic.valnorm.update(returns)
+  val_offset, val_scale = _learned(critic.valnorm, returns, update)
   critic_loss = critic.losses(output, slow, returns, options.slowreg)
   losses = {
     'policy': -weight[:, :-1] * actor,
     'value': weight[:, :-1] * critic_loss,
   }
-  val_offset, val_scale = critic.valnorm.stats()
-  metrics = _return_metrics((returns - offset) / scale) | {
-    'adv': adv.mean(),
-    'adv_std': adv.std(),
-    'adv_mag': jnp.abs(adv).mean(),
+  metrics = _return_metrics((returns - offset) / scale, adv) | {
     'rew': reward.mean(),
     'con': cont.mean(),
     'val': value.mean(),
@@ -177,15 +168,26 @@ def replay_losses(
     disc=1 - 1 / options.horizon,
     lam=options.repval_lam,
   )
-  if update:
-    critic.valnorm.update(returns)
+  _learned(critic.valnorm, returns, update)
   weight = 1 - steps['is_last'].astype(jnp.float32)
   loss = critic.losses(output, slow, returns, options.repval_slowreg)
   return {'repval': weight[:, :-1] * loss}
 
 
-def _return_metrics(returns: Array) -> dict[str, Array]:
+def _learned(
+  norm: contracts.Normalizer, x: Array, update: bool
+) -> tuple[Array | float, Array | float]:
+  """Offset and scale, after the normaliser learned from x if it is to."""
+  if update:
+    norm.update(x)
+  return norm.stats()
+
+
+def _return_metrics(returns: Array, adv: Array) -> dict[str, Array]:
   return {
+    'adv': adv.mean(),
+    'adv_std': adv.std(),
+    'adv_mag': jnp.abs(adv).mean(),
     'ret': returns.mean(),
     'ret_min': returns.min(),
     'ret_max': returns.max(),

@@ -7,8 +7,6 @@ from PIL import Image
 
 from dreamer_nnx.loggers.metrics import is_video
 
-MODES = {1: 'L', 3: 'RGB', 4: 'RGBA'}
-
 
 def encode_gif(frames: np.ndarray, fps: float) -> bytes:
   """Encodes a video that repeats for ever.
@@ -39,10 +37,9 @@ def encode_gif(frames: np.ndarray, fps: float) -> bytes:
 
 
 def image(frame: np.ndarray) -> Image.Image:
-  """A (H, W, C) uint8 frame as a pillow image."""
-  channels = frame.shape[-1]
-  frame = frame[..., 0] if channels == 1 else frame
-  return Image.fromarray(np.ascontiguousarray(frame), MODES[channels])
+  """A (H, W, C) uint8 frame as a pillow image, which knows C by the shape."""
+  frame = frame[..., 0] if frame.shape[-1] == 1 else frame
+  return Image.fromarray(np.ascontiguousarray(frame))
 
 
 def check_frames(frames: np.ndarray, fps: float) -> None:

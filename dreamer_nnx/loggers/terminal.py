@@ -40,7 +40,7 @@ class TerminalLogger:
         f'pattern = {pattern!r}: is no regular expression: {error}.'
       ) from error
     self._width = width
-    self._name = Path(workdir).name
+    self._name = Path(workdir).resolve().name
 
   def write(self, env_steps: int, metrics: Mapping[str, Any]) -> None:
     shown = {

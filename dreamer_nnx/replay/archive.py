@@ -128,6 +128,17 @@ class Archive:
     else:
       self._load_index(index, same)
 
+  def require_whole(self) -> None:
+    """ValueError where files were skipped, by name and reason."""
+    skipped = self._directory.skipped
+    if skipped:
+      files = '; '.join(f'{k}: {v}' for k, v in sorted(skipped.items())[:5])
+      raise ValueError(
+        f'config.replay: {len(skipped)} files of the checkpoint cannot be read '
+        f'back from {self._directory.path} ({files}). Put them back, or go on '
+        'without them by --config.replay.chunked.skip_damaged=true.'
+      )
+
   def stats(self) -> dict[str, int]:
     return {
       'skipped_files': len(self._directory.skipped),

@@ -78,6 +78,7 @@ class ChunkedReplay:
     save_latents: Whether `save` stores latents and priorities as training
       left them, as an exact resume needs; else as they were when the chunk
       was first stored, which writes each chunk once.
+    skip_damaged: `load` skips files that it cannot read back, and counts them.
     keep_indices: How many of the last saved indices find all their files.
 
   Raises:
@@ -105,6 +106,7 @@ class ChunkedReplay:
   priority_initial: float = float('inf')
   recency_exponent: float = 1.0
   save_latents: bool = True
+  skip_damaged: bool = False
   keep_indices: int = 3
 
   def __post_init__(self) -> None:
@@ -242,6 +244,10 @@ class ChunkedReplay:
     None takes every good chunk of the directory that fits, newest first. A
     file that is missing, torn or foreign is skipped with a warning and
     counted; no sequence bridges the gap.
+
+    Raises:
+      ValueError: A file that the index names is one of these, unless
+        `skip_damaged`.
     """
     pool = self._pool
     if self._archive is None and (index is None or index['chunks']):
@@ -252,6 +258,8 @@ class ChunkedReplay:
     same = index is not None and index['layout'] == pool.layout
     if self._archive:
       self._archive.load(index, same)
+      if index is not None and not self.skip_damaged:
+        self._archive.require_whole()
     whole = same and pool.restore(index)
     if self._queue is not None:
       online = index.get('online') if same else None

@@ -177,7 +177,10 @@ class Checkpoints:
       preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
       cleanup_tmp_directories=True,
       async_options=ocp.AsyncOptions(
-        post_finalization_callback=self._write_manifest
+        post_finalization_callback=self._write_manifest,
+        # Where a folder cannot be made in the background, the threads that
+        # wait for it hold the process for minutes.
+        create_directories_asynchronously=False,
       ),
     )
 

@@ -108,6 +108,7 @@ class Trainer:
     """Trains until `options.steps` or `stop`; returns the state."""
     if not self.actor.obs:
       self.actor.start()
+    self.rates(env_steps=self.env_steps, updates=self.updates)
     acting = self.learner.acting(self.state)
     while self.env_steps < self.options.steps and not self.stop():
       step = self.actor.step(acting, self.env_steps)

@@ -158,7 +158,8 @@ class Progress:
     done = self._samples[-1].env_steps
     row = Table.grid(padding=(0, 1))
     row.add_column(width=12)
-    row.add_column(no_wrap=True, overflow='ellipsis')
+    # Wraps on a narrow terminal, where the time left would be cut off.
+    row.add_column()
     bar = ProgressBar(total=max(1, self._total), completed=done, width=12)
     row.add_row(bar, Text(self.line()))
     return row

@@ -1,7 +1,7 @@
 """Video files: animated GIF, or MP4 with the extra `video`."""
 
-import contextlib
 import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ def write_video(path: str | Path, frames: np.ndarray, fps: float) -> Path:
   Raises:
     ValueError: The suffix or the frames are not of this kind, or MP4 is asked
       for and the extra is not installed.
+    OSError: The file cannot be written.
   """
   path = Path(path)
   suffix = path.suffix.lower()
@@ -53,15 +54,22 @@ def _write_mp4(path: Path, frames: np.ndarray, fps: float) -> None:
       "pip install 'dreamer_nnx[video]', or write a .gif."
     ) from error
   frames = _even_rgb(frames)
-  size = frames.shape[2], frames.shape[1]
-  # Sides need not be multiples of 16, to which it would stretch them.
-  writer = imageio_ffmpeg.write_frames(
-    str(path), size, fps=fps, codec='libx264', macro_block_size=1
-  )
-  with contextlib.closing(writer):
-    writer.send(None)
-    for frame in frames:
-      writer.send(np.ascontiguousarray(frame))
+  size = f'{frames.shape[2]}x{frames.shape[1]}'
+  # Our own call, for that of the package forks, which threads do not survive;
+  # in a group of its own, Ctrl-C does not reach it.
+  done = subprocess.run(
+    [
+      imageio_ffmpeg.get_ffmpeg_exe(), '-y', '-loglevel', 'error',
+      '-f', 'rawvideo', '-pix_fmt', 'rgb24', '-s', size, '-r', str(fps),
+      '-i', '-', '-c:v', 'libx264', '-pix_fmt', 'yuv420p', str(path),
+    ],
+    input=frames.tobytes(),
+    capture_output=True,
+    process_group=0,
+  )  # fmt: skip
+  if done.returncode:
+    lines = done.stderr.decode(errors='replace').strip()
+    raise OSError(f'ffmpeg could not write the video: {lines or "no reason"}.')
 
 
 def _even_rgb(frames: np.ndarray) -> np.ndarray:

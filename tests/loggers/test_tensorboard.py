@@ -69,8 +69,3 @@ def test_missing_package_names_the_extra(tmp_path, monkeypatch):
   monkeypatch.setitem(sys.modules, 'tensorboard.compat.proto', None)
   with pytest.raises(ValueError, match=r"pip install 'dreamer_nnx\[tensorb"):
     TensorBoardLogger(tmp_path)
-
-
-def test_tensorflow_is_not_needed(tmp_path):
-  TensorBoardLogger(tmp_path).close()
-  assert 'tensorflow' not in sys.modules

@@ -67,7 +67,7 @@ def test_a_workdir_continues_its_run(tmp_path, runs):
 
 
 def test_unknown_mode_is_refused(tmp_path, runs):
-  with pytest.raises(ValueError, match="mode = 'ofline'.*mean 'offline'"):
+  with pytest.raises(ValueError, match=r"mode = 'ofline'.*mean 'offline'"):
     WandbLogger(tmp_path, mode='ofline')
   assert not runs
 

@@ -9,6 +9,7 @@ from PIL import Image
 def moving_square(length: int, channels: int) -> np.ndarray:
   """(T, 12, 20, C) uint8: each frame differs from every other."""
   frames = np.full((length, 12, 20, channels), 30, np.uint8)
+  frames[..., 3:] = 255
   for t in range(length):
     frames[t, 2:8, t : t + 5] = np.array([200, 90, 150, 255][:channels])
   return frames

@@ -82,7 +82,7 @@ def test_a_later_save_keeps_earlier_indices_whole(tmp_path):
     two.load(index)
     assert two.stats()['skipped_files'] == 0
     assert all(same(two.sample()[0], batch) for batch in sequel)
-  first = make(tmp_path, **ALL)
+  first = make(tmp_path, skip_damaged=True, **ALL)
   first.load(indices[0])
   assert first.stats()['skipped_files'] > 0
 
@@ -156,7 +156,7 @@ def test_a_torn_chunk_is_skipped_and_never_bridged(
   # The second chunk: times 5 to 9.
   path = next(tmp_path.glob(f'0000000001-*.{kind}'))
   damage(path, how)
-  two = make(tmp_path, num_envs=1, capacity=60)
+  two = make(tmp_path, num_envs=1, capacity=60, skip_damaged=True)
   two.load(index if whole else None)
   assert len(two) == 18
   assert two.stats()['skipped_files'] == (1 if kind == 'data' else 2)
@@ -168,11 +168,20 @@ def test_a_torn_chunk_is_skipped_and_never_bridged(
     np.testing.assert_array_equal(steps, [[0, 1, 2, 3]] * 2)
 
 
+def test_a_damaged_file_of_an_index_is_refused_unless_told(tmp_path):
+  index = through_json(fill(make(tmp_path), 0, 23).save())
+  path = next(tmp_path.glob('0000000009-*.data'))
+  damage(path, 'cut')
+  text = rf'1 files of the checkpoint.*{path.name}.*skip_damaged=true'
+  with pytest.raises(ValueError, match=text):
+    make(tmp_path).load(index)
+
+
 def test_a_torn_head_breaks_the_streams(tmp_path):
   one = fill(make(tmp_path), 0, 23)
   index = through_json(one.save())
   damage(next(tmp_path.glob('0000000009-*.data')), 'cut')
-  two = make(tmp_path)
+  two = make(tmp_path, skip_damaged=True)
   two.load(index)
   fill(two, 23, 40)
   for _ in range(100):

@@ -1,5 +1,6 @@
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -415,24 +416,51 @@ def test_a_directory_that_cannot_be_written_is_named(tmp_path):
       Checkpoints(path)
 
 
-def test_a_save_that_fails_in_the_background_surfaces(tmp_path):
+def test_a_directory_that_goes_away_is_named(tmp_path):
   directory = tmp_path / 'checkpoints'
-  checkpoints = Checkpoints(directory)
-  checkpoints.save(4, build(4), {}, META)
-  checkpoints.restore(target_of(build()))
-  shutil.rmtree(directory)
-  directory.write_text('text')
-  message = f'checkpoint step 5 was not saved in {directory}: .*Not a directory'
-  with pytest.raises(CheckpointError, match=message):
-    checkpoints.save(5, build(), {}, META)
+  write(directory)
+  with Checkpoints(directory) as checkpoints:
+    checkpoints.save(6, build(6), {}, META)
     checkpoints.restore(target_of(build()))
-  assert checkpoints.latest() == 4
-  directory.unlink()
-  directory.mkdir()
-  assert checkpoints.save(5, build(5), {}, META)
-  checkpoints.close()
-  restored = checkpoint.restore(tmp_path, target_of(build()))
-  assert_same(restored.state, build(5))
+    shutil.rmtree(directory)
+    directory.write_text('text')
+    with pytest.raises(
+      CheckpointError, match=r'step 7 was not saved in .*Not a'
+    ):
+      checkpoints.save(7, build(7), {}, META)
+
+
+@pytest.fixture
+def full_disk():
+  """A function from which on files longer than 64 KiB cannot be written."""
+  soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+  yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, hard))
+  resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize('then', ['save', 'restore', 'close'])
+def test_a_save_that_fails_in_the_background_surfaces(
+  tmp_path, full_disk, then
+):
+  write(tmp_path)
+  checkpoints = Checkpoints(tmp_path)
+  big = {'kernel': jax.random.normal(jax.random.key(0), (1 << 18,))}
+  full_disk()
+  assert checkpoints.save(6, big, {}, META)
+  with pytest.raises(CheckpointError, match='step 6 was not saved in '):
+    match then:
+      case 'save':
+        checkpoints.save(7, build(7), {}, META)
+      case 'restore':
+        checkpoints.restore(target_of(build()))
+      case 'close':
+        checkpoints.close()
+  assert checkpoints.steps() == [5]
+  assert find(tmp_path) == tmp_path / '5'
+  if then != 'close':
+    assert checkpoints.save(7, build(7), {}, META)
+    checkpoints.close()
+    assert find(tmp_path) == tmp_path / '7'
 
 
 @pytest.mark.parametrize(

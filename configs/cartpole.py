@@ -1,0 +1,38 @@
+"""CartPole-v1 from its four state variables."""
+
+from dreamer_nnx import config as configs
+
+PATTERNS = {
+  '**.units': 128,
+  'dynamics.rssm.deter': 256,
+  'dynamics.rssm.hidden': 128,
+  'dynamics.rssm.stoch': 8,
+  'dynamics.rssm.classes': 8,
+  'agent.imag_last': 4,
+  'optimizer.dreamer.lr': 1e-3,
+  'optimizer.dreamer.warmup': 100,
+  'replay.chunked.capacity': 100_000,
+  'env.name': 'gymnasium',
+  'env.gymnasium.id': 'CartPole-v1',
+  'train.envs': 4,
+  'train.steps': 30_000,
+  'train.batch_size': 16,
+  'train.batch_length': 16,
+  'train.train_ratio': 64.0,
+  'train.log_every': 2_000,
+  'train.report_every': 0,
+  'train.save_every': 10_000,
+  'evaluate.episodes': 20,
+  'evaluate.envs': 20,
+  'evaluate.every': 2_000,
+  'evaluate.sampled': False,
+}
+
+
+def get_config(size: str = '') -> configs.ConfigDict:
+  """The config; with a size, of that size instead of a tiny one."""
+  config = configs.base()
+  configs.apply(config, PATTERNS)
+  if size:
+    configs.apply_size(config, size)
+  return config

@@ -1,0 +1,96 @@
+"""Runs the launcher, in this process or in one of its own."""
+
+import contextlib
+import io
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+from typing import NamedTuple
+
+from absl import flags
+
+from dreamer_nnx import main
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+CACHE = pathlib.Path(tempfile.gettempdir()) / 'dreamer_nnx_tests_xla'
+TINY = {
+  'config.env.track.size': 8,
+  'config.env.track.length': 8,
+  'config.encoder.simple.mults': '(2,)',
+  'config.decoder.simple.mults': '(2,)',
+  'config.train.batch_size': 2,
+  'config.train.batch_length': 4,
+  'config.train.envs': 2,
+  'config.train.steps': 60,
+  'config.train.report_every': 0,
+  'config.train.log_every': 20,
+  'config.replay.chunked.capacity': 512,
+  'config.replay.chunked.chunk_size': 32,
+  'config.agent.imag_length': 3,
+  'config.dynamics.rssm.deter': 16,
+  'config.dynamics.rssm.hidden': 8,
+  'config.reward.units': 8,
+  'config.cont.units': 8,
+  'config.policy.units': 8,
+  'config.value.units': 8,
+  'config.evaluate.episodes': 2,
+  'config.evaluate.envs': 2,
+}
+
+
+class Result(NamedTuple):
+  """How a launch ended."""
+
+  status: int
+  out: str
+  err: str
+
+
+def arguments(workdir: str | os.PathLike, **changes: object) -> list[str]:
+  """Flags of a tiny run on `track`; `changes` name fields with `__` for dots."""
+  fields = TINY | {
+    f'config.{k.replace("__", ".")}': v for k, v in changes.items()
+  }
+  return [
+    f'--config={ROOT / "configs" / "demo.py"}',
+    f'--workdir={workdir}',
+    f'--compilation_cache={CACHE}',
+    *(f'--{name}={value}' for name, value in fields.items()),
+  ]
+
+
+def launch(argv: list[str]) -> Result:
+  """Runs the launcher in this process."""
+  out, err = io.StringIO(), io.StringIO()
+  flags.FLAGS.unparse_flags()
+  for name in ('config', 'workdir', 'restore', 'import_reference'):
+    flags.FLAGS[name].value = None
+  for name in ('mode', 'restore_step', 'restore_include', 'restore_exclude'):
+    flags.FLAGS[name].value = flags.FLAGS[name].default
+  with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    try:
+      main.main(main.parse(['dreamer-nnx', *argv]))
+      status = 0
+    except SystemExit as exit:
+      status = exit.code
+  return Result(status, out.getvalue(), err.getvalue())
+
+
+def spawn(argv: list[str]) -> subprocess.Popen:
+  """Starts the launcher in a process of its own."""
+  return subprocess.Popen(
+    [sys.executable, '-m', 'dreamer_nnx.main', *argv],
+    cwd=ROOT,
+    env=os.environ | {'JAX_PLATFORMS': 'cpu'},
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    text=True,
+  )
+
+
+def finish(process: subprocess.Popen) -> Result:
+  """Waits for a process of `spawn`."""
+  out, _ = process.communicate(timeout=300)
+  return Result(process.returncode, out, '')

@@ -1,0 +1,178 @@
+"""The launcher: what it prints, and its one clear message for each mistake."""
+
+import pathlib
+import re
+
+import pytest
+
+from dreamer_nnx.training.checkpoint import load_meta
+from tests.launcher import ROOT, arguments, launch
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+  """A short run, trained and evaluated in this process."""
+  workdir = tmp_path_factory.mktemp('trained')
+  result = launch([*arguments(workdir), '--config.train.report_every=20'])
+  assert result.status == 0, result.err
+  return workdir, result
+
+
+def refused(argv, text):
+  """The launch ends with status 2 and one message, and no traceback."""
+  result = launch(argv)
+  assert result.status == 2, result
+  assert re.search(text, result.err), result.err
+  assert 'Traceback' not in result.err
+  assert len(result.err.strip().splitlines()) <= 13
+  return result
+
+
+def test_trains_evaluates_and_says_where_to_look(trained):
+  workdir, result = trained
+  assert 'Return untrained:' in result.out
+  assert re.search(r'Return trained, greedy: -?\d+\.\d+ ± ', result.out)
+  assert str(workdir) in result.out
+  for name in ('metrics.jsonl', 'evaluations.jsonl', 'checkpoints', 'replay'):
+    assert (workdir / name).exists(), name
+  assert list((workdir / 'videos').glob('*.gif'))
+
+
+def test_a_path_is_enough_to_evaluate(trained):
+  workdir, _ = trained
+  before = load_meta(workdir)['counters']
+  result = launch([f'--workdir={workdir}', '--mode=evaluate'])
+  assert result.status == 0, result.err
+  assert 'Return trained, greedy' in result.out
+  assert load_meta(workdir)['counters'] == before
+
+
+def test_same_command_again_trains_no_further(trained):
+  workdir, _ = trained
+  before = load_meta(workdir)['counters']['updates']
+  result = launch(arguments(workdir))
+  assert result.status == 0, result.err
+  assert 'untrained' not in result.out
+  assert load_meta(workdir)['counters']['updates'] == before
+
+
+def test_show_prints_config_parameters_and_memory(tmp_path):
+  result = launch([*arguments(tmp_path), '--mode=show'])
+  assert result.status == 0, result.err
+  for word in ('"deter": 16', 'dynamics/core/gates/kernel', 'MiB', 'image'):
+    assert word in result.out
+  assert not list(tmp_path.iterdir())
+
+
+def test_partial_restore_lists_what_was_loaded(trained, tmp_path):
+  workdir, _ = trained
+  result = launch(
+    [
+      *arguments(tmp_path, train__steps=2, evaluate__sampled='false'),
+      f'--restore={workdir}',
+      '--restore_include=^(encoder|dynamics|decoder)/',
+    ]
+  )
+  assert result.status == 0, result.err
+  loaded, rest = result.out.split('Not restored')
+  assert '  dynamics/core/gates/kernel' in loaded
+  assert '  policy/mlp/layers/0/linear/kernel' in rest
+  assert 'policy/' not in loaded
+
+
+MISTAKES = {
+  'name': (
+    ['--config.encoder.name=simpel'],
+    r"config\.encoder\.name = 'simpel': no encoder has this name. "
+    r"Did you mean 'simple'\?",
+  ),
+  'field': (
+    ['--config.encoder.simple.kernal=3'],
+    r'config\.encoder\.simple\.kernal: SimpleEncoder has no such field. Did '
+    r"you mean 'kernel'\?",
+  ),
+  'type': (
+    ['--config.optimizer.dreamer.lr=fast'],
+    r"config\.optimizer\.dreamer\.lr = 'fast': must be a float",
+  ),
+  'float for int': (
+    ['--config.seed=1e6'],
+    r"config\.seed = '1e6': must be an int",
+  ),
+  'section': (['--config.trian.steps=3'], r'config\.trian.*Did you mean'),
+  'flag': (['--wrokdir=x'], r"--wrokdir.*Did you mean '--workdir'\?"),
+  'mode': (['--mode=trian'], r'mode'),
+  'size': (
+    ['--config=configs/demo.py:13m'],
+    r"size = '13m'.*Known: 1m, 12m, 25m",
+  ),
+  'file': (['--config=configs/dmeo.py'], r"there is no file 'configs/dmeo.py'"),
+  'plugin': (
+    ['--config.plugins=no_such_module'],
+    r"config\.plugins: 'no_such_module'",
+  ),
+  'image size': (
+    ['--config.env.track.size=24', '--config.encoder.simple.mults=(2,2,2,2)'],
+    r'image of 24x24 pixels: 4 halvings must leave',
+  ),
+  'environment': (
+    ['--config.env.name=gymnasium', '--config.env.gymnasium.id=CartPol-v1'],
+    r'CartPol.*Did you mean',
+  ),
+  'space': (
+    ['--config.env.name=tests.envs.games:text'],
+    r'Text',
+  ),
+  'steps': (['--config.train.steps=0'], r'config\.train\.steps = 0'),
+  'memory': (
+    ['--config.replay.chunked.capacity=900000000000'],
+    r'capacity = 900000000000: needs .* The largest that fits',
+  ),
+  'restore': (['--restore=/nowhere/to/be/found'], r'/nowhere/to/be/found'),
+  'regular expression': (
+    ['--restore={trained}', '--restore_include=('],
+    r'restore_include',
+  ),
+  'reference': (['--import_reference=/nowhere'], r'/nowhere'),
+}
+
+
+@pytest.mark.parametrize('mistake', MISTAKES)
+def test_mistake_is_one_message_and_status_2(mistake, trained, tmp_path):
+  changes, text = MISTAKES[mistake]
+  changes = [change.format(trained=trained[0]) for change in changes]
+  refused([*arguments(tmp_path), *changes], text)
+
+
+def test_missing_config_is_asked_for():
+  refused([], r'--config: name a config file')
+
+
+def test_unwritable_workdir_is_named(tmp_path):
+  file = tmp_path / 'taken'
+  file.write_text('a file, not a folder')
+  refused(arguments(file / 'run'), str(file))
+
+
+def test_checkpoint_of_another_size_is_refused(trained):
+  workdir, _ = trained
+  refused(
+    arguments(workdir, dynamics__rssm__deter=24),
+    r'checkpoint step \d+ does not fit: .* Was the size changed\?',
+  )
+
+
+def test_damaged_chunk_is_named_and_can_be_left_out(tmp_path):
+  assert launch([*arguments(tmp_path), '--mode=train']).status == 0
+  chunk = sorted((tmp_path / 'replay').glob('*.data'))[0]
+  chunk.write_bytes(chunk.read_bytes()[:-20])
+  again = [*arguments(tmp_path, train__steps=64), '--mode=train']
+  refused(again, rf'{chunk.name}.*skip_damaged=true')
+  result = launch([*again, '--config.replay.chunked.skip_damaged=true'])
+  assert result.status == 0, result.err
+
+
+def test_configs_all_resolve():
+  for path in sorted(pathlib.Path(ROOT / 'configs').glob('*.py')):
+    result = launch([f'--config={path}', '--mode=show'])
+    assert result.status == 0, (path, result.err)

@@ -1,0 +1,338 @@
+import pytest
+from absl import flags
+from ml_collections import config_flags
+
+from dreamer_nnx import config as configs
+from dreamer_nnx import overrides
+from dreamer_nnx.config import ConfigError
+from dreamer_nnx.registry import RegistryError
+from tests.toys import TREE
+
+
+def make():
+  return configs.make(TREE)
+
+
+def refusal(function, *args, **kwargs):
+  with pytest.raises((ConfigError, RegistryError)) as error:
+    function(*args, **kwargs)
+  return str(error.value).splitlines()[0]
+
+
+@pytest.mark.parametrize(
+  ('argv', 'values'),
+  [
+    (['--config.seed=5'], {'seed': 5}),
+    (['-config.seed', '5'], {'seed': 5}),
+    (['--config.seed=5', '--config.seed=6'], {'seed': 6}),
+    (['--config.train.lr=3e-4'], {'train.lr': 3e-4}),
+    (['--config.train.lr=1'], {'train.lr': 1.0}),
+    (['--config.train.resume'], {'train.resume': True}),
+    (['--config.train.resume=True'], {'train.resume': True}),
+    (['--config.train.resume=f'], {'train.resume': False}),
+    (['--noconfig.train.resume'], {'train.resume': False}),
+    (['--config.encoder.name=resnet'], {'encoder.name': 'resnet'}),
+    (['--config.encoder.simple.act=a=b'], {'encoder.simple.act': 'a=b'}),
+    (['--config.encoder.simple.mults=5'], {'encoder.simple.mults': (5,)}),
+    (['--config.encoder.simple.mults=5,6'], {'encoder.simple.mults': (5, 6)}),
+    (['--config.encoder.simple.mults=(5,)'], {'encoder.simple.mults': (5,)}),
+    (['--config.encoder.simple.mults='], {'encoder.simple.mults': ()}),
+    (['--config.plugins=a,b.c'], {'plugins': ('a', 'b.c')}),
+    (['--config.loggers.names=jsonl'], {'loggers.names': ('jsonl',)}),
+    (['--config.loggers.names=("jsonl",)'], {'loggers.names': ('jsonl',)}),
+    (['--mode=train', '--config=x.py', '--', '--config.seed=5'], {}),
+  ],
+)
+def test_overrides_are_read_by_the_type_of_their_field(argv, values):
+  assert repr(overrides.check_overrides(make(), argv, TREE)) == repr(values)
+
+
+@pytest.mark.parametrize(
+  ('argument', 'message'),
+  [
+    (
+      '--config.encoder.simple.kernal=3',
+      'config.encoder.simple.kernal: SimpleEncoder has no such field. Did you '
+      "mean 'kernel'?",
+    ),
+    (
+      '--config.encoder.simple.head.scaled.outscal=3',
+      'config.encoder.simple.head.scaled.outscal: Scaled has no such field. '
+      "Did you mean 'outscale'?",
+    ),
+    (
+      '--noconfig.train.resum',
+      "config.train.resum: Train has no such field. Did you mean 'resume'?",
+    ),
+    (
+      '--config.policy.layer=3',
+      'config.policy.layer: Predictor has no such field. Did you mean '
+      "'layers'?",
+    ),
+    (
+      '--config.encoder.depth=3',
+      "config.encoder.depth: no encoder is named 'depth'. Did you mean "
+      "'config.encoder.simple.depth'?",
+    ),
+    (
+      '--config.encoder.sinple.depth=3',
+      "config.encoder.sinple.depth: no encoder is named 'sinple'. Did you mean "
+      "'simple'?",
+    ),
+    (
+      '--config.encoder.stacked.first.simple.depth=3',
+      "config.encoder.stacked.first.simple.depth: 'simple' is not chosen. Set "
+      '--config.encoder.stacked.first.name=simple, too.',
+    ),
+    (
+      '--config.trian.lr=3',
+      "config.trian.lr: there is no such section. Did you mean 'train'?",
+    ),
+    (
+      '--config.lr=3',
+      "config.lr: there is no such section. Did you mean 'config.train.lr'?",
+    ),
+    ('--config.=3', 'config.: there is no such section.'),
+    (
+      '--config.seed.deep=3',
+      'config.seed.deep: config.seed is an int, not a section.',
+    ),
+    (
+      '--config.encoder=resnet',
+      'config.encoder: is a section. Set its fields, as in '
+      '--config.encoder.name=VALUE.',
+    ),
+    (
+      '--config.train=3',
+      'config.train: is a section. Set its fields, as in '
+      '--config.train.FIELD=VALUE.',
+    ),
+    ('--config.train.lr=fast', "config.train.lr = 'fast': must be a float."),
+    (
+      '--config.seed=1e6',
+      "config.seed = '1e6': must be an int, write 1000000.",
+    ),
+    ('--config.seed=1.5', "config.seed = '1.5': must be an int."),
+    ('--config.seed=inf', "config.seed = 'inf': must be an int."),
+    (
+      '--config.train.resume=maybe',
+      "config.train.resume = 'maybe': must be true or false.",
+    ),
+    (
+      '--noconfig.seed',
+      '--noconfig.seed: only a bool is switched off this way.',
+    ),
+    (
+      '--config.seed',
+      'config.seed: has no value. Write --config.seed=VALUE.',
+    ),
+    (
+      '--config.encoder.simple.mults=a,b',
+      "config.encoder.simple.mults[0] = 'a': must be an int.",
+    ),
+    (
+      '--config.encoder.name=resnt',
+      "config.encoder.name = 'resnt': no encoder has this name. Did you mean "
+      "'resnet'?",
+    ),
+    (
+      '--config.loggers.names=jsonl,terminall',
+      "config.loggers.names = 'terminall': no logger has this name. Did you "
+      "mean 'terminal'?",
+    ),
+    (
+      '--config.loggers.names=jsonl,jsonl',
+      "config.loggers.names = ('jsonl', 'jsonl'): a name comes twice.",
+    ),
+  ],
+)
+def test_what_is_wrong_with_an_override_is_said_by_path(argument, message):
+  config = make()
+  argv = ['--config.policy.units=77', argument]
+  assert refusal(overrides.override, config, argv, TREE) == message
+  assert config == make()
+
+
+def test_override_sets_the_values_and_leaves_the_other_arguments():
+  config = make()
+  argv = [
+    'main',
+    '--mode=show',
+    '--config.seed',
+    '5',
+    '--config.train.resume',
+    'free',
+    '--',
+    '--config.seed=6',
+  ]
+  rest = overrides.override(config, argv, TREE)
+  assert rest == ['main', '--mode=show', 'free', '--', '--config.seed=6']
+  assert (config.seed, config.train.resume) == (5, True)
+  assert config.is_locked
+
+
+def test_a_name_brings_the_branch_it_lacked_for_flags_in_any_order():
+  config = make()
+  overrides.override(
+    config,
+    [
+      '--config.encoder.Unregistered.depth=9',
+      '--config.encoder.name=tests.toys:Unregistered',
+      '--config.encoder.stacked.first.simple.head.scaled.bins=1',
+      '--config.encoder.stacked.first.name=simple',
+    ],
+    TREE,
+  )
+  resolved = configs.resolve(config, TREE).encoder
+  assert resolved.Unregistered.depth == 9
+  assert config.encoder.stacked.first.simple.head.scaled.bins == (1,)
+
+
+def test_flags_of_ml_collections_mean_the_same(tmp_path):
+  file = tmp_path / 'toy.py'
+  file.write_text(
+    'from dreamer_nnx import config\n'
+    'from tests.toys import TREE\n\n'
+    'def get_config(arg="0"):\n'
+    '  result = config.make(TREE)\n'
+    '  result.seed = int(arg)\n'
+    '  return result\n',
+    encoding='utf-8',
+  )
+  argv = [
+    'main',
+    f'--config={file}:7',
+    '--config.encoder.name=resnet',
+    '--config.train.lr=1',
+    '--noconfig.train.resume',
+    '--config.encoder.simple.mults=5,6',
+  ]
+  values = flags.FlagValues()
+  theirs = config_flags.DEFINE_config_file(
+    'config', flag_values=values, sys_argv=argv
+  )
+  values(argv)
+  ours = overrides.load_file(f'{file}:7')
+  overrides.override(ours, argv, TREE)
+  assert ours == theirs.value
+  assert ours.seed == 7
+  assert overrides.load_file(str(file)) == make()
+
+
+@pytest.mark.parametrize(
+  ('argv', 'plugins'),
+  [
+    ([], ()),
+    (['--config.plugins=mine'], ('mine',)),
+    (['--config.plugins=mine, yours.too'], ('mine', 'yours.too')),
+    (['--config.plugins', 'mine,yours'], ('mine', 'yours')),
+    (["--config.plugins=('mine', 'yours')"], ('mine', 'yours')),
+    (['--config.plugins=a', '--config.seed=3', '--config.plugins=b'], ('b',)),
+    (['--config.plugins='], ()),
+    (['--', '--config.plugins=mine'], ()),
+  ],
+)
+def test_plugins_are_found_before_there_is_a_config(argv, plugins):
+  assert overrides.plugins_from_argv(['main', *argv]) == plugins
+
+
+def test_what_is_no_config_file_is_said(tmp_path):
+  missing = f'{tmp_path}/none.py'
+  assert refusal(overrides.load_file, f'{missing}:12m') == (
+    f"--config = '{missing}:12m': there is no file '{missing}'."
+  )
+  text = tmp_path / 'notes.txt'
+  text.write_text('x = 3', encoding='utf-8')
+  assert refusal(overrides.load_file, str(text)) == (
+    f"--config = '{text}': '{text}' is not a Python file."
+  )
+  empty = tmp_path / 'empty.py'
+  empty.write_text('x = 3', encoding='utf-8')
+  assert refusal(overrides.load_file, str(empty)) == (
+    f"--config = '{empty}': {empty} has no get_config()."
+  )
+  wrong = tmp_path / 'wrong.py'
+  wrong.write_text('get_config = dict', encoding='utf-8')
+  assert refusal(overrides.load_file, str(wrong)) == (
+    f"--config = '{wrong}': get_config() returned a dict, not a ConfigDict."
+  )
+
+
+def unknown_set():
+  make().train.stepps = 3
+
+
+def unknown_read():
+  return make().train.stepps
+
+
+def unlike_anything():
+  return make().xyzzy
+
+
+def wrong_type():
+  make().train.steps = 1.5
+
+
+def of_its_own():
+  configs.base('13mm', tree=TREE)
+
+
+@pytest.mark.parametrize(
+  ('function', 'message'),
+  [
+    (
+      unknown_set,
+      "config: there is no field 'stepps' to set or read. Did you mean "
+      "'steps'?",
+    ),
+    (
+      unknown_read,
+      "config: there is no field 'stepps' to set or read. Did you mean "
+      "'steps'?",
+    ),
+    (unlike_anything, "config: there is no field 'xyzzy' to set or read."),
+    (wrong_type, 'config: steps = 1.5: must be of type int.'),
+    (
+      of_its_own,
+      "size = '13mm': no such size. Did you mean '1m'? Known: 1m, 12m, 25m, "
+      '50m, 100m, 200m, 400m.',
+    ),
+  ],
+)
+def test_errors_of_a_config_file_are_put_in_our_words(function, message):
+  with pytest.raises((AttributeError, TypeError, ValueError)) as error:
+    function()
+  assert overrides.explain(error.value) == message
+
+
+def test_errors_of_flags_are_explained(tmp_path):
+  file = tmp_path / 'toy.py'
+  file.write_text(
+    'from dreamer_nnx.registry import RegistryError\n'
+    'def get_config():\n'
+    "  raise RegistryError('config.a: wrong.\\nRegistered: b.')\n",
+    encoding='utf-8',
+  )
+  argv = ['main', f'--config={file}']
+  values = flags.FlagValues()
+  config_flags.DEFINE_config_file('config', flag_values=values, sys_argv=argv)
+  with pytest.raises(flags.Error) as error:
+    values(argv)
+  assert overrides.explain(error.value) == 'config.a: wrong.\nRegistered: b.'
+  flags.DEFINE_integer('count', 1, 'How many.', flag_values=values)
+  with pytest.raises(flags.Error) as error:
+    values(['main', '--count=x'])
+  assert overrides.explain(error.value).startswith("--count = 'x': ")
+
+
+@pytest.mark.parametrize(
+  ('error', 'message'),
+  [
+    (ConfigError('config.a = 3: must be 4.'), 'config.a = 3: must be 4.'),
+    (KeyError('no such thing'), 'no such thing'),
+    (ZeroDivisionError(), 'ZeroDivisionError'),
+  ],
+)
+def test_other_errors_keep_their_words(error, message):
+  assert overrides.explain(error) == message

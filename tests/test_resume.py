@@ -1,0 +1,96 @@
+"""A run that was interrupted ends like one that was not, bit for bit."""
+
+import json
+import signal
+
+import jax
+import numpy as np
+import pytest
+
+from dreamer_nnx import config as configs
+from dreamer_nnx import workflow
+from dreamer_nnx.run import saved_config
+from dreamer_nnx.training.checkpoint import load_meta, restore
+from tests.launcher import arguments, finish, spawn
+
+
+def train(workdir, **changes):
+  argv = [*arguments(workdir, **changes), '--mode=train']
+  result = finish(spawn(argv))
+  assert result.status == 0, result.out
+  return result
+
+
+def state_of(workdir):
+  """Every saved array of a run, from its path alone."""
+  config = configs.resolve(saved_config(workdir))
+  envs = workflow.make_envs(config)
+  learner = workflow.make_learner(config, envs.obs_space, envs.action_space)
+  saved = restore(workdir, learner.abstract)
+  key = saved.state.pop('key')
+  arrays = saved.state | saved.loop | {'key': jax.random.key_data(key)}
+  return {name: np.asarray(value) for name, value in arrays.items()}
+
+
+def assert_same(one, other):
+  assert one.keys() == other.keys()
+  for name in one:
+    np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
+  """An uninterrupted run of 60 steps."""
+  workdir = tmp_path_factory.mktemp('whole')
+  train(workdir)
+  return workdir
+
+
+def test_updates_happened_and_changed_the_parameters(whole):
+  counters = load_meta(whole)['counters']
+  assert counters['env_steps'] == 60
+  assert counters['updates'] >= 50
+  state = state_of(whole)
+  assert state['updates'] == counters['updates']
+  assert np.abs(state['optimizer/2/mu/policy/mlp/layers/0/linear/kernel']).max()
+
+
+def test_same_seed_gives_the_same_bits(whole, tmp_path):
+  train(tmp_path)
+  assert_same(state_of(whole), state_of(tmp_path))
+
+
+def test_other_seed_gives_other_bits(whole, tmp_path):
+  train(tmp_path, seed=1)
+  name = 'policy/mlp/layers/0/linear/kernel'
+  assert not np.array_equal(state_of(whole)[name], state_of(tmp_path)[name])
+
+
+def test_resumed_run_equals_the_uninterrupted_one(whole, tmp_path):
+  train(tmp_path, train__steps=30)
+  assert load_meta(tmp_path)['counters']['env_steps'] == 30
+  train(tmp_path)
+  assert_same(state_of(whole), state_of(tmp_path))
+  metas = [load_meta(workdir) for workdir in (whole, tmp_path)]
+  assert metas[0]['counters'] == metas[1]['counters']
+
+
+def test_sigterm_saves_and_exits_with_0(tmp_path):
+  argv = [*arguments(tmp_path, train__steps=1_000_000), '--mode=train']
+  process = spawn(argv)
+  for line in process.stdout:
+    if 'env steps' in line and 'updates' in line:
+      break
+  process.send_signal(signal.SIGTERM)
+  result = finish(process)
+  assert result.status == 0, result.out
+  assert 'saved' in result.out
+  steps = load_meta(tmp_path)['counters']['env_steps']
+  assert 0 < steps < 1_000_000
+  assert f'Stopped at {steps} environment steps' in result.out
+
+
+def test_metrics_of_a_run_are_valid_json_lines(whole):
+  lines = (whole / 'metrics.jsonl').read_text().splitlines()
+  steps = [json.loads(line)['env_steps'] for line in lines]
+  assert steps == [20, 40, 60]

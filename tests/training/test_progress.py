@@ -1,0 +1,176 @@
+import io
+import sys
+
+import pytest
+from rich.console import Console
+
+from dreamer_nnx.training.progress import Progress
+from tests.training.fake_clock import FakeClock
+
+
+def plain(total=1000, **options):
+  clock, stream = FakeClock(), io.StringIO()
+  console = Console(file=stream, width=60)
+  return Progress(total, console, clock=clock, **options), clock, stream
+
+
+def live(total=1000, width=160):
+  clock, stream = FakeClock(), io.StringIO()
+  console = Console(file=stream, width=width, force_terminal=True)
+  return Progress(total, console, clock=clock), clock, stream
+
+
+def test_line_tells_counters_return_speeds_and_time_left():
+  progress, clock, _ = plain(20_000)
+  progress.update(2000, 40, score=12.3456)
+  clock.pass_by(10)
+  progress.update(5000, 55)
+  # 300 steps a second; the 15,000 left take 50 seconds.
+  assert progress.line() == (
+    '5,000/20,000 env steps (25%)  55 updates  return 12.35  '
+    '300 env steps/s  1.5 updates/s  0:50 left'
+  )
+
+
+def test_line_before_anything_is_known():
+  progress, _, _ = plain()
+  assert progress.line() == 'starting'
+  progress.update(0, 0)
+  assert progress.line() == (
+    '0/1,000 env steps (0%)  0 updates  return -  '
+    '0 env steps/s  0 updates/s  ? left'
+  )
+
+
+def test_time_left_follows_the_recent_speed():
+  progress, clock, _ = plain(100_000, window=60)
+  progress.update(0, 0)
+  for second in range(1, 601):
+    clock.pass_by(1)
+    # 10 steps a second for five minutes, then 100.
+    progress.update(10 * min(second, 300) + 100 * max(0, second - 300), 0)
+  assert progress.speeds() == (100.0, 0.0)
+  assert progress.seconds_left() == (100_000 - 33_000) / 100
+
+
+def test_speed_is_known_where_updates_are_rarer_than_the_window():
+  progress, clock, _ = plain(window=60)
+  for steps in (0, 100, 300):
+    progress.update(steps, 0)
+    clock.pass_by(100)
+  assert progress.speeds() == (2.0, 0.0)
+
+
+@pytest.mark.parametrize(
+  ('speed', 'text'),
+  [(1000, '1:40'), (10, '2:46:40'), (0.5, '2d 7h'), (0, '?')],
+)
+def test_form_of_the_time_left(speed, text):
+  progress, clock, _ = plain(100_000 + int(10 * speed))
+  progress.update(0, 0)
+  clock.pass_by(10)
+  progress.update(int(10 * speed), 0)
+  assert progress.line().endswith(f' {text} left')
+
+
+def test_nothing_is_left_at_the_end():
+  progress, clock, _ = plain(1000)
+  progress.update(0, 0)
+  clock.pass_by(10)
+  progress.update(1016, 5)
+  assert progress.seconds_left() == 0.0
+
+
+def test_plain_lines_come_at_the_interval():
+  progress, clock, stream = plain(interval=30)
+  for second in range(100):
+    progress.update(second, 0)
+    clock.pass_by(1)
+  lines = stream.getvalue().splitlines()
+  assert [line.split('/')[0] for line in lines] == ['0', '30', '60', '90']
+  assert '\033' not in stream.getvalue()
+
+
+def test_close_prints_the_last_counters_once():
+  progress, clock, stream = plain(interval=30)
+  with progress:
+    progress.update(0, 0)
+    clock.pass_by(0.1)
+    progress.update(7, 3, score=2.5)
+  progress.close()
+  progress.update(8, 4)
+  lines = stream.getvalue().splitlines()
+  assert len(lines) == 2
+  assert lines[1].startswith('7/1,000 env steps (1%)  3 updates  return 2.5')
+
+
+def test_close_without_an_update_prints_nothing():
+  for progress, _, stream in (plain(), live()):
+    progress.close()
+    progress.close()
+    assert stream.getvalue() == ''
+
+
+def test_updates_within_a_quarter_second_cost_no_drawing():
+  progress, clock, stream = live()
+  progress.update(1, 1)
+  size = len(stream.getvalue())
+  assert size > 0
+  for index in range(1000):
+    progress.update(index, index)
+  assert len(stream.getvalue()) == size
+  clock.pass_by(0.25)
+  progress.update(999, 1000)
+  assert len(stream.getvalue()) > size
+  progress.close()
+
+
+def test_return_of_a_skipped_update_is_kept():
+  progress, clock, _ = plain()
+  progress.update(1, 1)
+  progress.update(2, 1, score=7.5)
+  clock.pass_by(1)
+  progress.update(3, 1)
+  assert 'return 7.5' in progress.line()
+
+
+def test_live_line_is_redrawn_in_place():
+  progress, clock, stream = live()
+  with progress:
+    for steps in (100, 200, 300):
+      progress.update(steps, 5)
+      clock.pass_by(1)
+  text = stream.getvalue()
+  assert all(f'{n}/1,000 env steps' in text for n in (100, 200, 300))
+  assert text.count('\n') == 1
+  assert text.count('\033[2K') >= 2
+  assert text.endswith('\033[?25h')
+
+
+def test_narrow_terminal_shows_everything_too():
+  progress, _, stream = live(width=40)
+  with progress:
+    progress.update(100, 5)
+  words = stream.getvalue().split()
+  assert set(progress.line().split()) <= set(words)
+
+
+def test_closing_gives_the_standard_output_back():
+  before = sys.stdout
+  progress, _, stream = live()
+  with pytest.raises(KeyboardInterrupt), progress:
+    progress.update(1, 1)
+    assert sys.stdout is not before
+    raise KeyboardInterrupt
+  assert sys.stdout is before
+  assert stream.getvalue().endswith('\033[?25h')
+
+
+@pytest.mark.parametrize('make', [plain, live])
+def test_print_shows_text_as_it_is(make):
+  progress, _, stream = make()
+  text = 'saved [bold]runs/a[/bold] ' + 'x' * 200
+  with progress:
+    progress.update(1, 1)
+    progress.print(text)
+  assert text in stream.getvalue()
