@@ -8,9 +8,7 @@ learner = workflow.make_learner(config, envs.obs_space, envs.action_space)
 
 import functools
 import pathlib
-import sys
 from collections.abc import Mapping
-from typing import Any
 
 import jax
 import numpy as np

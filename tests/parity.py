@@ -240,7 +240,7 @@ def forward(
 
 
 def relative(got, want, floor: float = 1e-3) -> float:
-  """Largest difference over the largest magnitude, taken as at least `floor`."""
+  """Largest difference over the largest magnitude, or over `floor`."""
   got, want = (np.asarray(x, np.float64) for x in (got, want))
   if got.shape != want.shape:
     return np.inf

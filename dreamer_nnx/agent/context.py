@@ -19,10 +19,10 @@ def apply_context(
 ) -> tuple[contracts.Latent, contracts.Action, dict[str, Array]]:
   """Takes the steps before the last `length` of a window off.
 
-  The last of these context steps gives the initial latent, as replay stored it, and the
-  previous action. Where `consec` is positive, the sequence goes on from the
-  one trained before and the carry's latent is used instead; so it is, with the
-  carry's action, where there is no context.
+  The last of these context steps gives the initial latent, as replay stored
+  it, and the previous action. Where `consec` is positive, the sequence goes on
+  from the one trained before and the carry's latent is used instead; so it is,
+  with the carry's action, where there is no context.
 
   Args:
     carry: {'latent', 'action'} after the previous batch, (B, ...).

@@ -8,7 +8,7 @@ MIN_SIDE, MAX_SIDE = 3, 16
 
 
 def image_sides(obs_space: Mapping[str, gym_spaces.Space]) -> tuple[int, int]:
-  """Height and width that all image keys share; ValueError where they differ."""
+  """Height and width of all image keys; ValueError where they differ."""
   sides = {key: space.shape[:2] for key, space in obs_space.items()}
   if len(set(sides.values())) > 1:
     raise ValueError(

@@ -284,7 +284,7 @@ def partial(
     held = sorted({re.sub('/.*', '/', name) for name in saved})
     without = f' without {exclude!r}' if exclude else ''
     raise CheckpointError(
-      f'restore_include = {include!r}{without}: matches nothing that is both '
+      f'--restore_include = {include!r}{without}: matches nothing that is both '
       f'in checkpoint step {root.name} and in this config. The checkpoint '
       f'holds {", ".join(held)}.'
     )

@@ -64,7 +64,7 @@ def matching(target: Target, include: str, exclude: str) -> set[str]:
       search = re.compile(expression).search
     except re.error as error:
       raise ValueError(
-        f'{field} = {expression!r}: not a valid regular expression: {error}.'
+        f'--{field} = {expression!r}: not a valid regular expression: {error}.'
       ) from error
     return {name for name in target if search(name)}
 
