@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -73,8 +74,17 @@ class Run(contextlib.ExitStack):
     self, config: ConfigDict, workdir: pathlib.Path, source: Source = Source()
   ):
     super().__init__()
-    self.config, self.workdir = config, workdir
+    self.config, self.workdir, self.source = config, workdir, source
+    self.stop: Callable[[], bool] = lambda: False
     self.parts = configs.bind_all(config)
+    try:
+      self._open()
+    except BaseException:
+      self.close()
+      raise
+
+  def _open(self) -> None:
+    config, workdir = self.config, self.workdir
     self.checkpoints = workflow.make_checkpoints(config, workdir)
     self.callback(self.checkpoints.close)
     self.env_steps = self.checkpoints.latest() or 0
@@ -88,41 +98,63 @@ class Run(contextlib.ExitStack):
       config, self.obs_space, self.action_space
     )
     self.saved = self._restore()
-    self.state = self.saved.state if self.saved else self._fresh(source)
+    self.state = self.saved.state if self.saved else self._fresh(self.source)
 
   def train(self, evaluate: bool = True) -> None:
-    """Trains to `config.train.steps`, then evaluates."""
-    if evaluate and not self.saved:
-      self.report('untrained', self.play('greedy'))
-    trainer = self._trainer(evaluate)
-    with Interrupt() as stop, Progress(trainer.options.steps) as progress:
-      trainer.stop, trainer.show = stop, progress.update
-      self.state = trainer.run()
-      self.env_steps = trainer.env_steps
-      interrupted = stop()
-      self._save(trainer, {})
-    if interrupted:
-      print(f'Stopped at {self.env_steps} environment steps; saved.')
-      return
-    if evaluate:
-      self.evaluate()
+    """Trains to `config.train.steps`, then evaluates.
+
+    SIGINT and SIGTERM end it after the step in hand, with a checkpoint.
+    """
+    with Interrupt() as self.stop:
+      if evaluate and not self.saved:
+        self.play('untrained, sampled')
+      self._train(evaluate)
+      if self.stop():
+        print(f'Stopped at {self.env_steps} environment steps; saved.')
+      elif evaluate:
+        self._play_all()
 
   def evaluate(self) -> None:
-    """Prints the returns of whole episodes, and where to look."""
-    options = self.parts['evaluate']()
-    modes = ('greedy', 'sampled') if options.sampled else ('greedy',)
-    for name in modes:
-      self.report(f'trained, {name}', self.play(name))
+    """Prints the returns of whole episodes, and where to look.
+
+    Raises:
+      CheckpointError: There is nothing to evaluate, neither in the workdir nor
+        named by the source.
+    """
+    if not (self.saved or self.source.restore or self.source.reference):
+      checkpoint.find(self.workdir)
+    with Interrupt() as self.stop:
+      self._play_all()
+
+  def play(self, what: str) -> Returns:
+    """Prints the returns of episodes and keeps them in evaluations.jsonl.
+
+    Args:
+      what: What is evaluated, ending in the kind of policy: greedy or sampled.
+    """
+    mode = MODES[what.rpartition(' ')[2]]
+    returns = workflow.evaluate_policy(
+      self.config, self.learner, self.state, mode, self.stop
+    )
+    if not self.stop():
+      self._report(what, returns)
+    return returns
+
+  def _play_all(self) -> None:
+    sampled = self.parts['evaluate']().sampled
+    for name in ('greedy', 'sampled') if sampled else ('greedy',):
+      self.play(f'trained, {name}')
     print(f'Metrics, videos and checkpoints: {self.workdir}')
 
-  def play(self, name: str) -> Returns:
-    """Evaluates `greedy` or `sampled`."""
-    return workflow.evaluate_policy(
-      self.config, self.learner, self.state, MODES[name]
-    )
+  def _train(self, evaluate: bool) -> None:
+    trainer = self._trainer(evaluate)
+    with Progress(trainer.options.steps) as progress:
+      trainer.stop, trainer.show = self.stop, progress.update
+      self.state = trainer.run()
+      self.env_steps = trainer.env_steps
+      self._save(trainer, {})
 
-  def report(self, what: str, returns: Returns) -> None:
-    """Prints returns and appends them to evaluations.jsonl."""
+  def _report(self, what: str, returns: Returns) -> None:
     print(f'Return {what}: {returns}', flush=True)
     line = {'env_steps': self.env_steps, 'policy': what}
     line |= returns.metrics('eval') | {'scores': returns.scores}
@@ -158,9 +190,8 @@ class Run(contextlib.ExitStack):
     self, state: State, env_steps: int
   ) -> dict[str, float]:
     self.state, self.env_steps = state, env_steps
-    returns = self.play('greedy')
-    self.report('trained, greedy', returns)
-    return returns.metrics('eval')
+    returns = self.play('trained, greedy')
+    return {} if self.stop() else returns.metrics('eval')
 
   def _save(self, trainer: Trainer, metrics: dict[str, float]) -> None:
     meta = {

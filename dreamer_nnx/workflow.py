@@ -8,7 +8,7 @@ learner = workflow.make_learner(config, envs.obs_space, envs.action_space)
 
 import functools
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax
 import numpy as np
@@ -151,20 +151,25 @@ def evaluate_policy(
   learner: Learner,
   state: State,
   mode: str,
-  envs: contracts.VectorEnv | None = None,
+  stop: Callable[[], bool] = lambda: False,
 ) -> Returns:
-  """Returns of `config.evaluate.episodes` episodes, `mode` or `sample`."""
+  """Plays `config.evaluate.episodes` episodes, in environments of their own.
+
+  Args:
+    mode: `sample`, or `mode` for greedy actions.
+    stop: Asked after every step whether to end early.
+  """
   options = configs.bind_all(config)['evaluate']()
-  own = envs or make_eval_envs(config)
+  envs = make_eval_envs(config)
   try:
     return evaluate(
       learner,
       state,
-      own,
+      envs,
       episodes=options.episodes,
       mode=mode,
       seed=config.seed,
+      stop=stop,
     )
   finally:
-    if envs is None:
-      own.close()
+    envs.close()

@@ -30,7 +30,7 @@ def refused(argv, text):
 
 def test_trains_evaluates_and_says_where_to_look(trained):
   workdir, result = trained
-  assert 'Return untrained:' in result.out
+  assert 'Return untrained, sampled:' in result.out
   assert re.search(r'Return trained, greedy: -?\d+\.\d+ ± ', result.out)
   assert str(workdir) in result.out
   for name in ('metrics.jsonl', 'evaluations.jsonl', 'checkpoints', 'replay'):
@@ -45,6 +45,10 @@ def test_a_path_is_enough_to_evaluate(trained):
   assert result.status == 0, result.err
   assert 'Return trained, greedy' in result.out
   assert load_meta(workdir)['counters'] == before
+
+
+def test_evaluating_a_workdir_without_checkpoint_is_refused(tmp_path):
+  refused([*arguments(tmp_path), '--mode=evaluate'], 'checkpoint')
 
 
 def test_same_command_again_trains_no_further(trained):

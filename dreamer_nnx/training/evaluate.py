@@ -1,6 +1,7 @@
 """Evaluation: episodes of a fixed policy, and statistics of their returns."""
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -52,6 +53,7 @@ def evaluate(
   episodes: int,
   mode: str,
   seed: int,
+  stop: Callable[[], bool] = lambda: False,
 ) -> Returns:
   """Plays whole episodes without learning.
 
@@ -65,6 +67,7 @@ def evaluate(
     episodes: How many are counted.
     mode: `sample`, or `mode` for greedy actions.
     seed: Of the policy's samples.
+    stop: Asked after every step whether to end early, with fewer episodes.
   """
   acting, key = learner.acting(state), jax.random.key(seed)
   workers = envs.num_envs
@@ -73,7 +76,7 @@ def evaluate(
   obs, carry = envs.reset(), learner.initial(workers)
   score, length = np.zeros(workers), np.zeros(workers, int)
   scores, lengths, count = [], [], 0
-  while quota.any():
+  while quota.any() and not stop():
     score = np.where(obs['is_first'], 0, score) + obs['reward']
     length = np.where(obs['is_first'], 0, length + 1)
     for worker in np.flatnonzero(obs['is_last'] & (quota > 0)):

@@ -1,0 +1,151 @@
+"""The training loop over real parts, tiny ones."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from dreamer_nnx import config as configs
+from dreamer_nnx import workflow
+from dreamer_nnx.training.loop import Trainer, fits, flat, unflat
+from tests.launcher import TINY
+
+CHANGES = {
+  name.removeprefix('config.'): value
+  for name, value in TINY.items()
+  if not isinstance(value, str)
+}
+
+
+def make_trainer(envs, learner, **changes):
+  config = tiny_config(**changes)
+  replay = workflow.make_replay(
+    config, envs.obs_space, envs.action_space, learner
+  )
+  options = configs.bind_all(config)['train']()
+  state = learner.init(0)
+  return Trainer(learner, state, envs, replay, (), options, config.seed)
+
+
+def tiny_config(**changes):
+  config = configs.base()
+  mults = {'encoder.simple.mults': (2,), 'decoder.simple.mults': (2,)}
+  more = {k.replace('__', '.'): v for k, v in changes.items()}
+  configs.apply(config, CHANGES | mults | {'**.units': 8} | more)
+  return config
+
+
+@pytest.fixture(scope='module')
+def learner():
+  config = tiny_config()
+  envs = workflow.make_envs(config)
+  return workflow.make_learner(config, envs.obs_space, envs.action_space)
+
+
+@pytest.fixture
+def envs():
+  return workflow.make_envs(tiny_config())
+
+
+def test_updates_keep_the_train_ratio(envs, learner):
+  trainer = make_trainer(envs, learner, train__train_ratio=8.0)
+  trainer.run()
+  assert trainer.env_steps == 60
+  # A batch is 2 x 4 steps, so a ratio of 8 is one update per step, from the
+  # step on at which replay holds 8 sequences; the first call gives one.
+  begun = 60 - trainer.updates + 1
+  assert trainer.updates > 40
+  assert 8 <= begun <= 20
+  assert int(trainer.state['updates']) == trainer.updates
+
+
+@pytest.mark.parametrize(
+  'changes',
+  [
+    {'uniform': 0.0, 'priority': 1.0},
+    {'uniform': 0.0, 'recency': 1.0},
+    {'uniform': 0.4, 'priority': 0.4, 'recency': 0.2, 'online': True},
+    {'online': False},
+    {'consec': 2},
+    {'context': 0},
+    {'context': 2, 'consec': 2},
+  ],
+  ids=lambda changes: '-'.join(changes),
+)
+def test_every_way_of_sampling_trains(changes, envs, learner):
+  changes = {f'replay__chunked__{k}': v for k, v in changes.items()}
+  trainer = make_trainer(envs, learner, **changes)
+  before = np.asarray(trainer.state['reward/head/logits/linear/bias'])
+  trainer.run()
+  after = np.asarray(trainer.state['reward/head/logits/linear/bias'])
+  assert trainer.updates > 5
+  assert np.isfinite(after).all()
+  assert not np.array_equal(before, after)
+
+
+def test_priorities_come_from_the_model_loss(envs, learner):
+  trainer = make_trainer(envs, learner, replay__chunked__priority=1.0)
+  trainer.run()
+  batch, _ = trainer.replay.sample()
+  _, _, back, metrics = learner.train_step(trainer.state, trainer.carry, batch)
+  names = ('image', 'rew', 'con', 'dyn')
+  model = sum(float(metrics[f'loss/{name}']) for name in names)
+  model += 0.1 * float(metrics['loss/rep'])
+  assert back['priority'].shape == (2, 4)
+  np.testing.assert_allclose(back['priority'].mean(), model, rtol=1e-5)
+
+
+def test_latents_are_written_back(envs, learner):
+  trainer = make_trainer(envs, learner)
+  trainer.run()
+  stored = {}
+  update = trainer.replay.update
+  trainer.replay.update = lambda h, back, p: (
+    stored.update(handle=h, back=back),
+    update(h, back, p),
+  )
+  trainer.update()
+  assert stored['back'].keys() == {'latent/deter', 'latent/stoch'}
+  np.testing.assert_allclose(stored['back']['latent/stoch'].sum(-1), 1)
+
+
+def test_summary_is_flat_numbers(envs, learner):
+  trainer = make_trainer(envs, learner, train__log_every=0)
+  trainer.run()
+  summary = trainer.summary()
+  json.dumps({name: float(value) for name, value in summary.items()})
+  for name in (
+    'episode/score',
+    'train/opt/loss',
+    'replay/steps',
+    'rate/updates',
+  ):
+    assert name in summary
+
+
+def test_counters_and_arrays_resume_to_the_same_future(learner):
+  whole = make_trainer(workflow.make_envs(tiny_config()), learner)
+  whole.run()
+  first = make_trainer(
+    workflow.make_envs(tiny_config()), learner, train__steps=30
+  )
+  first.run()
+  second = make_trainer(workflow.make_envs(tiny_config()), learner)
+  counters = json.loads(json.dumps(first.counters()))
+  second.state, second.replay = first.state, first.replay
+  second.resume(counters, first.arrays())
+  second.run()
+  for name in whole.state:
+    if name != 'key':
+      np.testing.assert_array_equal(whole.state[name], second.state[name])
+
+
+def test_nested_dicts_go_flat_and_back():
+  tree = {'a': {'b': np.ones(2), 'c': {'d/e': np.zeros(3)}}, 'f': np.ones(1)}
+  names = flat(tree)
+  assert names.keys() == {'a|b', 'a|c|d/e', 'f'}
+  back = unflat(names)
+  assert jax.tree.all(jax.tree.map(np.array_equal, tree, back))
+  assert fits(names, flat(back))
+  assert not fits(names, {'f': np.ones(2)})
