@@ -1,0 +1,3 @@
+"""DreamerV3 as a modular toolkit in JAX and Flax NNX."""
+
+__version__ = '0.1.0'

@@ -214,7 +214,8 @@ class Run(contextlib.ExitStack):
       arrays = load_reference(pathlib.Path(source.reference))
       given = convert(arrays, self.learner.abstract)
       where = self.learner.sharding.replicated
-      return state | jax.device_put(given, where)
+      typed = {k: v.astype(state[k].dtype) for k, v in given.items()}
+      return state | jax.device_put(typed, where)
     if not source.restore:
       return state
     part = checkpoint.partial(

@@ -49,7 +49,7 @@ class Result(NamedTuple):
 
 
 def arguments(workdir: str | os.PathLike, **changes: object) -> list[str]:
-  """Flags of a tiny run on `track`; `changes` name fields with `__` for dots."""
+  """Flags of a tiny run on `track`; `changes` name fields, `__` for dots."""
   fields = TINY | {
     f'config.{k.replace("__", ".")}': v for k, v in changes.items()
   }

@@ -65,9 +65,7 @@ def run(
 ) -> subprocess.CompletedProcess:
   """The result of a Python that finds the modules of a folder."""
   # Compiled programs run only briefly here: what counts is compiling fast.
-  flags = (
-    f'{os.environ.get("XLA_FLAGS", "")} --xla_backend_optimization_level=0'
-  )
+  flags = os.environ.get('XLA_FLAGS', ''), '--xla_backend_optimization_level=0'
   return subprocess.run(
     [sys.executable, *argv],
     cwd=ROOT,
@@ -76,7 +74,7 @@ def run(
       'PYTHONPATH': os.pathsep.join(map(str, (folder, ROOT))),
       'JAX_COMPILATION_CACHE_DIR': str(CACHE),
       'TMPDIR': str(folder),
-      'XLA_FLAGS': flags,
+      'XLA_FLAGS': ' '.join(flags),
     },
     input=given,
     capture_output=True,
@@ -123,7 +121,9 @@ def test_commands_parse(plugins):
   refused, accepted = complaints[: len(broken)], complaints[len(broken) :]
   assert all(refused), refused
   assert len(accepted) == len(given) > 10
-  assert not any(accepted), [pair for pair in zip(given, accepted) if pair[1]]
+  assert not any(accepted), [
+    pair for pair in zip(given, accepted, strict=True) if pair[1]
+  ]
 
 
 def test_component_is_trained_by_its_command(plugins, tmp_path):

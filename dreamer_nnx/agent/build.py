@@ -4,6 +4,7 @@ The signature of `build` is the head of the config tree: one section for each
 keyword with a default.
 """
 
+import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
@@ -63,6 +64,7 @@ def build(
     for key, space in sorted(obs_space.items())
     if not key.startswith('log/')
   }
+  check_keys(obs_space)
   precision = precision()
   given = dict(precision=precision, rngs=rngs)
   encoder = encoder(obs_space=obs_space, **given)
@@ -93,6 +95,17 @@ def build(
     scales=loss_scales(),
     slow=slow_value(),
   )
+
+
+def check_keys(obs_space: Mapping[str, gym_spaces.Space]) -> None:
+  """ValueError where a key of the observations is the name of a loss."""
+  names = {field.name for field in dataclasses.fields(LossScales)} - {'rec'}
+  taken = sorted(names & obs_space.keys())
+  if taken:
+    raise ValueError(
+      f'config.env: the observation key {taken[0]!r} is the name of a loss, '
+      'under which its own would be lost. Rename it in the environment.'
+    )
 
 
 def copied(module: nnx.Module, source: nnx.Module) -> nnx.Module:
