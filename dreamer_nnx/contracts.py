@@ -166,7 +166,12 @@ class VectorEnv(Protocol):
 
 @runtime_checkable
 class Replay(Protocol):
-  """Experience of W workers, sampled as windows of consecutive steps."""
+  """Experience of W workers, sampled as windows of consecutive steps.
+
+  `ready` once there is enough of it to train on.
+  """
+
+  ready: bool
 
   def __len__(self) -> int:
     """Steps held."""

@@ -117,7 +117,8 @@ def make_config(argv: Sequence[str]) -> ConfigDict:
   elif _WORKDIR.value:
     from dreamer_nnx.run import saved_config
 
-    config = saved_config(pathlib.Path(_WORKDIR.value).expanduser())
+    workdir = pathlib.Path(_WORKDIR.value).expanduser()
+    config = saved_config(workdir, _RESTORE_STEP.value)
   else:
     raise configs.ConfigError(
       '--config: name a config file, e.g. configs/demo.py, or by --workdir a '
@@ -134,6 +135,7 @@ def make_config(argv: Sequence[str]) -> ConfigDict:
 def start(config: ConfigDict, workdir: pathlib.Path) -> None:
   """Trains and evaluates."""
   from dreamer_nnx.run import Run, Source
+  from dreamer_nnx.training.checkpoint import find
 
   source = Source(
     restore=_RESTORE.value,
@@ -142,11 +144,16 @@ def start(config: ConfigDict, workdir: pathlib.Path) -> None:
     exclude=_EXCLUDE.value,
     reference=_REFERENCE.value,
   )
-  with Run(config, workdir, source) as session:
-    if 'train' in _MODE.value:
+  if 'train' in _MODE.value:
+    with Run(config, workdir, source) as session:
       session.train(evaluate='evaluate' in _MODE.value)
-    else:
-      session.evaluate()
+    return
+  step = None
+  if not (source.restore or source.reference):
+    root = find(workdir, source.step)
+    workdir, step = root.parents[1], int(root.name)
+  with Run(config, workdir, source, step) as session:
+    session.evaluate()
 
 
 def use_cache(folder: str) -> None:

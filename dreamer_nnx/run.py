@@ -66,15 +66,23 @@ class Run(contextlib.ExitStack):
   Where the workdir holds a checkpoint the run goes on from it; otherwise it
   starts from `source`, or from fresh parameters.
 
+  Args:
+    step: The checkpoint to go on from, if not the latest; to evaluate it.
+
   Raises:
     ValueError, OSError: The config, spaces, workdir or checkpoint do not fit.
   """
 
   def __init__(
-    self, config: ConfigDict, workdir: pathlib.Path, source: Source = Source()
+    self,
+    config: ConfigDict,
+    workdir: pathlib.Path,
+    source: Source = Source(),
+    step: int | None = None,
   ):
     super().__init__()
     self.config, self.workdir, self.source = config, workdir, source
+    self.step = step
     self.stop: Callable[[], bool] = lambda: False
     self.parts = configs.bind_all(config)
     try:
@@ -87,7 +95,7 @@ class Run(contextlib.ExitStack):
     config, workdir = self.config, self.workdir
     self.checkpoints = workflow.make_checkpoints(config, workdir)
     self.callback(self.checkpoints.close)
-    self.env_steps = self.checkpoints.latest() or 0
+    self.env_steps = self.step or self.checkpoints.latest() or 0
     self.envs = workflow.make_envs(config, self.env_steps)
     self.callback(self.envs.close)
     self.obs_space, self.action_space = (
@@ -105,24 +113,18 @@ class Run(contextlib.ExitStack):
 
     SIGINT and SIGTERM end it after the step in hand, with a checkpoint.
     """
+    trainer = self._trainer(evaluate)
     with Interrupt() as self.stop:
       if evaluate and not self.saved:
         self.play('untrained, sampled')
-      self._train(evaluate)
+      self._train(trainer)
       if self.stop():
         print(f'Stopped at {self.env_steps} environment steps; saved.')
       elif evaluate:
         self._play_all()
 
   def evaluate(self) -> None:
-    """Prints the returns of whole episodes, and where to look.
-
-    Raises:
-      CheckpointError: There is nothing to evaluate, neither in the workdir nor
-        named by the source.
-    """
-    if not (self.saved or self.source.restore or self.source.reference):
-      checkpoint.find(self.workdir)
+    """Prints the returns of whole episodes, and where to look."""
     with Interrupt() as self.stop:
       self._play_all()
 
@@ -146,8 +148,7 @@ class Run(contextlib.ExitStack):
       self.play(f'trained, {name}')
     print(f'Metrics, videos and checkpoints: {self.workdir}')
 
-  def _train(self, evaluate: bool) -> None:
-    trainer = self._trainer(evaluate)
+  def _train(self, trainer: Trainer) -> None:
     with Progress(trainer.options.steps) as progress:
       trainer.stop, trainer.show = self.stop, progress.update
       self.state = trainer.run()
@@ -203,16 +204,22 @@ class Run(contextlib.ExitStack):
       trainer.env_steps, trainer.state, trainer.arrays(), meta, metrics or None
     )
 
+  def _converted(self, reference: str) -> dict[str, np.ndarray]:
+    try:
+      arrays = load_reference(pathlib.Path(reference))
+      return convert(arrays, self.learner.abstract)
+    except ValueError as error:
+      raise configs.ConfigError(f'--import_reference: {error}') from error
+
   def _restore(self) -> checkpoint.Restored | None:
     if self.checkpoints.latest() is None:
       return None
-    return self.checkpoints.restore(self.learner.abstract)
+    return self.checkpoints.restore(self.learner.abstract, self.step)
 
   def _fresh(self, source: Source) -> State:
     state = self.learner.init(self.config.seed)
     if source.reference:
-      arrays = load_reference(pathlib.Path(source.reference))
-      given = convert(arrays, self.learner.abstract)
+      given = self._converted(source.reference)
       where = self.learner.sharding.replicated
       typed = {k: v.astype(state[k].dtype) for k, v in given.items()}
       return state | jax.device_put(typed, where)

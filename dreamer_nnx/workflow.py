@@ -1,6 +1,6 @@
 """The steps of a run, in order: config, environments, agent, replay, training.
 
-config = configs.load('configs/demo.py')
+config = overrides.load_file('configs/demo.py')
 envs = workflow.make_envs(config)
 learner = workflow.make_learner(config, envs.obs_space, envs.action_space)
 ...

@@ -180,3 +180,21 @@ def test_configs_all_resolve():
   for path in sorted(pathlib.Path(ROOT / 'configs').glob('*.py')):
     result = launch([f'--config={path}', '--mode=show'])
     assert result.status == 0, (path, result.err)
+
+
+def test_one_checkpoint_can_be_evaluated_by_path_or_step(trained):
+  workdir, _ = trained
+  step = load_meta(workdir)['counters']['env_steps']
+  for argv in (
+    [f'--workdir={workdir}/checkpoints/{step}'],
+    [f'--workdir={workdir}', f'--restore_step={step}'],
+  ):
+    before = sorted((workdir / 'checkpoints').rglob('*'))
+    result = launch([*argv, '--mode=evaluate'])
+    assert result.status == 0, result.err
+    assert f'checkpoints: {workdir}' in result.out
+    assert sorted((workdir / 'checkpoints').rglob('*')) == before
+  refused(
+    [f'--workdir={workdir}', '--mode=evaluate', '--restore_step=7'],
+    'holds no checkpoint step 7',
+  )

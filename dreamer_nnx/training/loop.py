@@ -60,7 +60,7 @@ class Actor:
     """Goes on with the episodes of `arrays`."""
     saved = unflat(arrays)
     self.obs = saved['obs']
-    self.carry = saved['carry']
+    self.carry = self.learner.place(saved['carry'])
 
 
 @dataclasses.dataclass
@@ -149,7 +149,8 @@ class Trainer:
     if self.should_evaluate(self.env_steps):
       results = self.evaluate(self.state, self.env_steps)
       self.log(results)
-    if self.should_save(self.env_steps):
+    # An evaluated state is always saved, or the best could not be kept.
+    if self.should_save(self.env_steps) or results:
       self.save(self, results)
 
   def report(self) -> dict[str, Any]:

@@ -104,13 +104,13 @@ class Learner:
     every, rows = sharding.replicated, sharding.batch
     jit = functools.partial(jax.jit, out_shardings=every)
     self._init = jit(self._initialize)
-    self._start = jax.jit(self._initial, static_argnums=0)
+    self._start = jit(self._initial, static_argnums=0)
     self._train = jax.jit(
       self._train_step,
       donate_argnums=0,
       out_shardings=(every, rows, rows, every),
     )
-    self._act = jax.jit(self._policy, static_argnames='mode')
+    self._act = jit(self._policy, static_argnames='mode')
     self._report = jax.jit(self._make_report)
 
   @property
@@ -130,6 +130,10 @@ class Learner:
   def initial(self, batch_size: int) -> Carry:
     """Zero latents and actions of so many rows."""
     return self._start(batch_size)
+
+  def place(self, carry: Carry) -> Carry:
+    """A carry of host arrays, where `policy` leaves it."""
+    return jax.device_put(carry, self.sharding.replicated)
 
   def acting(self, state: State) -> State:
     """The part of the state that `policy` needs."""
@@ -160,7 +164,9 @@ class Learner:
       State; carry; the write-back to replay: `latent/*` and `priority`, (B, T);
       metrics.
     """
-    return self._train(state, carry, dict(batch))
+    # Placed as they leave a step, or the next one would compile once more.
+    rows = self.sharding.batch
+    return self._train(state, *jax.device_put((carry, dict(batch)), rows))
 
   def report(
     self, state: State, carry: Carry, batch: Mapping[str, Any], key: Array
