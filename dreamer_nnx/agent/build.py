@@ -59,12 +59,7 @@ def build(
     RegistryError: A name or field that no component has.
     ValueError: A component does not fit the spaces.
   """
-  obs_space = {
-    key: space
-    for key, space in sorted(obs_space.items())
-    if not key.startswith('log/')
-  }
-  check_keys(obs_space)
+  obs_space = encoded(obs_space)
   precision = precision()
   given = dict(precision=precision, rngs=rngs)
   encoder = encoder(obs_space=obs_space, **given)
@@ -97,15 +92,22 @@ def build(
   )
 
 
-def check_keys(obs_space: Mapping[str, gym_spaces.Space]) -> None:
-  """ValueError where a key of the observations is the name of a loss."""
+def encoded(
+  obs_space: Mapping[str, gym_spaces.Space],
+) -> dict[str, gym_spaces.Space]:
+  """The keys that the agent sees, in order.
+
+  Raises:
+    ValueError: A key is the name of a loss, under which its own would be lost.
+  """
+  seen = {k: s for k, s in sorted(obs_space.items()) if k[:4] != 'log/'}
   names = {field.name for field in dataclasses.fields(LossScales)} - {'rec'}
-  taken = sorted(names & obs_space.keys())
-  if taken:
+  for key in sorted(names & seen.keys()):
     raise ValueError(
-      f'config.env: the observation key {taken[0]!r} is the name of a loss, '
-      'under which its own would be lost. Rename it in the environment.'
+      f'config.env: the observation key {key!r} is the name of a loss. Rename '
+      'it in the environment.'
     )
+  return seen
 
 
 def copied(module: nnx.Module, source: nnx.Module) -> nnx.Module:
