@@ -179,6 +179,7 @@ class Run(contextlib.ExitStack):
       options,
       self.config.seed,
       evaluate_every=self.parts['evaluate']().every if evaluate else 0,
+      stop_at=self.parts['evaluate']().stop_at,
       evaluate=self._evaluate_while_training,
       save=self._save,
     )

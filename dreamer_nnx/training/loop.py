@@ -70,6 +70,7 @@ class Trainer:
   Args:
     state: Of the learner.
     evaluate: Called with the state and env_steps; returns metrics.
+    stop_at: Training ends once their `eval/return` is this high.
     save: Called with the trainer at a checkpoint.
     stop: Asked after every step whether to end early.
     show: Called with env_steps, updates and the last score.
@@ -83,6 +84,7 @@ class Trainer:
   options: TrainOptions
   seed: int
   evaluate_every: int = 0
+  stop_at: float = float('inf')
   evaluate: Callable[[State, int], dict[str, float]] = lambda state, step: {}
   save: Callable[['Trainer', dict[str, float]], None] = lambda trainer, m: None
   stop: Callable[[], bool] = lambda: False
@@ -91,6 +93,7 @@ class Trainer:
   def __post_init__(self):
     options = self.options
     self.env_steps = self.updates = 0
+    self.solved = False
     self.actor = Actor(self.envs, self.learner, self.seed)
     self.carry = self.learner.initial(options.batch_size)
     self.episodes = Episodes(self.envs.num_envs)
@@ -105,12 +108,12 @@ class Trainer:
     self.should_save = Every(options.save_every)
 
   def run(self) -> State:
-    """Trains until `options.steps` or `stop`; returns the state."""
+    """Trains until `options.steps`, `stop` or `stop_at`; returns the state."""
     if not self.actor.obs:
       self.actor.start()
     self.rates(env_steps=self.env_steps, updates=self.updates)
     acting = self.learner.acting(self.state)
-    while self.env_steps < self.options.steps and not self.stop():
+    while not (self.done or self.stop()):
       step = self.actor.step(acting, self.env_steps)
       self.replay.add(
         {k: v for k, v in step.items() if not k.startswith('log/')}
@@ -125,6 +128,11 @@ class Trainer:
       self.show(self.env_steps, self.updates, score)
       self.tick()
     return self.state
+
+  @property
+  def done(self) -> bool:
+    """Whether all steps are trained, or the task is solved."""
+    return self.solved or self.env_steps >= self.options.steps
 
   def update(self) -> None:
     """One batch: sample, learn, write the latents back."""
@@ -149,6 +157,7 @@ class Trainer:
     if self.should_evaluate(self.env_steps):
       results = self.evaluate(self.state, self.env_steps)
       self.log(results)
+      self.solved = results.get('eval/return', -np.inf) >= self.stop_at
     # An evaluated state is always saved, or the best could not be kept.
     if self.should_save(self.env_steps) or results:
       self.save(self, results)
@@ -191,6 +200,7 @@ class Trainer:
     return {
       'env_steps': self.env_steps,
       'updates': self.updates,
+      'solved': self.solved,
       'episodes': self.episodes.state(),
       'clocks': {name: getattr(self, name).state() for name in CLOCKS},
       'envs': self.envs.state(),
@@ -209,7 +219,8 @@ class Trainer:
     Environments that have a state go on where they were; the others, and any
     other number of them, begin new episodes.
     """
-    self.env_steps, self.updates = counters['env_steps'], counters['updates']
+    for name in ('env_steps', 'updates', 'solved'):
+      setattr(self, name, counters[name])
     for name, state in counters['clocks'].items():
       getattr(self, name).restore(state)
     same = fits(arrays, self.arrays_like())

@@ -48,12 +48,14 @@ class EvaluateOptions:
     envs: Environments stepped together.
     every: Environment steps between evaluations; 0 evaluates only at the end.
     sampled: Evaluates the sampled policy, too, beside the greedy one.
+    stop_at: Training ends once a greedy evaluation has this mean return.
   """
 
   episodes: int = 10
   envs: int = 4
   every: int = 0
   sampled: bool = True
+  stop_at: float = float('inf')
 
   def __post_init__(self):
     for name in ('episodes', 'envs'):

@@ -8,6 +8,7 @@ import pytest
 
 from dreamer_nnx import config as configs
 from dreamer_nnx import workflow
+from dreamer_nnx.training.clocks import Every
 from dreamer_nnx.training.loop import Trainer, fits, flat, unflat
 from tests.launcher import TINY
 
@@ -149,3 +150,18 @@ def test_nested_dicts_go_flat_and_back():
   assert jax.tree.all(jax.tree.map(np.array_equal, tree, back))
   assert fits(names, flat(back))
   assert not fits(names, {'f': np.ones(2)})
+
+
+def test_a_good_evaluation_ends_training_and_is_saved(envs, learner):
+  trainer = make_trainer(envs, learner)
+  saves = []
+  trainer.stop_at = 2.0
+  trainer.should_evaluate = Every(10)
+  trainer.evaluate = lambda state, step: {'eval/return': step / 10}
+  trainer.save = lambda t, metrics: saves.append((t.env_steps, metrics))
+  trainer.run()
+  assert trainer.env_steps == 20
+  assert saves == [(10, {'eval/return': 1.0}), (20, {'eval/return': 2.0})]
+  again = make_trainer(envs, learner)
+  again.resume(trainer.counters(), trainer.arrays())
+  assert again.done
