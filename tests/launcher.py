@@ -79,11 +79,11 @@ def launch(argv: list[str]) -> Result:
 
 
 def spawn(argv: list[str]) -> subprocess.Popen:
-  """Starts the launcher in a process of its own."""
+  """Starts the launcher in a process of its own, compiling as users do."""
   return subprocess.Popen(
     [sys.executable, '-m', 'dreamer_nnx.main', *argv],
     cwd=ROOT,
-    env=os.environ | {'JAX_PLATFORMS': 'cpu'},
+    env=os.environ | {'JAX_DISABLE_MOST_OPTIMIZATIONS': '0'},
     stdout=subprocess.PIPE,
     stderr=subprocess.STDOUT,
     text=True,

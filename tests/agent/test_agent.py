@@ -1,0 +1,297 @@
+"""The agent over linear parts: its losses, gradients, carry and slow value."""
+
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from dreamer_nnx.agent.agent import ACTOR_CRITIC, SlowParam
+from dreamer_nnx.agent.options import LossScales, SlowValue
+from tests.agent.parts import make_agent, make_batch
+from tests.filling import filled
+
+B, T = 4, 4
+BATCH = make_batch(B, T)
+KEY = jax.random.key(0)
+SCALES = LossScales(
+  rec=2.0, rew=3.0, con=5.0, dyn=7.0, policy=11.0, repval=13.0
+)
+
+
+def make(**options):
+  return filled(functools.partial(make_agent, **options))
+
+
+def carry_of(agent, batch=B):
+  carry = agent.initial(batch)
+  return jax.tree.map(lambda x: x + 1, carry)
+
+
+def compile_loss(agent, update=False):
+  """Loss, everything else that it gives, and the statistics after it."""
+  graphdef, state = nnx.split(agent)
+  arrays = nnx.to_pure_dict(state)
+
+  @jax.jit
+  def run(batch):
+    agent = nnx.merge(graphdef, arrays)
+    loss, aux = agent.loss(carry_of(agent), batch, KEY, length=T, update=update)
+    return loss, aux, agent.retnorm.stats()
+
+  return run
+
+
+@pytest.fixture(scope='module')
+def agent():
+  return make(scales=SCALES)
+
+
+@pytest.fixture(scope='module')
+def loss(agent):
+  return compile_loss(agent)
+
+
+@pytest.fixture(scope='module')
+def answer(loss):
+  return loss(BATCH)
+
+
+def test_initial_carry_is_zeros_of_the_spaces(agent):
+  carry = agent.initial(3)
+  assert carry.keys() == {'latent', 'action'}
+  assert carry['latent']['deter'].shape == (3, 2)
+  assert carry['action']['action'].dtype == jnp.int32
+  assert not any(x.any() for x in jax.tree.leaves(carry))
+
+
+def test_total_is_the_weighted_sum_of_mean_losses(answer):
+  total, aux, _ = answer
+  losses = {name: np.mean(x) for name, x in aux['losses'].items()}
+  weights = dict(vector=2, rew=3, con=5, dyn=7, policy=11, value=1, repval=13)
+  assert losses.keys() == weights.keys()
+  expected = sum(weights[name] * x for name, x in losses.items())
+  np.testing.assert_allclose(total, expected, rtol=1e-5)
+
+
+def test_losses_have_one_number_a_step(answer):
+  shapes = {name: x.shape for name, x in answer[1]['losses'].items()}
+  assert shapes.pop('repval') == (B, T - 1)
+  assert set(shapes.values()) == {(B, T)}
+
+
+def test_priority_is_the_model_loss_of_a_step(answer):
+  losses = answer[1]['losses']
+  weights = dict(vector=2, rew=3, con=5, dyn=7)
+  expected = sum(w * losses[name] for name, w in weights.items())
+  np.testing.assert_allclose(answer[1]['priority'], expected, rtol=1e-5)
+  assert not set(weights) & set(ACTOR_CRITIC)
+
+
+def test_carry_holds_the_last_latent_and_action(answer):
+  _, aux, _ = answer
+  deter = aux['carry']['latent']['deter']
+  np.testing.assert_array_equal(deter, aux['latents']['deter'][:, -1])
+  action = aux['carry']['action']['action']
+  np.testing.assert_array_equal(action, BATCH['action'][:, -1])
+  # What only the losses read is not stored.
+  assert aux['latents'].keys() == {'deter'}
+
+
+def test_metrics_hold_every_loss(answer):
+  _, aux, _ = answer
+  for name, x in aux['losses'].items():
+    np.testing.assert_allclose(
+      aux['metrics'][f'loss/{name}'], np.mean(x), rtol=1e-5
+    )
+  assert {'deter', 'ret', 'adv', 'val', 'rand/action'} <= aux['metrics'].keys()
+
+
+def test_two_halves_in_turn_are_one_sequence(agent, answer):
+  @jax.jit
+  def observe(carry, batch):
+    _, aux = agent.loss(carry, batch, KEY, length=T // 2, update=False)
+    return aux['carry'], aux['latents']['deter']
+
+  halves = [slice(0, T // 2), slice(T // 2, T)]
+  cut = [{k: x[:, half] for k, x in BATCH.items()} for half in halves]
+  carry, first = observe(carry_of(agent), cut[0])
+  _, second = observe(carry, cut[1])
+  found = np.concatenate([first, second], 1)
+  np.testing.assert_allclose(found, answer[1]['latents']['deter'], atol=1e-6)
+
+
+def test_only_the_last_states_are_imagined_from():
+  _, aux, _ = jax.eval_shape(compile_loss(make(imag_last=2)), BATCH)
+  shapes = {name: x.shape for name, x in aux['losses'].items()}
+  assert shapes['policy'] == shapes['value'] == (B, 2)
+  assert shapes['repval'] == (B, 1)
+  assert shapes['rew'] == (B, T)
+
+
+def test_replayed_values_can_be_left_out():
+  shapes = jax.eval_shape(compile_loss(make(repval_loss=False)), BATCH)
+  assert 'repval' not in shapes[1]['losses']
+
+
+def test_normalisers_learn_only_with_update(agent, answer):
+  before = agent.retnorm.stats()
+  _, aux, after = compile_loss(agent, update=True)(BATCH)
+  assert after[0] != before[0]
+  np.testing.assert_array_equal(answer[2], before)
+  # The losses of the behaviour use what was learnt, the others do not.
+  assert aux['metrics']['ret'] != answer[1]['metrics']['ret']
+  found, expected = (x['losses']['rew'] for x in (aux, answer[1]))
+  np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def reach(**options):
+  """Which module's parameters each loss trains."""
+  agent = make(**options)
+  graphdef, params, rest = nnx.split(agent, nnx.Param, ...)
+
+  @jax.jit
+  def slopes(params):
+    def losses(params):
+      agent = nnx.merge(graphdef, params, rest)
+      _, aux = agent.loss(carry_of(agent), BATCH, KEY, length=T, update=False)
+      return {name: x.sum() for name, x in aux['losses'].items()}
+
+    return jax.jacrev(losses)(params)
+
+  found = {}
+  for name, tree in slopes(params).items():
+    flat = nnx.to_flat_state(tree)
+    found[name] = {path[0] for path, x in flat if np.any(np.asarray(x[...]))}
+  return found
+
+
+MODEL = {'encoder', 'dynamics'}
+
+
+def test_actor_and_critic_leave_the_world_model_alone():
+  assert reach(reward_grad=False, repval_grad=False, ac_grads=False) == {
+    'vector': MODEL | {'decoder'},
+    'dyn': MODEL,
+    'con': MODEL | {'cont'},
+    'rew': {'reward'},
+    'policy': {'policy'},
+    'value': {'value'},
+    'repval': {'value'},
+  }
+
+
+def test_actor_and_critic_train_the_world_model_if_asked():
+  assert reach(reward_grad=True, repval_grad=True, ac_grads=True) == {
+    'vector': MODEL | {'decoder'},
+    'dyn': MODEL,
+    'con': MODEL | {'cont'},
+    'rew': MODEL | {'reward'},
+    'policy': MODEL | {'policy'},
+    'value': MODEL | {'value'},
+    'repval': MODEL | {'value'},
+  }
+
+
+@pytest.fixture(scope='module')
+def act(agent):
+  def run(carry, obs, key, mode):
+    return agent.act(carry, obs, key, mode)
+
+  return jax.jit(run, static_argnames='mode')
+
+
+OBS = {k: BATCH[k][:, 0] for k in ('vector', 'is_first')} | {
+  'is_first': np.array([True, False, False, True])
+}
+
+
+def test_acting_is_one_step_of_the_dynamics_and_the_policy(agent, act):
+  carry = carry_of(agent)
+  new, action, latent = act(carry, OBS, KEY, 'mode')
+  expected = agent.dynamics.step(
+    carry['latent'],
+    agent.encoder(OBS),
+    carry['action'],
+    OBS['is_first'],
+    KEY,
+  )
+  assert latent.keys() == {'deter'}
+  np.testing.assert_allclose(latent['deter'], expected['deter'], atol=1e-6)
+  logits = agent.policy(latent['deter'])['action'].logits
+  np.testing.assert_array_equal(action['action'], np.argmax(logits, -1))
+  assert jax.tree.all(
+    jax.tree.map(np.array_equal, new, {'latent': latent, 'action': action})
+  )
+
+
+def test_first_steps_forget_the_carry(agent, act):
+  _, _, one = act(carry_of(agent), OBS, KEY, 'mode')
+  _, _, two = act(agent.initial(B), OBS, KEY, 'mode')
+  same = (one['deter'] == two['deter']).all(-1)
+  np.testing.assert_array_equal(same, OBS['is_first'])
+
+
+def test_sampled_actions_have_the_probabilities_of_the_policy(agent, act):
+  count = 4000
+  obs = {k: np.repeat(x[:1], count, 0) for k, x in OBS.items()}
+  carry = agent.initial(count)
+  _, action, latent = act(carry, obs, KEY, 'sample')
+  found = np.eye(3)[action['action'],].mean(0)
+  output = agent.policy(latent['deter'][:1])['action']
+  probs = jax.nn.softmax(output.logits[0])
+  # Five standard deviations of a frequency.
+  np.testing.assert_allclose(found, probs, atol=5 * 0.5 / count**0.5)
+
+
+def test_unknown_mode_is_refused(agent):
+  message = "mode = 'greedy': must be 'sample' or 'mode'."
+  with pytest.raises(ValueError, match=re.escape(message)):
+    agent.act(agent.initial(B), OBS, KEY, 'greedy')
+
+
+def slow(agent):
+  return np.asarray(agent.slow_value.kernel[...])
+
+
+@pytest.mark.parametrize('every', [1, 3])
+def test_slow_value_follows_at_its_rate(every):
+  agent = make(slow=SlowValue(rate=0.25, every=every))
+  before, target = slow(agent), np.asarray(agent.value.kernel[...])
+  assert (before != target).all()
+  for update in range(4):
+    agent.follow(jnp.asarray(update))
+    moved = 0.25 * target + 0.75 * before
+    expected = moved if update % every == 0 else before
+    np.testing.assert_allclose(slow(agent), expected, rtol=1e-6)
+    before = slow(agent)
+
+
+def test_slow_value_is_a_copy_at_a_rate_of_one():
+  agent = make(slow=SlowValue(rate=1.0))
+  agent.follow(jnp.asarray(0))
+  np.testing.assert_array_equal(slow(agent), agent.value.kernel[...])
+  assert isinstance(agent.slow_value.kernel, SlowParam)
+
+
+def test_report_has_the_metrics_of_the_loss_and_learns_nothing(agent, answer):
+  # A statistic that changed within would be refused by the compiler.
+  report = jax.jit(functools.partial(agent.report, length=T))
+  metrics, videos = report(carry_of(agent), BATCH, KEY)
+  assert videos == {}
+  assert metrics.keys() == answer[1]['metrics'].keys()
+  for name, x in answer[1]['metrics'].items():
+    np.testing.assert_allclose(metrics[name], x, rtol=1e-5, err_msg=name)
+
+
+def test_order_of_rows_changes_no_model_loss(loss, answer):
+  order = np.array([2, 0, 3, 1])
+  batch = {k: x[order] for k, x in BATCH.items()}
+  _, aux, _ = loss(batch)
+  for name in ('vector', 'rew', 'con', 'dyn'):
+    np.testing.assert_allclose(
+      aux['losses'][name], answer[1]['losses'][name][order], rtol=1e-5
+    )

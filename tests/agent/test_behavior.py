@@ -1,0 +1,245 @@
+"""Actor and critic losses, against the formulas written out."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from dreamer_nnx.agent import behavior
+from dreamer_nnx.agent.options import AgentOptions
+from dreamer_nnx.numerics import outputs
+from dreamer_nnx.registry import Choice
+from dreamer_nnx.slots import NORMALIZER
+from tests.agent.parts import make_agent
+from tests.filling import filled
+from tests.parity import deterministic
+
+RNG = np.random.default_rng(0)
+N, H = 4, 3
+FEATURES = RNG.normal(size=(N, H + 1, 2)).astype(np.float32)
+ACTION = {'action': RNG.integers(0, 3, (N, H + 1)).astype(np.int32)}
+REWARD = RNG.normal(2, 1, (N, H + 1)).astype(np.float32)
+CONT = RNG.uniform(0.2, 1, (N, H + 1)).astype(np.float32)
+KERNEL = np.float32([[1, -1, 0.5], [0, 2, -0.5]])
+
+
+class Fixed:
+  """A normaliser of fixed statistics that keeps what it saw."""
+
+  def __init__(self, offset=0.0, scale=1.0):
+    self.seen, self.fixed = [], (offset, scale)
+
+  def update(self, x):
+    self.seen.append(np.asarray(x))
+
+  def stats(self):
+    return self.fixed
+
+
+def value(features):
+  return outputs.MSE(features[..., 0])
+
+
+def slow_value(features):
+  return outputs.MSE(0.5 * features[..., 1])
+
+
+def policy(features, scale=1.0):
+  return {'action': outputs.Categorical(scale * features @ KERNEL)}
+
+
+def run(
+  retnorm=None, valnorm=None, advnorm=None, update=True, scale=1.0, **options
+):
+  norms = [norm or Fixed() for norm in (retnorm, advnorm)]
+  critic = behavior.Critic(value, slow_value, valnorm or Fixed())
+  return behavior.imagination_losses(
+    FEATURES,
+    ACTION,
+    policy(FEATURES, scale),
+    REWARD,
+    CONT,
+    critic,
+    *norms,
+    AgentOptions(horizon=10, **options),
+    update,
+  )
+
+
+def returns_of(boot, disc, lam=0.95):
+  """Rₜ = rₜ₊₁ + γ cₜ₊₁ ((1 - λ) vₜ₊₁ + λ Rₜ₊₁)."""
+  result, after = [], boot[:, -1]
+  for t in reversed(range(H)):
+    mixed = (1 - lam) * boot[:, t + 1] + lam * after
+    after = REWARD[:, t + 1] + disc * CONT[:, t + 1] * mixed
+    result.append(after)
+  return np.stack(result[::-1], 1)
+
+
+def log_probs():
+  logits = FEATURES @ KERNEL
+  return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+
+
+@pytest.mark.parametrize('contdisc', [True, False])
+@pytest.mark.parametrize('slowtar', [True, False])
+def test_losses_by_hand(contdisc, slowtar):
+  valnorm, retnorm, advnorm = Fixed(0.5, 2), Fixed(0, 4), Fixed(-1, 3)
+  losses, returns, _ = run(
+    retnorm, valnorm, advnorm, contdisc=contdisc, slowtar=slowtar, actent=0.1
+  )
+  disc = 1 if contdisc else 0.9
+  target = (0.5 * FEATURES[..., 1] if slowtar else FEATURES[..., 0]) * 2 + 0.5
+  expected = returns_of(target, disc)
+  np.testing.assert_allclose(returns, expected, rtol=1e-5)
+
+  weight = (np.cumprod(disc * CONT, 1) / disc)[:, :-1]
+  adv = ((expected - target[:, :-1]) / 4 + 1) / 3
+  logp = log_probs()[:, :-1]
+  chosen = np.take_along_axis(logp, ACTION['action'][:, :-1, None], -1)[..., 0]
+  entropy = -(np.exp(logp) * logp).sum(-1)
+  actor = -weight * (chosen * adv + 0.1 * entropy)
+  np.testing.assert_allclose(losses['policy'], actor, rtol=1e-4, atol=1e-5)
+
+  mean, slow = FEATURES[:, :-1, 0], 0.5 * FEATURES[:, :-1, 1]
+  critic = (mean - (expected - 0.5) / 2) ** 2 + (mean - slow) ** 2
+  np.testing.assert_allclose(losses['value'], weight * critic, rtol=1e-4)
+
+
+def test_normalisers_learn_from_returns_and_advantages():
+  retnorm, valnorm, advnorm = Fixed(0, 4), Fixed(), Fixed()
+  _, returns, metrics = run(retnorm, valnorm, advnorm)
+  np.testing.assert_array_equal(retnorm.seen, [returns])
+  np.testing.assert_array_equal(valnorm.seen, [returns])
+  np.testing.assert_allclose(advnorm.seen[0].mean(), metrics['adv'], rtol=1e-5)
+
+
+def test_normalisers_learn_nothing_without_update():
+  norms = [Fixed() for _ in range(3)]
+  run(*norms, update=False)
+  assert [norm.seen for norm in norms] == [[], [], []]
+
+
+def test_returns_are_normalised_by_statistics_that_know_them():
+  # At a rate of 1 the scale is that of these very returns.
+  norm = Choice(NORMALIZER, 'perc', rate=1.0, debias=False)()
+  _, returns, metrics = run(norm)
+  low, high = np.percentile(returns, [5, 95])
+  value = FEATURES[:, :-1, 0]
+  expected = (np.asarray(returns) - value) / (high - low)
+  np.testing.assert_allclose(metrics['adv'], expected.mean(), rtol=1e-5)
+  normed = (np.asarray(returns) - low) / (high - low)
+  np.testing.assert_allclose(metrics['ret'], normed.mean(), rtol=1e-5)
+  np.testing.assert_allclose(metrics['ret_rate'], (normed >= 1).mean())
+
+
+def test_gradients_stay_with_their_own_loss():
+  def totals(actor, critic):
+    losses, _, _ = behavior.imagination_losses(
+      FEATURES,
+      ACTION,
+      {'action': outputs.Categorical(FEATURES @ KERNEL * actor)},
+      REWARD,
+      CONT,
+      behavior.Critic(
+        lambda x: outputs.MSE(x[..., 0] * critic), slow_value, Fixed()
+      ),
+      Fixed(),
+      Fixed(),
+      AgentOptions(),
+      False,
+    )
+    return {name: x.sum() for name, x in losses.items()}
+
+  slopes = jax.jit(jax.jacrev(totals, (0, 1)))(0.5, 2.0)
+  assert slopes['policy'][0] != 0 and slopes['policy'][1] == 0
+  assert slopes['value'][0] == 0 and slopes['value'][1] != 0
+
+
+@pytest.mark.parametrize(('scale', 'share'), [(0.0, 1), (1e6, 0)])
+def test_entropy_is_reported_between_its_extremes(scale, share):
+  _, _, metrics = run(scale=scale)
+  assert metrics['rand/action'] == pytest.approx(share, abs=1e-3)
+  assert metrics['ent/action'] == pytest.approx(share * np.log(3), abs=1e-3)
+
+
+STEPS = {
+  'reward': REWARD,
+  'is_last': np.array([[0, 0, 1, 0]] * 2 + [[0, 1, 0, 0]] * 2, bool),
+  'is_terminal': np.array([[0, 0, 1, 0]] + [[0] * 4] * 3, bool),
+}
+
+
+def test_replay_losses_by_hand():
+  boot = RNG.normal(size=(N, H + 1)).astype(np.float32)
+  valnorm = Fixed(0.5, 2)
+  critic = behavior.Critic(value, slow_value, valnorm)
+  options = AgentOptions(horizon=10, repval_lam=0.8, repval_slowreg=0.5)
+  losses = behavior.replay_losses(FEATURES, STEPS, boot, critic, options, True)
+  live = 0.9 * (1.0 - STEPS['is_terminal'])
+  lam = 0.8 * (1.0 - STEPS['is_last'])
+  returns, after = [], boot[:, -1]
+  for t in reversed(range(H)):
+    mixed = (1 - lam[:, t + 1]) * boot[:, t + 1] + lam[:, t + 1] * after
+    after = REWARD[:, t + 1] + live[:, t + 1] * mixed
+    returns.append(after)
+  returns = np.stack(returns[::-1], 1)
+  np.testing.assert_allclose(valnorm.seen, [returns], rtol=1e-5)
+  mean, slow = FEATURES[:, :-1, 0], 0.5 * FEATURES[:, :-1, 1]
+  loss = (mean - (returns - 0.5) / 2) ** 2 + 0.5 * (mean - slow) ** 2
+  expected = loss * ~STEPS['is_last'][:, :-1]
+  assert losses['repval'].shape == (N, H)
+  np.testing.assert_allclose(losses['repval'], expected, rtol=1e-4)
+
+
+def test_replayed_returns_have_no_gradient():
+  critic = behavior.Critic(value, slow_value, Fixed())
+
+  def total(boot, features):
+    found = behavior.replay_losses(
+      features, STEPS, boot, critic, AgentOptions(), False
+    )
+    return found['repval'].sum()
+
+  boot, features = jax.jit(jax.grad(total, (0, 1)))(REWARD, FEATURES)
+  np.testing.assert_array_equal(boot, np.zeros_like(boot))
+  assert features[..., 0].any()
+  # That of the slow value is the second feature.
+  np.testing.assert_array_equal(features[..., 1], np.zeros((N, H + 1)))
+
+
+def test_denormalised_predictions_are_in_reward_units():
+  critic = behavior.Critic(value, slow_value, Fixed(3.0, 10.0))
+  np.testing.assert_array_equal(critic.denormalize(np.float32([0, 2])), [3, 23])
+
+
+def test_imagination_has_one_action_for_every_state():
+  agent = filled(make_agent)
+  starts = {'deter': FEATURES[:, 0]}
+  roll = functools.partial(
+    behavior.imagine, agent.dynamics, agent.policy, starts, H
+  )
+  with deterministic():
+    features, action = jax.jit(roll)(jax.random.key(0))
+  assert features.shape == (N, H, 2)
+  states = np.concatenate([FEATURES[:, :1], features], 1)
+  greedy = agent.policy(states)['action'].pred()
+  np.testing.assert_array_equal(action['action'], greedy)
+  _, latents = agent.dynamics.predict(
+    starts, {'action': action['action'][:, :-1]}, jax.random.key(0)
+  )
+  np.testing.assert_allclose(features, latents['deter'], atol=1e-6)
+
+
+def test_imagination_has_no_gradient():
+  agent = filled(make_agent)
+
+  def total(starts):
+    features, _ = behavior.imagine(
+      agent.dynamics, agent.policy, {'deter': starts}, H, jax.random.key(0)
+    )
+    return features.sum()
+
+  slope = jax.jit(jax.grad(total))(FEATURES[:, 0])
+  np.testing.assert_array_equal(slope, np.zeros((N, 2)))

@@ -1,0 +1,104 @@
+"""Open-loop videos: what is shown, where, and in which frame."""
+
+import jax
+import numpy as np
+import pytest
+from gymnasium import spaces as gs
+
+from dreamer_nnx.agent import openloop
+from dreamer_nnx.numerics import outputs
+
+H, W = 4, 3
+GREEN, RED = [0, 255, 0], [255, 0, 0]
+
+
+class Counter:
+  """Dynamics that add up tokens; predictions add up actions instead."""
+
+  def observe(self, latent, tokens, action, is_first, key):
+    total = latent['deter'][:, None] + np.cumsum(tokens, 1)
+    return {'deter': total[:, -1]}, {'deter': total, 'logit': tokens}
+
+  def predict(self, latent, action, key):
+    total = latent['deter'][:, None] + np.cumsum(action['move'], 1)
+    return {'deter': total[:, -1]}, {'deter': total}
+
+
+def decode(latent):
+  """A gray level of deter / 255 everywhere."""
+  level = latent['deter'][..., None, None] / 255
+  mean = np.broadcast_to(level, (*level.shape[:2], H, W, 1))
+  return {'image': outputs.Independent(outputs.MSE(mean), 3), 'vector': None}
+
+
+def make(batch, length, space=None):
+  image = gs.Box(0, 255, (H, W, 1), np.uint8)
+  vector = gs.Box(-1, 1, (2,), np.float32)
+  shape = (batch, length)
+  return openloop.videos(
+    Counter(),
+    decode,
+    space or {'image': image, 'vector': vector},
+    {'deter': 10 * (1 + np.arange(batch, dtype=np.float32))[:, None]},
+    np.ones((*shape, 1), np.float32),
+    {'move': np.full((*shape, 1), 3, np.float32)},
+    {
+      'image': np.full((*shape, H, W, 1), 9, np.uint8),
+      'is_first': np.zeros(shape, bool),
+    },
+    jax.random.key(0),
+  )
+
+
+def test_first_half_is_observed_and_second_half_predicted():
+  video = np.asarray(make(2, 5)['image'])
+  # Truth, prediction and error below each other; two pixels of border.
+  assert video.shape == (5, 3 * H + 4, 2 * (W + 4), 3)
+  middle = video[:, 2 + H + 1, :, 0].reshape(5, 2, W + 4)[..., 2 + 1]
+  np.testing.assert_array_equal(
+    middle.T, [[11, 12, 15, 18, 21], [21, 22, 25, 28, 31]]
+  )
+  assert (video[:, 2 : 2 + H, 2 : 2 + W] == 9).all()
+
+
+def test_border_is_green_while_observing_and_red_after():
+  video = np.asarray(make(1, 5)['image'])
+  for t, color in enumerate([GREEN, GREEN, RED, RED, RED]):
+    for edge in (
+      video[t, :2],
+      video[t, -2:],
+      video[t, :, :2],
+      video[t, :, -2:],
+    ):
+      np.testing.assert_array_equal(edge, np.broadcast_to(color, edge.shape))
+
+
+def test_six_sequences_at_most_are_shown():
+  assert make(8, 2)['image'].shape == (2, 3 * H + 4, 6 * (W + 4), 3)
+
+
+def test_without_images_there_is_no_video():
+  assert make(1, 2, {'vector': gs.Box(-1, 1, (2,), np.float32)}) == {}
+
+
+@pytest.mark.parametrize(
+  ('true', 'pred', 'shown', 'error'),
+  [(100, 100 / 255, 100, 127), (0, 1.0, 255, 255), (255, -1.0, 0, 0)],
+)
+def test_error_is_gray_where_the_prediction_is_right(true, pred, shown, error):
+  shape = (1, 2, 1, 1, 3)
+  video = openloop.grid(
+    np.full(shape, true, np.uint8), np.full(shape, pred + 1e-4, np.float32), 1
+  )
+  # One column of three pixels inside of the border.
+  found = np.asarray(video)[0, 2:-2, 2]
+  expected = np.repeat([[true], [shown], [error]], 3, -1)
+  np.testing.assert_array_equal(found, expected)
+
+
+def test_other_numbers_of_channels_have_no_colour():
+  shape = (1, 2, 1, 1, 2)
+  true = np.full(shape, 8, np.uint8)
+  video = np.asarray(openloop.grid(true, np.zeros(shape, np.float32), 1))
+  assert video.shape == (2, 3 + 4, 1 + 4, 2)
+  assert (video[:, :2] == 0).all() and (video[:, 2, 2] == 8).all()

@@ -1,0 +1,91 @@
+"""Two-hot codes: encode then decode is the identity."""
+
+import jax
+import numpy as np
+import pytest
+
+from dreamer_nnx.numerics.twohot import symexp_bins, symmetric_mean, twohot
+from tests.compiling import optimized
+
+code = jax.jit(twohot)
+mean = jax.jit(symmetric_mean)
+
+
+def test_decoding_the_code_gives_the_number_back():
+  bins = symexp_bins(255)
+  rng = np.random.default_rng(0)
+  sign = rng.choice([-1, 1], (20, 50))
+  x = (sign * np.expm1(rng.uniform(0, 19, (20, 50)))).astype(np.float32)
+  # Two products of a weight and a bin, and their sum: a few roundings each.
+  decoded = mean(code(x, bins), bins)
+  np.testing.assert_allclose(decoded, x, rtol=2e-6, atol=1e-7)
+
+
+def test_weights_are_by_distance():
+  bins = np.float32([-1, 0, 2])
+  x = np.float32([0.5, -0.25, 1.5])
+  expected = [[0, 0.75, 0.25], [0.25, 0.75, 0], [0, 0.25, 0.75]]
+  np.testing.assert_allclose(code(x, bins), expected, rtol=1e-6)
+
+
+def test_a_bin_itself_has_all_the_weight():
+  bins = np.float32([-1, 0, 2, 7])
+  np.testing.assert_array_equal(code(bins, bins), np.eye(4))
+
+
+def test_numbers_beyond_the_ends_are_clipped():
+  bins = np.float32([-1, 0, 2])
+  x = np.float32([-50, 2.5, 1e30])
+  np.testing.assert_array_equal(code(x, bins), np.eye(3)[[0, 2, 2]])
+
+
+@pytest.mark.parametrize('count', [6, 9])
+def test_weights_are_two_at_most_and_sum_to_one(count):
+  bins = symexp_bins(count)
+  x = np.float32(np.linspace(-2e9, 2e9, 41)).reshape(41, 1)
+  weights = np.asarray(code(x, bins))
+  assert weights.shape == (41, 1, count)
+  assert (weights >= 0).all()
+  assert ((weights > 0).sum(-1) <= 2).all()
+  np.testing.assert_allclose(weights.sum(-1), 1, rtol=1e-6)
+
+
+def test_bins_by_hand():
+  big, small = np.expm1(20), np.expm1(10)
+  odd = [-big, -small, 0, small, big]
+  np.testing.assert_allclose(symexp_bins(5), odd, rtol=1e-6)
+  even = [-big, -small, 0, 0, small, big]
+  np.testing.assert_allclose(symexp_bins(6), even, rtol=1e-6)
+
+
+@pytest.mark.parametrize('count', [2, 3, 40, 41, 255])
+def test_bins_are_ascending_and_antisymmetric_to_the_last_bit(count):
+  bins = symexp_bins(count)
+  assert bins.shape == (count,) and bins.dtype == np.float32
+  np.testing.assert_array_equal(bins, -bins[::-1])
+  assert (np.diff(bins) >= 0).all()
+  assert (np.diff(bins) == 0).sum() == (count % 2 == 0 and count > 2)
+
+
+def test_one_bin_is_refused():
+  with pytest.raises(ValueError, match='needs at least 2 bins'):
+    symexp_bins(1)
+
+
+@pytest.mark.parametrize('count', [8, 41, 255])
+def test_uniform_probabilities_give_exactly_zero(count):
+  logits = np.full((3, count), 0.7, np.float32)
+  decode = jax.jit(lambda x, b: symmetric_mean(jax.nn.softmax(x, -1), b))
+  # An optimised program may round a product and a sum as one.
+  with optimized():
+    found = decode(logits, symexp_bins(count))
+  np.testing.assert_array_equal(found, np.zeros(3))
+
+
+@pytest.mark.parametrize('count', [6, 7])
+def test_symmetric_mean_is_the_mean(count):
+  rng = np.random.default_rng(1)
+  probs = rng.dirichlet(np.ones(count), 5).astype(np.float32)
+  bins = np.float32(np.linspace(-30, 30, count))
+  # Terms up to 30 cancel: their rounding is the absolute error.
+  np.testing.assert_allclose(mean(probs, bins), probs @ bins, atol=1e-5)

@@ -1,0 +1,49 @@
+"""Trainable parameters of every size, exactly, without allocating any."""
+
+import jax
+import numpy as np
+import pytest
+from gymnasium import spaces as gs
+
+from dreamer_nnx import config as configs
+from dreamer_nnx import workflow
+from dreamer_nnx.training.sharding import data_parallel
+
+PROPRIO = (
+  {'vector': gs.Box(-np.inf, np.inf, (24,), np.float32)},
+  {'action': gs.Box(-1, 1, (6,), np.float32)},
+)
+VISION = (
+  {'image': gs.Box(0, 255, (64, 64, 3), np.uint8)},
+  {'action': gs.Discrete(17)},
+)
+COUNTS = {
+  '1m': (640_867, 687_875),
+  '12m': (9_738_019, 10_498_259),
+  '25m': (21_782_947, 23_495_475),
+  '50m': (38_612_003, 41_658_259),
+  '100m': (86_622_499, 93_480_531),
+  '200m': (153_769_507, 165_965_075),
+  '400m': (345_473_059, 372_920_979),
+}
+
+
+def count(config, spaces):
+  devices = data_parallel(jax.devices()[:1])
+  layout = workflow.make_learner(config, *spaces, devices).layout
+  return sum(layout.shapes[name].size for name in layout.trained)
+
+
+@pytest.mark.parametrize('size', COUNTS)
+def test_parameters_of_a_size(size):
+  config = configs.base(size)
+  counts = count(config, PROPRIO), count(config, VISION)
+  assert counts == COUNTS[size]
+
+
+def test_every_size_is_counted():
+  assert COUNTS.keys() == configs.SIZES.keys()
+
+
+def test_the_default_is_that_of_50m():
+  assert count(configs.base(), VISION) == COUNTS['50m'][1]
