@@ -196,7 +196,8 @@ def make_learner(fixture: Fixture) -> Learner:
 def load_state(learner: Learner, fixture: Fixture) -> dict[str, jax.Array]:
   given = convert(fixture.under('init'), learner.abstract, fixture.image_keys)
   state = {k: jnp.asarray(v) for k, v in given.items()}
-  return state | {'key': jax.random.key(0)}
+  state |= {'key': jax.random.key(0)}
+  return jax.device_put(state, learner.sharding.replicated)
 
 
 def forward(

@@ -1,6 +1,5 @@
 """The world model's losses on replayed sequences."""
 
-import dataclasses
 from collections.abc import Mapping
 
 import jax
@@ -13,18 +12,6 @@ from dreamer_nnx.agent.predictors import Predictor
 
 sg = jax.lax.stop_gradient
 Array = jax.Array
-
-
-@dataclasses.dataclass(frozen=True)
-class Filtered:
-  """What observing a batch gave: (B, T, ...) latents and features, losses."""
-
-  carry: contracts.Latent
-  latents: contracts.Latent
-  tokens: Array
-  features: Array
-  losses: dict[str, Array]
-  metrics: dict[str, Array]
 
 
 def observe(

@@ -54,18 +54,16 @@ def twohot(x: jax.Array, bins: np.ndarray) -> jax.Array:
 
 
 def symmetric_mean(probs: jax.Array, bins: np.ndarray) -> jax.Array:
-  """Σᵢ pᵢ bᵢ, adding bin i to bin N-1-i first.
+  """Σᵢ pᵢ bᵢ over antisymmetric bins, as Σ (p of bᵢ - p of -bᵢ) bᵢ for bᵢ > 0.
 
-  Paired so, uniform probabilities over antisymmetric bins give exactly 0; from
-  left to right the rounding of the large bins would be left over.
+  Paired so, uniform probabilities give exactly 0; summed from left to right,
+  or multiplied before they are paired, the rounding of the large bins would be
+  left over.
 
   Args:
     probs: (..., N).
-    bins: (N,).
+    bins: (N,), bin i the negative of bin N-1-i.
   """
-  count = bins.shape[-1]
-  weighted = probs * jnp.asarray(bins)
-  low = weighted[..., : count // 2]
-  high = weighted[..., count - count // 2 :]
-  paired = (low[..., ::-1] + high).sum(-1)
-  return paired + weighted[..., count // 2] if count % 2 else paired
+  half = bins.shape[-1] // 2
+  low, high = probs[..., :half], probs[..., -half:]
+  return ((high - low[..., ::-1]) * jnp.asarray(bins[-half:])).sum(-1)

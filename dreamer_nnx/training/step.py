@@ -211,13 +211,13 @@ class Learner:
       arrays = layout.flatten(agent)
       return loss * scale, (loss, aux, {k: arrays[k] for k in rest})
 
-    grads, (loss, aux, rest) = jax.grad(scaled_loss, has_aux=True)(params)
+    grads, (loss, aux, stats) = jax.grad(scaled_loss, has_aux=True)(params)
     grads = jax.tree.map(lambda g: g / scale, grads)
     changes, opt_state = self.optimizer.update(
       grads, self._unpack(state), params
     )
     params = optax.apply_updates(params, changes)
-    agent = layout.merge(params | rest)
+    agent = layout.merge(params | stats)
     agent.follow(updates)
     metrics = aux['metrics'] | optimizer_metrics(
       loss, updates + 1, grads, changes, params
@@ -225,7 +225,7 @@ class Learner:
     new = layout.flatten(agent) | self._pack(opt_state)
     new |= {'updates': updates + 1, 'key': state['key']}
     if self._loss_scaling:
-      new |= next_loss_scale(state, grads)
+      new |= next_loss_scale(state, grads) | kept_statistics(new, rest, grads)
       metrics |= {'opt/grad_scale': new['loss_scale']}
     back = {
       LATENT + k: x.astype(jnp.float32) for k, x in aux['latents'].items()
@@ -255,6 +255,12 @@ def optimizer_metrics(
     'opt/param_rms': optax.global_norm(params) / count**0.5,
     'opt/param_count': jnp.asarray(count, jnp.float32),
   }
+
+
+def kept_statistics(new: State, old: State, grads: State) -> State:
+  """The statistics of before, where an overflow spoilt the new ones."""
+  finite = jnp.isfinite(optax.global_norm(grads))
+  return {k: jnp.where(finite, new[k], old[k]) for k in old}
 
 
 def next_loss_scale(state: State, grads: State) -> State:
