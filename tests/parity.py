@@ -35,6 +35,7 @@ from dreamer_nnx.training.sharding import data_parallel
 from dreamer_nnx.training.step import Learner
 
 FLAGS = ('reward', 'is_first', 'is_last', 'is_terminal')
+TRUNK = ('layers', 'units', 'act', 'norm')
 FORWARD, METRIC, ACCUMULATOR = 1e-4, 1e-3, 1e-2
 
 
@@ -105,9 +106,12 @@ def make_space(spec: Mapping) -> gym_spaces.Space:
 
 
 def choose(slot, name: str, config: Mapping) -> Choice:
-  """A component with those options of the reference's that it has."""
+  """A component with those options of the reference's that it has.
+
+  How weights are drawn does not matter: they come from the fixture.
+  """
   own = fields(Choice(slot, name).builder, slot.given)
-  known = {k: v for k, v in config.items() if k in own}
+  known = {k: v for k, v in config.items() if k in own and k != 'winit'}
   return Choice(slot, name, **{k: _tuple(v) for k, v in known.items()})
 
 
@@ -116,17 +120,15 @@ def _tuple(value):
 
 
 def predictor(config: Mapping) -> Part:
-  trunk = ('layers', 'units', 'act', 'norm', 'winit')
   return Part(
     Predictor,
-    **{k: config[k] for k in trunk if k in config},
+    **{k: config[k] for k in TRUNK if k in config},
     head=choose(slots.HEAD, config['output'], config),
   )
 
 
 def components(config: Mapping) -> dict[str, Choice | Part]:
   """The keyword arguments of `build` for a reference agent config."""
-  trunk = ('layers', 'units', 'act', 'norm', 'winit')
   policy, imag, repl = (config[k] for k in ('policy', 'imag_loss', 'repl_loss'))
   options = {
     f.name: config[f.name]
@@ -147,7 +149,7 @@ def components(config: Mapping) -> dict[str, Choice | Part]:
     'value': predictor(config['value']),
     'policy': Part(
       Policy,
-      **{k: policy[k] for k in trunk if k in policy},
+      **{k: policy[k] for k in TRUNK if k in policy},
       discrete=discrete(config),
       continuous=choose(slots.HEAD, config['policy_dist_cont'], policy),
     ),
@@ -257,10 +259,14 @@ def outside(got, want) -> float:
 
 def compare(prefix, got, want, bound) -> list[Row]:
   """A row for every name of `want`; a missing one is infinitely wrong."""
-  return [
-    Row(f'{prefix}/{k}', relative(got[k], v) if k in got else np.inf, bound)
-    for k, v in sorted(want.items())
-  ]
+  rows = []
+  for name, value in sorted(want.items()):
+    # Of a scalar action the reference repeats this number for every state.
+    if 'rand/' in name:
+      value = np.mean(value)
+    error = relative(got[name], value) if name in got else np.inf
+    rows.append(Row(f'{prefix}/{name}', error, bound))
+  return rows
 
 
 def train_rows(learner: Learner, fixture: Fixture, state):

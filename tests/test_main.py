@@ -162,7 +162,7 @@ def test_checkpoint_of_another_size_is_refused(trained):
   workdir, _ = trained
   refused(
     arguments(workdir, dynamics__rssm__deter=24),
-    r'checkpoint step \d+ does not fit: .* Was the size changed\?',
+    r'(?s)checkpoint step \d+ does not fit:.*, this config builds.*changed\?',
   )
 
 

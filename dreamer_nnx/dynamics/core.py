@@ -22,7 +22,7 @@ class BlockGRU(nnx.Module):
     deter, stoch, action: Sizes D, S * C, A of the inputs.
     hidden: U, outputs of each dense input.
     blocks: G, divides D.
-    layers: Block-linear layers before the gates, at least 1.
+    layers: Block-linear layers before the gates.
   """
 
   def __init__(
@@ -40,23 +40,22 @@ class BlockGRU(nnx.Module):
     precision: Precision,
     rngs: nnx.Rngs,
   ):
-    if deter % blocks or layers < 1:
+    if deter % blocks:
       raise ValueError(
-        f'deter = {deter}, blocks = {blocks}, dynlayers = {layers}: deter must '
-        'be a multiple of blocks, and dynlayers at least 1.'
+        f'deter = {deter}, blocks = {blocks}: deter must be a multiple.'
       )
     kw = dict(winit=winit, precision=precision, rngs=rngs)
-    inputs = [deter + 3 * hidden * blocks] + [deter] * (layers - 1)
+    inputs = [deter + 3 * hidden * blocks] + [deter] * layers
     self.deter_in = Dense(deter, hidden, act=act, norm=norm, **kw)
     self.stoch_in = Dense(stoch, hidden, act=act, norm=norm, **kw)
     self.action_in = Dense(action, hidden, act=act, norm=norm, **kw)
     self.hidden = nnx.List(
-      [BlockLinear(i, deter, blocks, **kw) for i in inputs]
+      [BlockLinear(i, deter, blocks, **kw) for i in inputs[:-1]]
     )
     self.finish = nnx.List(
       [NormAct(deter, norm=norm, act=act) for _ in range(layers)]
     )
-    self.gates = BlockLinear(deter, 3 * deter, blocks, **kw)
+    self.gates = BlockLinear(inputs[-1], 3 * deter, blocks, **kw)
     self.blocks = blocks
 
   def embed_action(self, action: jax.Array) -> jax.Array:
@@ -77,13 +76,11 @@ class BlockGRU(nnx.Module):
       (B, D).
     """
     common = [self.deter_in(deter), self.stoch_in(stoch), action]
-    h = self.hidden[0].shared(deter, jnp.concatenate(common, -1))
-    h = self.finish[0](h)
-    for layer, finish in zip(self.hidden[1:], self.finish[1:], strict=True):
-      h = finish(layer(h))
-    gates = self.gates(h).reshape(
-      -1, self.blocks, 3, deter.shape[-1] // self.blocks
-    )
+    first, *rest = (*self.hidden, self.gates)
+    h = first.shared(deter, jnp.concatenate(common, -1))
+    for finish, layer in zip(self.finish, rest, strict=True):
+      h = layer(finish(h))
+    gates = h.reshape(-1, self.blocks, 3, deter.shape[-1] // self.blocks)
     reset, cand, update = (
       gates[:, :, i].reshape(deter.shape) for i in range(3)
     )

@@ -69,7 +69,7 @@ class Categorical(nnx.Module):
         f'head categorical: needs a discrete space, got {space}.'
       )
     self.classes = spaces.classes(space)
-    self.scalar = not space.shape
+    self.shape = tuple(space.shape)
     self.unimix = unimix
     self.logits = Linear(
       input_size,
@@ -87,7 +87,9 @@ class Categorical(nnx.Module):
       outputs.Categorical(outputs.mix_uniform(part, self.unimix))
       for part in jnp.split(logits, bounds, -1)
     ]
-    return parts[0] if self.scalar else outputs.MultiCategorical(tuple(parts))
+    if not self.shape:
+      return parts[0]
+    return outputs.MultiCategorical(tuple(parts), self.shape)
 
 
 @HEAD.register('onehot')

@@ -23,6 +23,8 @@ ACTIVATIONS = {
   'hard_swish': jax.nn.hard_swish,
   'mish': jax.nn.mish,
   'tanh': jnp.tanh,
+  'hard_tanh': jax.nn.hard_tanh,
+  'soft_sign': jax.nn.soft_sign,
   'sigmoid': jax.nn.sigmoid,
 }
 

@@ -1,7 +1,8 @@
 """Weight initialisers named `<distribution>_<fan>`, e.g. trunc_normal_in.
 
 Normal draws have standard deviation about √(1/fan), uniform ones lie within
-±√(1/fan): `in`, `out` or `avg` of the kernel's fans. Leading axes of a kernel before its last two count as space.
+±√(1/fan): `in`, `out` or `avg` of the kernel's fans. Leading axes of a kernel
+before its last two count as space.
 """
 
 import math

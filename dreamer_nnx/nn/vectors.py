@@ -48,6 +48,8 @@ def concat_vectors(
 
 def _onehot(space, x):
   classes = spaces.classes(space)
+  # An unsigned number has no -1: compared as it is, 255 would be one.
+  x = x.astype(jnp.int32)
   x = x.reshape(*x.shape[: x.ndim - len(space.shape)], len(classes))
   present = (x != -1).all(-1, keepdims=True)
   x = jnp.concatenate(

@@ -152,7 +152,8 @@ class Categorical(Likelihood):
     return sampling.categorical(key, self.logits)
 
   def logp(self, event: Array) -> Array:
-    onehot = jax.nn.one_hot(event, self.logits.shape[-1])
+    index = jnp.asarray(event, jnp.int32)
+    onehot = jax.nn.one_hot(index, self.logits.shape[-1])
     return (self._logprob * onehot).sum(-1)
 
   def entropy(self) -> Array:
@@ -269,20 +270,32 @@ def event(output: object, rank: int) -> object:
 
 @dataclasses.dataclass(frozen=True)
 class MultiCategorical(Likelihood):
-  """One categorical a dimension, of unequal sizes; events are (..., A)."""
+  """One categorical for each number of an event, of unequal sizes.
+
+  Args:
+    parts: In the order of the flat event.
+    shape: Of the event.
+  """
 
   parts: Sequence[Categorical]
+  shape: tuple[int, ...]
+
+  def _join(self, numbers: list[Array]) -> Array:
+    flat = jnp.stack(numbers, -1)
+    return flat.reshape(*flat.shape[:-1], *self.shape)
 
   def pred(self) -> Array:
-    return jnp.stack([part.pred() for part in self.parts], -1)
+    return self._join([part.pred() for part in self.parts])
 
   def sample(self, key: Array) -> Array:
     keys = jax.random.split(key, len(self.parts))
-    draws = [p.sample(k) for p, k in zip(self.parts, keys, strict=True)]
-    return jnp.stack(draws, -1)
+    return self._join(
+      [p.sample(k) for p, k in zip(self.parts, keys, strict=True)]
+    )
 
   def logp(self, event: Array) -> Array:
-    return sum(p.logp(event[..., i]) for i, p in enumerate(self.parts))
+    flat = event.reshape(*event.shape[: event.ndim - len(self.shape)], -1)
+    return sum(p.logp(flat[..., i]) for i, p in enumerate(self.parts))
 
   def entropy(self) -> Array:
     return sum(part.entropy() for part in self.parts)

@@ -102,11 +102,14 @@ def test_gradient_of_the_action_passes_the_divisor_by():
   np.testing.assert_allclose(total(outside), expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize(('deter', 'layers'), [(10, 1), (12, 0)])
-def test_sizes_that_do_not_fit_are_refused(deter, layers):
-  message = (
-    f'deter = {deter}, blocks = 3, dynlayers = {layers}: deter must be a '
-    'multiple of blocks, and dynlayers at least 1.'
-  )
+def test_sizes_that_do_not_fit_are_refused():
+  message = 'deter = 10, blocks = 3: deter must be a multiple.'
   with pytest.raises(ValueError, match=re.escape(message)):
-    build(nnx.Rngs(0), deter, layers)
+    build(nnx.Rngs(0), 10, 1)
+
+
+def test_without_layers_the_gates_read_the_inputs():
+  core = build(nnx.Rngs(0), 12, 0)
+  assert len(core.hidden) == 0
+  inputs = 12 + 3 * 3 * core.deter_in.linear.bias.shape[0]
+  assert core.gates.kernel.shape == (3, inputs // 3, 12)

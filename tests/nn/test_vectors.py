@@ -86,3 +86,11 @@ def test_result_has_the_format_asked_for():
   found = concat(VALUES, dtype=jnp.bfloat16)
   assert found.dtype == jnp.bfloat16
   np.testing.assert_array_equal(found, ROWS)
+
+
+def test_unsigned_and_bool_values_are_never_missing():
+  space = {'byte': gs.Discrete(256), 'flag': gs.Discrete(2)}
+  values = {'byte': jnp.uint8([255, 0]), 'flag': jnp.array([True, False])}
+  x = concat_vectors(space, values, dtype=jnp.float32)
+  np.testing.assert_array_equal(x.argmax(-1), [255, 0])
+  np.testing.assert_array_equal(x[:, 256:], [[0, 1], [1, 0]])

@@ -221,7 +221,7 @@ def test_twohot_loss_is_the_cross_entropy_of_the_weights():
 def test_multi_categorical_of_unequal_sizes():
   logits = (LOGITS, OTHERS[:, :2])
   parts = tuple(outputs.Categorical(x) for x in logits)
-  output = outputs.MultiCategorical(parts)
+  output = outputs.MultiCategorical(parts, (len(parts),))
   event = np.array([[2, 1], [1, 0]])
   logp = parts[0].logp(event[:, 0]) + parts[1].logp(event[:, 1])
   np.testing.assert_array_equal(output.logp(event), logp)
@@ -232,7 +232,7 @@ def test_multi_categorical_of_unequal_sizes():
   np.testing.assert_allclose(high, np.full(2, np.log(6)), rtol=1e-6)
   np.testing.assert_array_equal(low, np.zeros(2))
   swapped = outputs.MultiCategorical(
-    [outputs.Categorical(x[::-1]) for x in logits]
+    [outputs.Categorical(x[::-1]) for x in logits], (len(logits),)
   )
   kl = sum(a.kl(b) for a, b in zip(parts, swapped.parts, strict=True))
   np.testing.assert_array_equal(output.kl(swapped), kl)
@@ -241,7 +241,7 @@ def test_multi_categorical_of_unequal_sizes():
 
 def test_multi_categorical_draws_its_dimensions_independently():
   same = outputs.Categorical(np.zeros((N, 2), np.float32))
-  draw = jax.jit(outputs.MultiCategorical((same, same)).sample)
+  draw = jax.jit(outputs.MultiCategorical((same, same), (2,)).sample)
   draws = np.asarray(draw(jax.random.key(3)))
   # Five standard deviations of a frequency.
   for pair in ((0, 0), (0, 1), (1, 0), (1, 1)):
@@ -281,3 +281,14 @@ def test_an_event_of_rank_zero_is_the_output_itself():
   output = outputs.MSE(np.float32([1, 2]))
   assert outputs.event(output, 0) is output
   assert outputs.event(output, 1).loss(np.zeros(2)) == 5
+
+
+def test_multi_categorical_keeps_the_shape_of_its_events():
+  parts = [outputs.Categorical(jnp.eye(3)[:2] * (i + 1)) for i in range(4)]
+  flat = outputs.MultiCategorical(parts, (4,))
+  square = outputs.MultiCategorical(parts, (2, 2))
+  assert square.pred().shape == (2, 2, 2)
+  event = jnp.arange(8).reshape(2, 2, 2) % 3
+  np.testing.assert_array_equal(
+    square.logp(event), flat.logp(event.reshape(2, 4))
+  )
