@@ -29,7 +29,9 @@ def describe(config: ConfigDict) -> str:
     'Config': configs.to_json(configs.resolve(config)),
     'Observations': lines(obs_space),
     'Actions': lines(action_space),
-    'One step in replay': lines(step),
+    'One step in replay': lines(
+      {name: f'{x.shape} {x.dtype}' for name, x in step.items()}
+    ),
     'Parameters': parameter_table(learner),
     'Memory': memory_table(config, learner, step),
   }
