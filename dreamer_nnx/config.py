@@ -15,7 +15,7 @@ import importlib
 import importlib.metadata
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -236,15 +236,6 @@ def bind_all(
   }
 
 
-def part(
-  builder: Callable, config: ConfigDict, tree: Tree | None = None
-) -> Part:
-  """A call of `builder` whose fields are the sections of these names."""
-  bound = bind_all(config, tree)
-  differences = {key: bound[key] for key in fields(builder)}
-  return Part(builder, **differences).at('config')
-
-
 def resolve(
   config: Mapping | ConfigDict, tree: Tree | None = None
 ) -> ConfigDict:
@@ -253,18 +244,6 @@ def resolve(
   return ConfigDict(
     {key: node(spec, whole=False) for key, spec in bound.items()}
   ).lock()
-
-
-def validate(
-  config: ConfigDict,
-  checks: Iterable[Callable[[ConfigDict], None]] = (),
-  tree: Tree | None = None,
-) -> ConfigDict:
-  """Resolves, and has every check of several fields raise its ConfigError."""
-  resolved = resolve(config, tree)
-  for check in checks:
-    check(resolved)
-  return resolved
 
 
 def to_json(config: ConfigDict, tree: Tree | None = None) -> str:

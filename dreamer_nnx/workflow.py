@@ -20,6 +20,7 @@ from dreamer_nnx import contracts, spaces
 from dreamer_nnx.agent.build import build
 from dreamer_nnx.agent.context import LATENT
 from dreamer_nnx.envs.make import make
+from dreamer_nnx.registry import fields
 from dreamer_nnx.training.checkpoint import Checkpoints
 from dreamer_nnx.training.evaluate import Returns, evaluate
 from dreamer_nnx.training.sharding import Sharding, data_parallel
@@ -33,22 +34,6 @@ FLAGS = {
   'is_last': bool,
   'is_terminal': bool,
 }
-BUILT = (
-  'encoder',
-  'dynamics',
-  'decoder',
-  'reward',
-  'cont',
-  'policy',
-  'value',
-  'slow_value',
-  'retnorm',
-  'valnorm',
-  'advnorm',
-  'agent',
-  'loss_scales',
-  'precision',
-)
 Spaces = Mapping[str, gym_spaces.Space]
 
 
@@ -81,7 +66,10 @@ def make_learner(
   train, precision = parts['train'](), parts['precision']()
   sharding.check_batch(train.batch_size)
   make_agent = functools.partial(
-    build, obs_space, action_space, **{name: parts[name] for name in BUILT}
+    build,
+    obs_space,
+    action_space,
+    **{name: parts[name] for name in fields(build)},
   )
   return Learner(
     lambda rngs: make_agent(rngs=rngs),

@@ -261,10 +261,11 @@ def compare(prefix, got, want, bound) -> list[Row]:
   """A row for every name of `want`; a missing one is infinitely wrong."""
   rows = []
   for name, value in sorted(want.items()):
+    found = got.get(name)
     # Of a scalar action the reference repeats this number for every state.
-    if 'rand/' in name:
-      value = np.mean(value)
-    error = relative(got[name], value) if name in got else np.inf
+    if found is not None and 'rand/' in name:
+      found = np.broadcast_to(found, np.shape(value))
+    error = np.inf if found is None else relative(found, value)
     rows.append(Row(f'{prefix}/{name}', error, bound))
   return rows
 

@@ -168,15 +168,6 @@ def test_differences_of_the_tree_belong_to_their_name_alone():
   assert bound.values()['depth'] == 6
 
 
-def test_a_builder_of_sections_is_called_with_them():
-  def build(size, *, encoder: Choice = TREE['encoder'], seed: int = 1):
-    return encoder(size=size).fields, seed
-
-  part = configs.part(build, changed(), TREE)
-  assert part(size=2) == ((8, 3, 0.5, (4, 5), 'silu', True), 3)
-  assert part.values()['encoder'].where == 'config.encoder'
-
-
 # Resolving and saving.
 
 
@@ -281,18 +272,6 @@ def test_what_does_not_fit_the_tree_is_said_by_path(saved, message):
 )
 def test_only_json_objects_are_configs(text, message):
   assert refusal(configs.from_json, text, TREE) == message
-
-
-def test_validate_resolves_and_asks_every_check():
-  def seeded(config):
-    if config.seed == 3:
-      raise ConfigError('config.seed = 3: must be another.')
-
-  assert refusal(configs.validate, changed(), [seeded], TREE) == (
-    'config.seed = 3: must be another.'
-  )
-  resolved = configs.validate(make(), [seeded], TREE)
-  assert resolved == configs.resolve(make(), TREE)
 
 
 # Patterns and sizes.

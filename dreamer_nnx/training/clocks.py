@@ -3,8 +3,6 @@
 Their `state()` can be written as JSON; `restore` continues exactly there.
 """
 
-import time
-from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -39,48 +37,6 @@ class Every:
 
   def restore(self, state: State) -> None:
     self._previous = state['previous']
-
-
-class EverySeconds:
-  """Fires when `seconds` have passed since it last fired.
-
-  Args:
-    seconds: 0 never fires, below 0 fires at each call.
-    clock: Seconds from any origin, never going back.
-    first: Whether the first call fires; it starts the time in any case.
-  """
-
-  def __init__(
-    self,
-    seconds: float,
-    clock: Callable[[], float] = time.monotonic,
-    first: bool = False,
-  ):
-    self._seconds = seconds
-    self._clock = clock
-    self._first = first
-    self._fired: float | None = None
-
-  def __call__(self) -> bool:
-    if self._seconds <= 0:
-      return self._seconds < 0
-    now = self._clock()
-    if self._fired is None:
-      self._fired = now
-      return self._first
-    if now - self._fired < self._seconds:
-      return False
-    self._fired = now
-    return True
-
-  def state(self) -> State:
-    """The time since it fired, for the clock of a process is its own."""
-    started = self._fired is not None
-    return {'elapsed': self._clock() - self._fired if started else None}
-
-  def restore(self, state: State) -> None:
-    elapsed = state['elapsed']
-    self._fired = None if elapsed is None else self._clock() - elapsed
 
 
 class Ratio:

@@ -18,11 +18,9 @@ from dreamer_nnx.training.step import Learner, State
 ACT, REPORT = 1, 2
 
 
-def key_of(seed: int, stream: int, count: int) -> jax.Array:
-  """The key of the count-th draw of a stream."""
-  return jax.random.fold_in(
-    jax.random.fold_in(jax.random.key(seed), stream), count
-  )
+def stream_of(seed: int, stream: int) -> jax.Array:
+  """The key of a stream; `fold_in` a count for that of one draw."""
+  return jax.random.fold_in(jax.random.key(seed), stream)
 
 
 @dataclasses.dataclass
@@ -35,6 +33,9 @@ class Actor:
   obs: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
   carry: dict = dataclasses.field(default_factory=dict)
 
+  def __post_init__(self):
+    self.key = stream_of(self.seed, ACT)
+
   def start(self) -> None:
     """Begins new episodes."""
     self.obs = self.envs.reset()
@@ -43,8 +44,9 @@ class Actor:
   def step(self, acting: State, count: int) -> dict[str, np.ndarray]:
     """Acts once; returns the step to remember and moves the environments."""
     inputs = {k: v for k, v in self.obs.items() if not k.startswith('log/')}
+    key = jax.random.fold_in(self.key, count)
     self.carry, action, latent = self.learner.policy(
-      acting, self.carry, inputs, key_of(self.seed, ACT, count)
+      acting, self.carry, inputs, key
     )
     action, latent = jax.device_get((action, latent))
     kept = {LATENT + k: v.astype(np.float32) for k, v in latent.items()}
@@ -93,7 +95,7 @@ class Trainer:
   def __post_init__(self):
     options = self.options
     self.env_steps = self.updates = 0
-    self.solved = False
+    self.evaluated = -np.inf
     self.actor = Actor(self.envs, self.learner, self.seed)
     self.carry = self.learner.initial(options.batch_size)
     self.episodes = Episodes(self.envs.num_envs)
@@ -132,7 +134,8 @@ class Trainer:
   @property
   def done(self) -> bool:
     """Whether all steps are trained, or the task is solved."""
-    return self.solved or self.env_steps >= self.options.steps
+    solved = self.evaluated >= self.stop_at
+    return solved or self.env_steps >= self.options.steps
 
   def update(self) -> None:
     """One batch: sample, learn, write the latents back."""
@@ -157,14 +160,14 @@ class Trainer:
     if self.should_evaluate(self.env_steps):
       results = self.evaluate(self.state, self.env_steps)
       self.log(results)
-      self.solved = results.get('eval/return', -np.inf) >= self.stop_at
+      self.evaluated = results.get('eval/return', -np.inf)
     # An evaluated state is always saved, or the best could not be kept.
     if self.should_save(self.env_steps) or results:
       self.save(self, results)
 
   def report(self) -> dict[str, Any]:
     """Metrics and open-loop videos of the last batch."""
-    key = key_of(self.seed, REPORT, self.env_steps)
+    key = jax.random.fold_in(stream_of(self.seed, REPORT), self.env_steps)
     scalars, videos = jax.device_get(
       self.learner.report(self.state, self.carry, self.batch, key)
     )
@@ -200,7 +203,7 @@ class Trainer:
     return {
       'env_steps': self.env_steps,
       'updates': self.updates,
-      'solved': self.solved,
+      'evaluated': self.evaluated,
       'episodes': self.episodes.state(),
       'clocks': {name: getattr(self, name).state() for name in CLOCKS},
       'envs': self.envs.state(),
@@ -219,7 +222,7 @@ class Trainer:
     Environments that have a state go on where they were; the others, and any
     other number of them, begin new episodes.
     """
-    for name in ('env_steps', 'updates', 'solved'):
+    for name in ('env_steps', 'updates', 'evaluated'):
       setattr(self, name, counters[name])
     for name, state in counters['clocks'].items():
       getattr(self, name).restore(state)

@@ -4,8 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from dreamer_nnx.training.clocks import Every, EverySeconds, Ratio
-from tests.training.fake_clock import FakeClock
+from dreamer_nnx.training.clocks import Every, Ratio
 
 
 def through_json(state):
@@ -38,50 +37,6 @@ def test_every_restored_fires_as_one_that_was_not_interrupted():
   after.restore(through_json(before.state()))
   assert found + [after(step) for step in steps[8:]] == expected
   assert 5 < sum(expected) < len(expected)
-
-
-def test_seconds_are_counted_from_the_last_firing():
-  clock = FakeClock()
-  every = EverySeconds(10, clock)
-  found = []
-  for seconds in (0, 9, 1, 9, 25, 9, 1):
-    clock.pass_by(seconds)
-    found.append(every())
-  assert found == [False, False, True, False, True, False, True]
-
-
-def test_seconds_fire_first_only_if_asked():
-  clock = FakeClock()
-  every = EverySeconds(10, clock, first=True)
-  assert (every(), every()) == (True, False)
-
-
-def test_seconds_of_zero_never_and_below_zero_always_fire():
-  clock = FakeClock()
-  never, always = EverySeconds(0, clock), EverySeconds(-1, clock)
-  for _ in range(3):
-    assert (never(), always()) == (False, True)
-    clock.pass_by(1000)
-
-
-def test_seconds_go_on_in_a_process_with_another_clock():
-  old, new = FakeClock(1000), FakeClock(5)
-  before, after = EverySeconds(10, old), EverySeconds(10, new)
-  before()
-  old.pass_by(7)
-  after.restore(through_json(before.state()))
-  new.pass_by(2)
-  assert not after()
-  new.pass_by(1)
-  assert after()
-
-
-def test_seconds_restored_unstarted_start_at_their_first_call():
-  clock = FakeClock()
-  every = EverySeconds(10, clock)
-  every.restore(through_json(EverySeconds(10, clock).state()))
-  clock.pass_by(50)
-  assert not every()
 
 
 def test_ratio_asks_for_one_update_first_then_by_the_steps():

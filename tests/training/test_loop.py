@@ -164,4 +164,7 @@ def test_a_good_evaluation_ends_training_and_is_saved(envs, learner):
   assert saves == [(10, {'eval/return': 1.0}), (20, {'eval/return': 2.0})]
   again = make_trainer(envs, learner)
   again.resume(trainer.counters(), trainer.arrays())
+  again.stop_at = 2.0
   assert again.done
+  again.stop_at = 3.0
+  assert not again.done
