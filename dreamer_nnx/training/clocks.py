@@ -1,4 +1,4 @@
-"""When to do what: clocks over step counters and over time.
+"""When to do what: clocks over step counters.
 
 Their `state()` can be written as JSON; `restore` continues exactly there.
 """
