@@ -9,17 +9,77 @@ from dreamer_nnx.nn.initializers import initialize
 from dreamer_nnx.nn.precision import Precision
 
 LAYOUT = ('NHWC', 'HWIO', 'NHWC')
+# Numbers that one chunk of `by_products` reads: they should stay in the cache.
+CHUNK = 2**20
+# With few channels all taps go into one product, with more those of a row.
+FEW_CHANNELS = 16
 
 
-def convolve(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
-  """SAME convolution in the format of x."""
+def native(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
+  """SAME convolution as one operation of the compiler."""
   return jax.lax.conv_general_dilated(
-    x,
-    kernel.astype(x.dtype),
-    (stride, stride),
-    'SAME',
-    dimension_numbers=LAYOUT,
+    x, kernel, (stride, stride), 'SAME', dimension_numbers=LAYOUT
   )
+
+
+def by_products(x: jax.Array, kernel: jax.Array) -> jax.Array:
+  """The same convolution as matrix products, a few images at a time.
+
+  Products of the kernel with shifted copies of the input. Their gradients are
+  matrix products, too, where a CPU's gradient of `native` to the kernel is
+  several times slower.
+  """
+  n, h, w, c = x.shape
+  rows, columns = kernel.shape[:2]
+  at_once = rows if c <= FEW_CHANNELS else 1
+  size = _divisor(n, max(1, CHUNK // (h * w * c * columns * at_once)))
+  body = jax.checkpoint(lambda images: _product(images, kernel, at_once))
+  y = jax.lax.map(body, x.reshape(n // size, size, h, w, c))
+  return y.reshape(n, h, w, -1)
+
+
+def _product(x: jax.Array, kernel: jax.Array, at_once: int) -> jax.Array:
+  """A product for every `at_once` rows of the kernel; their sum."""
+  rows, columns, _, outputs = kernel.shape
+  height, width = x.shape[1:3]
+  around = lambda size: ((size - 1) // 2, size // 2)
+  x = jnp.pad(x, ((0, 0), around(rows), around(columns), (0, 0)))
+  shifted = lambda i, j: x[:, i : i + height, j : j + width]
+
+  def part(start):
+    taps = [(start + i, j) for i in range(at_once) for j in range(columns)]
+    copies = jnp.concatenate([shifted(*tap) for tap in taps], -1)
+    weights = kernel[start : start + at_once].reshape(-1, outputs)
+    return jnp.matmul(copies, weights)
+
+  return sum(part(start) for start in range(0, rows, at_once))
+
+
+def _divisor(number: int, limit: int) -> int:
+  """The largest divisor of a number up to a limit."""
+  return max(k for k in range(1, limit + 1) if number % k == 0)
+
+
+@jax.custom_vjp
+def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
+  """SAME convolution, in the form that is fast where it runs."""
+  return jax.lax.platform_dependent(x, kernel, cpu=by_products, default=native)
+
+
+def _forward(x, kernel):
+  return convolve(x, kernel), (x, kernel)
+
+
+def _backward(inputs, cotangent):
+  def pull(form):
+    return lambda *args: jax.vjp(form, *args[:-1])[1](args[-1])
+
+  return jax.lax.platform_dependent(
+    *inputs, cotangent, cpu=pull(by_products), default=pull(native)
+  )
+
+
+convolve.defvjp(_forward, _backward)
 
 
 class Conv(nnx.Module):
@@ -51,7 +111,11 @@ class Conv(nnx.Module):
     self.stride = stride
 
   def __call__(self, x: jax.Array) -> jax.Array:
-    y = convolve(x, self.kernel[...], self.stride)
+    kernel = self.kernel[...].astype(x.dtype)
+    if self.stride == 1:
+      y = convolve(x, kernel)
+    else:
+      y = native(x, kernel, self.stride)
     return y + self.bias[...].astype(x.dtype)
 
   def upsampled(self, x: jax.Array) -> jax.Array:
@@ -62,8 +126,9 @@ class Conv(nnx.Module):
     """
     fold = upsampling_fold(self.kernel.shape[0])
     kernel = jnp.einsum('ayk,bxl,klio->yxiabo', fold, fold, self.kernel[...])
-    y = convolve(x, kernel.reshape(*kernel.shape[:3], -1))
-    y = depth_to_space(y, kernel.shape[-1])
+    kernel = kernel.reshape(*kernel.shape[:3], -1).astype(x.dtype)
+    y = convolve(x, kernel)
+    y = depth_to_space(y, self.kernel.shape[-1])
     return y + self.bias[...].astype(x.dtype)
 
   def transposed(self, x: jax.Array) -> jax.Array:
@@ -99,7 +164,36 @@ def depth_to_space(x: jax.Array, channels: int) -> jax.Array:
   return x.reshape(n, 2 * h, 2 * w, channels)
 
 
+@jax.custom_vjp
 def max_pool(x: jax.Array) -> jax.Array:
-  """Maximum over 2x2 windows."""
+  """Maximum over 2x2 windows; equal maxima share the gradient.
+
+  The backward pass remembers which positions were largest, one bit each.
+  """
+  return _windows(x).max((-4, -2))
+
+
+def _windows(x):
   *n, h, w, c = x.shape
-  return x.reshape(*n, h // 2, 2, w // 2, 2, c).max((-4, -2))
+  return x.reshape(*n, h // 2, 2, w // 2, 2, c)
+
+
+def _pool_forward(x):
+  windows = _windows(x)
+  y = windows.max((-4, -2), keepdims=True)
+  bits = (windows == y).astype(jnp.uint8) << BITS
+  return y.squeeze((-4, -2)), bits.sum((-4, -2), dtype=jnp.uint8)
+
+
+def _pool_backward(bits, cotangent):
+  count = jax.lax.population_count(bits).astype(cotangent.dtype)
+  spread = lambda x: x[..., :, None, :, None, :]
+  largest = (spread(bits) >> BITS) & 1
+  dx = jnp.where(largest == 1, spread(cotangent / count), 0)
+  *n, h, _, w, _, c = dx.shape
+  return (dx.reshape(*n, 2 * h, 2 * w, c),)
+
+
+# The bit of each position of a window, (2, 1, 2, 1).
+BITS = np.arange(4, dtype=np.uint8).reshape(2, 1, 2, 1)
+max_pool.defvjp(_pool_forward, _pool_backward)
