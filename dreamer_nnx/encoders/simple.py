@@ -8,7 +8,7 @@ from flax import nnx
 from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import contracts, spaces
-from dreamer_nnx.nn.conv import Conv, max_pool
+from dreamer_nnx.nn.conv import Conv
 from dreamer_nnx.nn.images import image_sides, minimal_sides
 from dreamer_nnx.nn.mlp import MLP, NormAct
 from dreamer_nnx.nn.precision import Precision
@@ -150,6 +150,5 @@ class ImageEncoder(nnx.Module):
     x = self.precision.cast(x).reshape(-1, *x.shape[-3:]) / 255 - 0.5
     stages = zip(self.convs, self.pooled, self.finish, strict=True)
     for conv, pooled, finish in stages:
-      x = conv(x)
-      x = finish(max_pool(x) if pooled else x)
+      x = finish(conv.pooled(x) if pooled else conv(x))
     return x.reshape(*batch, -1)

@@ -1,5 +1,7 @@
 """Convolutions over (N, H, W, C) images, zero-padded to keep the size."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -131,6 +133,24 @@ class Conv(nnx.Module):
     y = depth_to_space(y, self.kernel.shape[-1])
     return y + self.bias[...].astype(x.dtype)
 
+  def pooled(self, x: jax.Array) -> jax.Array:
+    """The maximum over 2x2 windows of the convolution.
+
+    With few channels the four results of a window are made side by side, by
+    one smaller convolution of the four inputs of each window.
+    """
+    size, _, inputs, outputs = self.kernel.shape
+    if inputs > FEW_CHANNELS:
+      return max_pool(self(x))
+    fold = pooling_fold(size)
+    kernel = jnp.einsum(
+      'aybk,cxdl,klio->yxbdiaco', fold, fold, self.kernel[...]
+    )
+    kernel = kernel.reshape(*kernel.shape[:2], 4 * inputs, 4 * outputs)
+    y = convolve(space_to_depth(x), kernel.astype(x.dtype))
+    y = maximum(y.reshape(*y.shape[:-1], 2, 2, outputs), (-3, -2))
+    return y + self.bias[...].astype(x.dtype)
+
   def transposed(self, x: jax.Array) -> jax.Array:
     """Fractionally strided: repeat 2x, keep odd positions, convolve."""
     x = x.repeat(2, -2).repeat(2, -3)
@@ -157,6 +177,23 @@ def upsampling_fold(size: int) -> np.ndarray:
   return (source[:, None] == offsets[None, :, None]).astype(np.float32)
 
 
+def pooling_fold(size: int) -> np.ndarray:
+  """Which tap reads which pixel of which 2x2 window.
+
+  Args:
+    size: Taps of the kernel along one axis.
+
+  Returns:
+    (2, S, 2, size): entry [a, s, b, t] is 1 where, for pixel a of window y, tap
+    t reads pixel b of window y + s - S // 2. S is odd.
+  """
+  taps = np.arange(size) - (size - 1) // 2
+  read = np.arange(2)[:, None] + taps
+  reach = np.abs(read // 2).max()
+  pixels = np.arange(-2 * reach, 2 * reach + 2).reshape(-1, 2)
+  return (read[:, None, None] == pixels[None, :, :, None]).astype(np.float32)
+
+
 def depth_to_space(x: jax.Array, channels: int) -> jax.Array:
   """(N, H, W, 2·2·C) to (N, 2H, 2W, C)."""
   n, h, w, _ = x.shape
@@ -164,36 +201,45 @@ def depth_to_space(x: jax.Array, channels: int) -> jax.Array:
   return x.reshape(n, 2 * h, 2 * w, channels)
 
 
-@jax.custom_vjp
+def space_to_depth(x: jax.Array) -> jax.Array:
+  """(N, 2H, 2W, C) to (N, H, W, 2·2·C)."""
+  n, h, w, c = x.shape
+  x = x.reshape(n, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 2, 4, 5)
+  return x.reshape(n, h // 2, w // 2, 4 * c)
+
+
 def max_pool(x: jax.Array) -> jax.Array:
-  """Maximum over 2x2 windows; equal maxima share the gradient.
+  """Maximum over 2x2 windows; equal maxima share the gradient."""
+  *n, h, w, c = x.shape
+  return maximum(x.reshape(*n, h // 2, 2, w // 2, 2, c), (-4, -2))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def maximum(x: jax.Array, axes: tuple[int, int]) -> jax.Array:
+  """Maximum over two axes of size 2; equal maxima share the gradient.
 
   The backward pass remembers which positions were largest, one bit each.
   """
-  return _windows(x).max((-4, -2))
+  return x.max(axes)
 
 
-def _windows(x):
-  *n, h, w, c = x.shape
-  return x.reshape(*n, h // 2, 2, w // 2, 2, c)
+def _maximum_forward(x, axes):
+  y = x.max(axes, keepdims=True)
+  bits = (x == y).astype(jnp.uint8) << _positions(x.ndim, axes)
+  return y.squeeze(axes), bits.sum(axes, keepdims=True, dtype=jnp.uint8)
 
 
-def _pool_forward(x):
-  windows = _windows(x)
-  y = windows.max((-4, -2), keepdims=True)
-  bits = (windows == y).astype(jnp.uint8) << BITS
-  return y.squeeze((-4, -2)), bits.sum((-4, -2), dtype=jnp.uint8)
-
-
-def _pool_backward(bits, cotangent):
+def _maximum_backward(axes, bits, cotangent):
   count = jax.lax.population_count(bits).astype(cotangent.dtype)
-  spread = lambda x: x[..., :, None, :, None, :]
-  largest = (spread(bits) >> BITS) & 1
-  dx = jnp.where(largest == 1, spread(cotangent / count), 0)
-  *n, h, _, w, _, c = dx.shape
-  return (dx.reshape(*n, 2 * h, 2 * w, c),)
+  largest = (bits >> _positions(bits.ndim, axes)) & 1
+  share = jnp.expand_dims(cotangent, axes) / count
+  return (jnp.where(largest == 1, share, 0),)
 
 
-# The bit of each position of a window, (2, 1, 2, 1).
-BITS = np.arange(4, dtype=np.uint8).reshape(2, 1, 2, 1)
-max_pool.defvjp(_pool_forward, _pool_backward)
+def _positions(rank: int, axes: tuple[int, int]) -> np.ndarray:
+  """Numbers 0..3, laid along the axes."""
+  others = [axis - rank for axis in range(rank) if axis - rank not in axes]
+  return np.expand_dims(np.arange(4, dtype=np.uint8).reshape(2, 2), others)
+
+
+maximum.defvjp(_maximum_forward, _maximum_backward)

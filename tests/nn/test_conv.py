@@ -5,7 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dreamer_nnx.nn.conv import Conv, depth_to_space, max_pool, upsampling_fold
+from dreamer_nnx.nn.conv import (
+  Conv,
+  by_products,
+  depth_to_space,
+  max_pool,
+  native,
+  upsampling_fold,
+)
 from dreamer_nnx.nn.precision import Precision
 from tests.filling import filled
 
@@ -105,3 +112,36 @@ def test_max_pool_by_hand():
   image = np.float32([[1, 7, 3, 0], [2, -1, 4, 9]])[None, :, :, None]
   image = np.concatenate([image, -image], -1)
   np.testing.assert_array_equal(max_pool(image), [[[[7, 1], [9, 0]]]])
+
+
+@pytest.mark.parametrize('kernel', [1, 2, 3, 4, 5, 7])
+def test_pooled_equals_convolving_and_pooling(kernel):
+  conv, x = make(kernel), np.pad(X, [(0, 0), (0, 0), (0, 1), (0, 0)])
+  assert_same(Conv.pooled, lambda conv, x: max_pool(conv(x)), conv, x)
+
+
+@pytest.mark.parametrize('few', [0, 16])
+def test_products_equal_the_native_convolution(few, monkeypatch):
+  monkeypatch.setattr('dreamer_nnx.nn.conv.FEW_CHANNELS', few)
+  monkeypatch.setattr('dreamer_nnx.nn.conv.CHUNK', 1)
+  kernel = RNG.normal(size=(4, 4, 3, 2)).astype(np.float32)
+  assert_same(by_products, native, X, kernel)
+
+
+def test_equal_maxima_share_the_gradient():
+  x = jnp.asarray([[1.0, 1.0], [0.0, 1.0]]).reshape(1, 2, 2, 1)
+  grad = jax.grad(lambda x: max_pool(x).sum())(x)
+  np.testing.assert_allclose(grad[0, :, :, 0], [[1 / 3, 1 / 3], [0, 1 / 3]])
+
+
+def assert_same(found, expected, *args):
+  """Equal results, and equal gradients of a random projection of them."""
+  weights = RNG.normal(size=expected(*args).shape).astype(np.float32)
+
+  def both(function):
+    project = lambda *args: (function(*args) * weights).sum()
+    results = function(*args), jax.grad(project, argnums=(0, 1))(*args)
+    return jax.tree.leaves(results)
+
+  for a, b in zip(both(found), both(expected), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=10 * ROUNDING)
