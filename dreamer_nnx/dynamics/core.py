@@ -80,10 +80,10 @@ class BlockGRU(nnx.Module):
     h = first.shared(deter, jnp.concatenate(common, -1))
     for finish, layer in zip(self.finish, rest, strict=True):
       h = layer(finish(h))
+    # In blocks to the end: flat slices of the gates would not vectorise.
     gates = h.reshape(-1, self.blocks, 3, deter.shape[-1] // self.blocks)
-    reset, cand, update = (
-      gates[:, :, i].reshape(deter.shape) for i in range(3)
-    )
+    reset, cand, update = (gates[:, :, i] for i in range(3))
     cand = jnp.tanh(jax.nn.sigmoid(reset) * cand)
     update = jax.nn.sigmoid(update - 1)
-    return update * cand + (1 - update) * deter
+    old = deter.reshape(cand.shape)
+    return (update * cand + (1 - update) * old).reshape(deter.shape)
