@@ -1,0 +1,5 @@
+"""Timing programs. START is read before anything large is imported."""
+
+import time
+
+START = time.perf_counter()
