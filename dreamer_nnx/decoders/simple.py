@@ -12,7 +12,7 @@ from dreamer_nnx import contracts, spaces
 from dreamer_nnx.nn.conv import Conv
 from dreamer_nnx.nn.images import image_sides, minimal_sides
 from dreamer_nnx.nn.linear import BlockLinear, Linear
-from dreamer_nnx.nn.mlp import MLP, Dense, NormAct
+from dreamer_nnx.nn.mlp import MLP, Dense, NormAct, remat
 from dreamer_nnx.nn.precision import Precision
 from dreamer_nnx.numerics import outputs
 from dreamer_nnx.registry import Choice
@@ -210,7 +210,7 @@ class ImageDecoder(nnx.Module):
     x = self.minimal(latent)
     x = x.reshape(-1, *x.shape[-3:])
     for conv, finish in zip(self.convs, self.finish, strict=True):
-      x = finish(grow(conv, x))
+      x = remat(finish, grow(conv, x))
     x = self.out(x) if self.outer else grow(self.out, x)
     x = jax.nn.sigmoid(x).reshape(*batch, *x.shape[1:])
     recons, start = {}, 0

@@ -10,7 +10,7 @@ from gymnasium import spaces as gym_spaces
 from dreamer_nnx import contracts, spaces
 from dreamer_nnx.nn.conv import Conv
 from dreamer_nnx.nn.images import image_sides, minimal_sides
-from dreamer_nnx.nn.mlp import MLP, NormAct
+from dreamer_nnx.nn.mlp import MLP, NormAct, remat
 from dreamer_nnx.nn.precision import Precision
 from dreamer_nnx.nn.vectors import concat_vectors, vector_size
 from dreamer_nnx.numerics.squash import symlog as symlog_fn
@@ -150,5 +150,5 @@ class ImageEncoder(nnx.Module):
     x = self.precision.cast(x).reshape(-1, *x.shape[-3:]) / 255 - 0.5
     stages = zip(self.convs, self.pooled, self.finish, strict=True)
     for conv, pooled, finish in stages:
-      x = finish(conv.pooled(x) if pooled else conv(x))
+      x = remat(finish, conv.pooled(x) if pooled else conv(x))
     return x.reshape(*batch, -1)

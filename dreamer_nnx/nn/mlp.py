@@ -20,6 +20,14 @@ class NormAct(nnx.Module):
     return self.act(self.norm(x))
 
 
+def remat(finish: NormAct, x: jax.Array) -> jax.Array:
+  """finish(x), computed once more in the backward pass to save memory.
+
+  For images, whose maps are the largest arrays of an update.
+  """
+  return jax.checkpoint(lambda x: finish(x))(x)
+
+
 class Dense(nnx.Module):
   """act(norm(x W + b))."""
 
