@@ -59,7 +59,7 @@ def _product(x: jax.Array, kernel: jax.Array, at_once: int) -> jax.Array:
 
 def _divisor(number: int, limit: int) -> int:
   """The largest divisor of a number up to a limit."""
-  return max(k for k in range(1, limit + 1) if number % k == 0)
+  return max(k for k in range(1, min(number, limit) + 1) if number % k == 0)
 
 
 @jax.custom_vjp
