@@ -199,6 +199,7 @@ class Agent(nnx.Module):
   def _scale(self, name: str) -> float:
     return self.scales.of('rec' if name in self.obs_space else name)
 
+  @jax.named_scope('behave')
   def _behavior_losses(self, latents, features, steps, key, update):
     batch, length = steps['is_first'].shape
     count = min(self.options.imag_last or length, length)

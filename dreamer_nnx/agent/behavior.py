@@ -51,6 +51,7 @@ class Critic:
     return prediction * scale + offset
 
 
+@jax.named_scope('imagine')
 def imagine(
   dynamics: contracts.Dynamics,
   policy: Policy,

@@ -23,13 +23,16 @@ def observe(
   key: Array,
 ) -> tuple[contracts.Latent, contracts.Latent, Array]:
   """Filters a batch: last latent, (B, T) latents, (B, T, E) tokens."""
-  tokens = encoder(steps)
-  carry, latents = dynamics.observe(
-    latent, tokens, action, steps['is_first'], key
-  )
+  with jax.named_scope('encode'):
+    tokens = encoder(steps)
+  with jax.named_scope('observe'):
+    carry, latents = dynamics.observe(
+      latent, tokens, action, steps['is_first'], key
+    )
   return carry, latents, tokens
 
 
+@jax.named_scope('decode')
 def reconstruction_losses(
   decoder: contracts.Decoder,
   obs_space: Mapping[str, gym_spaces.Space],
@@ -46,6 +49,7 @@ def reconstruction_losses(
   return losses
 
 
+@jax.named_scope('predict')
 def prediction_losses(
   reward: Predictor,
   cont: Predictor,

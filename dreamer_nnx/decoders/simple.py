@@ -1,18 +1,21 @@
 """Transposed CNN for images, MLP and heads for vectors."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import contracts, spaces
+from dreamer_nnx.decoders.rendering import Rendering
 from dreamer_nnx.nn.conv import Conv
 from dreamer_nnx.nn.images import image_sides, minimal_sides
 from dreamer_nnx.nn.linear import BlockLinear, Linear
 from dreamer_nnx.nn.mlp import MLP, Dense, NormAct, remat
+from dreamer_nnx.nn.portions import portion
 from dreamer_nnx.nn.precision import Precision
 from dreamer_nnx.numerics import outputs
 from dreamer_nnx.registry import Choice
@@ -203,22 +206,50 @@ class ImageDecoder(nnx.Module):
       depths[0], sum(self.channels.values()), kernel, outscale=outscale, **kw
     )
     self.outer, self.strided = outer, strided
+    self.precision = precision
+    self.sides = sides
 
   def __call__(self, latent: contracts.Latent) -> dict[str, contracts.Output]:
-    grow = Conv.transposed if self.strided else Conv.upsampled
-    batch = latent['deter'].shape[:-1]
-    x = self.minimal(latent)
-    x = x.reshape(-1, *x.shape[-3:])
-    for conv, finish in zip(self.convs, self.finish, strict=True):
-      x = remat(finish, grow(conv, x))
-    x = self.out(x) if self.outer else grow(self.out, x)
-    x = jax.nn.sigmoid(x).reshape(*batch, *x.shape[1:])
-    recons, start = {}, 0
-    for key, count in self.channels.items():
-      mean = x[..., start : start + count]
-      recons[key] = outputs.Independent(outputs.MSE(mean), 3)
-      start += count
-    return recons
+    maps, render = self.minimal(latent), self._renderer()
+    if self.precision.on_cpu and len(self.channels) == 1:
+      rows = math.prod(maps.shape[:-3])
+      size = portion(rows, self._patch_numbers())
+      return {key: Rendering(render, maps, size) for key in self.channels}
+    mean = render(maps.reshape(-1, *maps.shape[-3:]))
+    mean = mean.reshape(*maps.shape[:-3], *mean.shape[1:])
+    bounds = np.cumsum(list(self.channels.values()))[:-1]
+    parts = jnp.split(mean, bounds, -1)
+    return {
+      key: outputs.event(outputs.MSE(part), 3)
+      for key, part in zip(self.channels, parts, strict=True)
+    }
+
+  def _renderer(self) -> Callable[[jax.Array], jax.Array]:
+    """Minimal maps (N, h, w, c) to means (N, H, W, C), as a function.
+
+    What all images share of the work is done now, once.
+    """
+    grow = lambda conv: conv.transposed if self.strided else conv.upsampling()
+    stages = [grow(conv) for conv in self.convs]
+    out = self.out if self.outer else grow(self.out)
+
+    def render(x):
+      for stage, finish in zip(stages, self.finish, strict=True):
+        x = self._finish(finish, stage(x))
+      return jax.nn.sigmoid(out(x))
+
+    return render
+
+  def _finish(self, finish: NormAct, x: jax.Array) -> jax.Array:
+    return finish(x) if self.precision.on_cpu else remat(finish, x)
+
+  def _patch_numbers(self) -> int:
+    """Numbers that the patches of an image hold in the largest stage."""
+    numbers, (height, width) = [], self.sides
+    for conv in (*self.convs, self.out):
+      numbers.append(conv.patch_numbers(height, width))
+      height, width = 2 * height, 2 * width
+    return max(numbers)
 
 
 class GroupedMap(nnx.Module):

@@ -1,6 +1,6 @@
 """CNN for images, MLP for vectors, over a dict of observations."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ from dreamer_nnx import contracts, spaces
 from dreamer_nnx.nn.conv import Conv
 from dreamer_nnx.nn.images import image_sides, minimal_sides
 from dreamer_nnx.nn.mlp import MLP, NormAct, remat
+from dreamer_nnx.nn.portions import in_portions, portion
 from dreamer_nnx.nn.precision import Precision
 from dreamer_nnx.nn.vectors import concat_vectors, vector_size
 from dreamer_nnx.numerics.squash import symlog as symlog_fn
@@ -124,16 +125,15 @@ class ImageEncoder(nnx.Module):
     sides = minimal_sides((height, width), halvings)
     channels = sum(obs_space[k].shape[-1] for k in self.keys)
     sizes = (channels, *depths)
-    self.pooled = tuple(
-      not strided and not (outer and i == 0) for i in range(len(depths))
-    )
+    self.halved = tuple(not (outer and i == 0) for i in range(len(depths)))
+    self.pooled = tuple(halved and not strided for halved in self.halved)
     self.convs = nnx.List(
       [
         Conv(
           sizes[i],
           sizes[i + 1],
           kernel,
-          stride=2 if strided and not (outer and i == 0) else 1,
+          stride=2 if strided and self.halved[i] else 1,
           winit=winit,
           precision=precision,
           rngs=rngs,
@@ -145,10 +145,42 @@ class ImageEncoder(nnx.Module):
     self.output_size = sides[0] * sides[1] * depths[-1]
 
   def __call__(self, obs: contracts.Observation) -> jax.Array:
-    x = jnp.concatenate([obs[k] for k in self.keys], -1)
-    batch = x.shape[:-3]
-    x = self.precision.cast(x).reshape(-1, *x.shape[-3:]) / 255 - 0.5
-    stages = zip(self.convs, self.pooled, self.finish, strict=True)
-    for conv, pooled, finish in stages:
-      x = remat(finish, conv.pooled(x) if pooled else conv(x))
-    return x.reshape(*batch, -1)
+    images = jnp.concatenate([obs[k] for k in self.keys], -1)
+    rows = images.reshape(-1, *images.shape[-3:])
+    encode = self._encoding()
+    if self.precision.on_cpu:
+      size = portion(len(rows), self._patch_numbers(*rows.shape[1:3]))
+      tokens = in_portions(encode, size, rows)
+    else:
+      tokens = encode(rows)
+    return tokens.reshape(*images.shape[:-3], -1)
+
+  def _encoding(self) -> Callable[[jax.Array], jax.Array]:
+    """Images (N, H, W, C) to features (N, ...), as a function.
+
+    What all images share of the work is done now, once.
+    """
+    stages = [
+      conv.pooling() if pooled else conv
+      for conv, pooled in zip(self.convs, self.pooled, strict=True)
+    ]
+
+    def encode(x):
+      x = self.precision.cast(x) / 255 - 0.5
+      for stage, finish in zip(stages, self.finish, strict=True):
+        x = self._finish(finish, stage(x))
+      return x.reshape(len(x), -1)
+
+    return encode
+
+  def _finish(self, finish: NormAct, x: jax.Array) -> jax.Array:
+    return finish(x) if self.precision.on_cpu else remat(finish, x)
+
+  def _patch_numbers(self, height: int, width: int) -> int:
+    """Numbers that the patches of an image hold in the largest stage."""
+    numbers = []
+    for conv, halved in zip(self.convs, self.halved, strict=True):
+      numbers.append(conv.patch_numbers(height, width))
+      if halved:
+        height, width = height // 2, width // 2
+    return max(numbers)

@@ -1,6 +1,8 @@
 """Convolutions over (N, H, W, C) images, zero-padded to keep the size."""
 
 import functools
+import math
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +13,7 @@ from dreamer_nnx.nn.initializers import initialize
 from dreamer_nnx.nn.precision import Precision
 
 LAYOUT = ('NHWC', 'HWIO', 'NHWC')
-# Numbers that one chunk of `by_products` reads: they should stay in the cache.
-CHUNK = 2**20
-# With few channels all taps go into one product, with more those of a row.
+# With few channels the four results of a pooled window are made side by side.
 FEW_CHANNELS = 16
 
 
@@ -24,64 +24,64 @@ def native(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
   )
 
 
-def by_products(x: jax.Array, kernel: jax.Array) -> jax.Array:
-  """The same convolution as matrix products, a few images at a time.
-
-  Products of the kernel with shifted copies of the input. Their gradients are
-  matrix products, too, where a CPU's gradient of `native` to the kernel is
-  several times slower.
-  """
-  n, h, w, c = x.shape
-  rows, columns = kernel.shape[:2]
-  at_once = rows if c <= FEW_CHANNELS else 1
-  size = _divisor(n, max(1, CHUNK // (h * w * c * columns * at_once)))
-  body = jax.checkpoint(lambda images: _product(images, kernel, at_once))
-  y = jax.lax.map(body, x.reshape(n // size, size, h, w, c))
-  return y.reshape(n, h, w, -1)
-
-
-def _product(x: jax.Array, kernel: jax.Array, at_once: int) -> jax.Array:
-  """A product for every `at_once` rows of the kernel; their sum."""
-  rows, columns, _, outputs = kernel.shape
-  height, width = x.shape[1:3]
-  around = lambda size: ((size - 1) // 2, size // 2)
-  x = jnp.pad(x, ((0, 0), around(rows), around(columns), (0, 0)))
-  shifted = lambda i, j: x[:, i : i + height, j : j + width]
-
-  def part(start):
-    taps = [(start + i, j) for i in range(at_once) for j in range(columns)]
-    copies = jnp.concatenate([shifted(*tap) for tap in taps], -1)
-    weights = kernel[start : start + at_once].reshape(-1, outputs)
-    return jnp.matmul(copies, weights)
-
-  return sum(part(start) for start in range(0, rows, at_once))
-
-
-def _divisor(number: int, limit: int) -> int:
-  """The largest divisor of a number up to a limit."""
-  return max(k for k in range(1, min(number, limit) + 1) if number % k == 0)
-
-
 @jax.custom_vjp
-def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
-  """SAME convolution, in the form that is fast where it runs."""
-  return jax.lax.platform_dependent(x, kernel, cpu=by_products, default=native)
+def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+  """The same convolution as one matrix product with the patches of the input.
+
+  So are its gradients. A CPU is several times faster at this than at `native`
+  and its gradient to the kernel, if the patches of what it is given stay in
+  the cache: see `portions`.
+  """
+  return patches(x, *kernel.shape[:2]) @ _flat(kernel)
 
 
-def _forward(x, kernel):
-  return convolve(x, kernel), (x, kernel)
+def _product_forward(x, kernel):
+  read = patches(x, *kernel.shape[:2])
+  return read @ _flat(kernel), (x, read, kernel)
 
 
-def _backward(inputs, cotangent):
-  def pull(form):
-    return lambda *args: jax.vjp(form, *args[:-1])[1](args[-1])
+def _product_backward(remembered, cotangent):
+  x, read, kernel = remembered
+  rows, columns, channels, outputs = kernel.shape
+  if outputs > 2 * channels:
+    scatter = jax.linear_transpose(lambda x: patches(x, rows, columns), x)
+    (to_x,) = scatter(cotangent @ _flat(kernel).T)
+  else:
+    turned = kernel[::-1, ::-1].swapaxes(2, 3)
+    to_x = patches(cotangent, rows, columns, ahead=True) @ _flat(turned)
+  dims = (((0, 1, 2), (0, 1, 2)), ((), ()))
+  to_kernel = jax.lax.dot_general(cotangent, read, dims).T
+  return to_x, to_kernel.reshape(kernel.shape)
 
-  return jax.lax.platform_dependent(
-    *inputs, cotangent, cpu=pull(by_products), default=pull(native)
-  )
+
+product.defvjp(_product_forward, _product_backward)
 
 
-convolve.defvjp(_forward, _backward)
+def patches(
+  x: jax.Array, rows: int, columns: int, ahead: bool = False
+) -> jax.Array:
+  """What a SAME convolution reads around each pixel: (N, H, W, rows·columns·C).
+
+  Args:
+    ahead: Of an even number of taps the middle is before the pixel, not after.
+  """
+  height, width = x.shape[1:3]
+
+  def around(size):
+    before, after = (size - 1) // 2, size // 2
+    return (after, before) if ahead else (before, after)
+
+  x = jnp.pad(x, ((0, 0), around(rows), around(columns), (0, 0)))
+  shifted = [
+    x[:, i : i + height, j : j + width]
+    for i in range(rows)
+    for j in range(columns)
+  ]
+  return jnp.concatenate(shifted, -1)
+
+
+def _flat(kernel: jax.Array) -> jax.Array:
+  return kernel.reshape(-1, kernel.shape[-1])
 
 
 class Conv(nnx.Module):
@@ -111,45 +111,54 @@ class Conv(nnx.Module):
     self.kernel = nnx.Param(weights.astype(precision.param_dtype))
     self.bias = nnx.Param(jnp.zeros((outputs,), precision.param_dtype))
     self.stride = stride
+    self.precision = precision
 
   def __call__(self, x: jax.Array) -> jax.Array:
-    kernel = self.kernel[...].astype(x.dtype)
     if self.stride == 1:
-      y = convolve(x, kernel)
-    else:
-      y = native(x, kernel, self.stride)
-    return y + self.bias[...].astype(x.dtype)
+      return self._convolve(x, self.kernel[...]) + self._bias(x)
+    kernel = self.kernel[...].astype(x.dtype)
+    return native(x, kernel, self.stride) + self._bias(x)
 
-  def upsampled(self, x: jax.Array) -> jax.Array:
-    """The convolution of x repeated 2x in height and width.
+  def patch_numbers(self, height: int, width: int) -> int:
+    """How many numbers the patches of an image of this size hold."""
+    return height * width * math.prod(self.kernel.shape[:3])
+
+  def upsampling(self) -> Callable[[jax.Array], jax.Array]:
+    """The convolution of x repeated 2x in height and width, as a function.
 
     Taps that read the same source pixel are added up beforehand, so that one
     small convolution to 4x the channels on the small map does the same sum.
     """
     fold = upsampling_fold(self.kernel.shape[0])
     kernel = jnp.einsum('ayk,bxl,klio->yxiabo', fold, fold, self.kernel[...])
-    kernel = kernel.reshape(*kernel.shape[:3], -1).astype(x.dtype)
-    y = convolve(x, kernel)
-    y = depth_to_space(y, self.kernel.shape[-1])
-    return y + self.bias[...].astype(x.dtype)
+    kernel = kernel.reshape(*kernel.shape[:3], -1)
 
-  def pooled(self, x: jax.Array) -> jax.Array:
-    """The maximum over 2x2 windows of the convolution.
+    def upsampled(x):
+      y = depth_to_space(self._convolve(x, kernel), self.kernel.shape[-1])
+      return y + self._bias(x)
+
+    return upsampled
+
+  def pooling(self) -> Callable[[jax.Array], jax.Array]:
+    """The maximum over 2x2 windows of the convolution, as a function.
 
     With few channels the four results of a window are made side by side, by
     one smaller convolution of the four inputs of each window.
     """
     size, _, inputs, outputs = self.kernel.shape
     if inputs > FEW_CHANNELS:
-      return max_pool(self(x))
+      return lambda x: max_pool(self(x))
     fold = pooling_fold(size)
     kernel = jnp.einsum(
       'aybk,cxdl,klio->yxbdiaco', fold, fold, self.kernel[...]
     )
     kernel = kernel.reshape(*kernel.shape[:2], 4 * inputs, 4 * outputs)
-    y = convolve(space_to_depth(x), kernel.astype(x.dtype))
-    y = maximum(y.reshape(*y.shape[:-1], 2, 2, outputs), (-3, -2))
-    return y + self.bias[...].astype(x.dtype)
+
+    def pooled(x):
+      y = self._convolve(space_to_depth(x), kernel)
+      return maximum(jnp.split(y, 4, -1)) + self._bias(x)
+
+    return pooled
 
   def transposed(self, x: jax.Array) -> jax.Array:
     """Fractionally strided: repeat 2x, keep odd positions, convolve."""
@@ -158,6 +167,14 @@ class Conv(nnx.Module):
     columns = jnp.arange(x.shape[-2]) % 2 == 1
     x = x * (rows[:, None] & columns[None, :])[..., None].astype(x.dtype)
     return self(x)
+
+  def _convolve(self, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """SAME convolution, in the form that is fast where it runs."""
+    form = product if self.precision.on_cpu else native
+    return form(x, kernel.astype(x.dtype))
+
+  def _bias(self, x: jax.Array) -> jax.Array:
+    return self.bias[...].astype(x.dtype)
 
 
 def upsampling_fold(size: int) -> np.ndarray:
@@ -211,35 +228,28 @@ def space_to_depth(x: jax.Array) -> jax.Array:
 def max_pool(x: jax.Array) -> jax.Array:
   """Maximum over 2x2 windows; equal maxima share the gradient."""
   *n, h, w, c = x.shape
-  return maximum(x.reshape(*n, h // 2, 2, w // 2, 2, c), (-4, -2))
+  x = x.reshape(*n, h // 2, 2, w // 2, 2, c)
+  return maximum([x[..., i, :, j, :] for i in range(2) for j in range(2)])
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def maximum(x: jax.Array, axes: tuple[int, int]) -> jax.Array:
-  """Maximum over two axes of size 2; equal maxima share the gradient.
-
-  The backward pass remembers which positions were largest, one bit each.
-  """
-  return x.max(axes)
+@jax.custom_vjp
+def maximum(parts: Sequence[jax.Array]) -> jax.Array:
+  """Elementwise maximum of several arrays; equal maxima share the gradient."""
+  return functools.reduce(jnp.maximum, parts)
 
 
-def _maximum_forward(x, axes):
-  y = x.max(axes, keepdims=True)
-  bits = (x == y).astype(jnp.uint8) << _positions(x.ndim, axes)
-  return y.squeeze(axes), bits.sum(axes, keepdims=True, dtype=jnp.uint8)
+def _maximum_forward(parts):
+  y = maximum(parts)
+  return y, (parts, y)
 
 
-def _maximum_backward(axes, bits, cotangent):
-  count = jax.lax.population_count(bits).astype(cotangent.dtype)
-  largest = (bits >> _positions(bits.ndim, axes)) & 1
-  share = jnp.expand_dims(cotangent, axes) / count
-  return (jnp.where(largest == 1, share, 0),)
-
-
-def _positions(rank: int, axes: tuple[int, int]) -> np.ndarray:
-  """Numbers 0..3, laid along the axes."""
-  others = [axis - rank for axis in range(rank) if axis - rank not in axes]
-  return np.expand_dims(np.arange(4, dtype=np.uint8).reshape(2, 2), others)
+def _maximum_backward(remembered, cotangent):
+  parts, y = remembered
+  y = jax.lax.optimization_barrier(y)
+  largest = [part == y for part in parts]
+  count = sum(mask.astype(cotangent.dtype) for mask in largest)
+  share = cotangent / count
+  return ([jnp.where(mask, share, 0) for mask in largest],)
 
 
 maximum.defvjp(_maximum_forward, _maximum_backward)

@@ -1,4 +1,4 @@
-"""Which number format computes and which one holds the parameters."""
+"""Which number format computes, which one holds parameters, and on what."""
 
 import dataclasses
 
@@ -13,6 +13,8 @@ DTYPES = {
   'float16': jnp.float16,
 }
 
+ON_CPU = {'cpu': True, 'accelerator': False}
+
 
 @dataclasses.dataclass(frozen=True)
 class Precision:
@@ -22,16 +24,24 @@ class Precision:
     compute: Format of activations; `auto` is bfloat16 on accelerators and
       float32 on the CPU, where bfloat16 is emulated.
     param: Format of the parameters.
+    device: `cpu` or `accelerator`: for which of them computations take their
+      form; `auto` is what JAX runs on.
   """
 
   compute: str = 'auto'
   param: str = 'float32'
+  device: str = 'auto'
+
+  @property
+  def on_cpu(self) -> bool:
+    if self.device == 'auto':
+      return jax.default_backend() == 'cpu'
+    return registry.pick(ON_CPU, self.device, 'config.precision.device')
 
   @property
   def compute_dtype(self) -> jnp.dtype:
     if self.compute == 'auto':
-      on_cpu = jax.default_backend() == 'cpu'
-      return jnp.float32 if on_cpu else jnp.bfloat16
+      return jnp.float32 if self.on_cpu else jnp.bfloat16
     return registry.pick(DTYPES, self.compute, 'config.precision.compute')
 
   @property

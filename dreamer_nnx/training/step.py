@@ -213,10 +213,11 @@ class Learner:
 
     grads, (loss, aux, stats) = jax.grad(scaled_loss, has_aux=True)(params)
     grads = jax.tree.map(lambda g: g / scale, grads)
-    changes, opt_state = self.optimizer.update(
-      grads, self._unpack(state), params
-    )
-    params = optax.apply_updates(params, changes)
+    with jax.named_scope('optimize'):
+      changes, opt_state = self.optimizer.update(
+        grads, self._unpack(state), params
+      )
+      params = optax.apply_updates(params, changes)
     agent = layout.merge(params | stats)
     agent.follow(updates)
     metrics = aux['metrics'] | optimizer_metrics(

@@ -31,8 +31,8 @@ LATENT = {'deter': (8,), 'stoch': (2, 3)}
 SMALL = dict(depth=4, mults=(1, 2), layers=1, units=4, bspace=4)
 
 
-def make(space=SPACE, compute='float32', **kw):
-  precision = Precision(compute)
+def make(space=SPACE, compute='float32', device='auto', **kw):
+  precision = Precision(compute, device=device)
   return filled(
     lambda rngs: SimpleDecoder(
       space,
@@ -113,6 +113,26 @@ def test_image_loss_is_the_sum_of_squares():
   mean = np.asarray(predict(decoder)(latents(2))['front'])
   expected = np.square(mean - target).sum((1, 2, 3))
   np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+
+def test_one_image_drawn_a_few_at_a_time_is_the_same(monkeypatch):
+  monkeypatch.setattr('dreamer_nnx.nn.portions.NUMBERS', 1)
+  target = np.random.default_rng(1).random((2, 3, 8, 12, 3)).astype(np.float32)
+
+  def results(decoder):
+    def loss(x):
+      output = decoder(x)['front']
+      return output.loss(target).sum(), (output.loss(target), output.pred())
+
+    return jax.jit(jax.value_and_grad(loss, has_aux=True))(latents(2, 3))
+
+  space = {'front': IMAGES['front']}
+  found, expected = (
+    results(make(space, device=name)) for name in ('cpu', 'accelerator')
+  )
+  assert found[0][1][0].shape == (2, 3)
+  for a, b in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize('symlog', [True, False])

@@ -7,10 +7,11 @@ import pytest
 
 from dreamer_nnx.nn.conv import (
   Conv,
-  by_products,
   depth_to_space,
   max_pool,
+  maximum,
   native,
+  product,
   upsampling_fold,
 )
 from dreamer_nnx.nn.precision import Precision
@@ -22,8 +23,16 @@ X = RNG.normal(size=(2, 4, 5, 3)).astype(np.float32)
 ROUNDING = 1e-4
 
 
-def make(kernel, stride=1):
-  precision = Precision()
+def upsampled(conv, x):
+  return conv.upsampling()(x)
+
+
+def pooled(conv, x):
+  return conv.pooling()(x)
+
+
+def make(kernel, stride=1, device='cpu'):
+  precision = Precision('float32', device=device)
   return filled(
     lambda rngs: Conv(
       3, 2, kernel, stride=stride, precision=precision, rngs=rngs
@@ -56,7 +65,7 @@ def test_equal_to_a_loop_over_the_kernel(kernel):
 def test_upsampled_equals_repeat_and_convolve(kernel):
   conv = make(kernel)
   expected = slow(conv, X.repeat(2, 1).repeat(2, 2))
-  found = jax.jit(Conv.upsampled)(conv, X)
+  found = jax.jit(upsampled)(conv, X)
   np.testing.assert_allclose(found, expected, atol=ROUNDING)
 
 
@@ -79,7 +88,7 @@ def test_stride_keeps_every_second_position():
 
 def test_bfloat16_is_near_float32():
   conv = make(5)
-  found = jax.jit(Conv.upsampled)(conv, jnp.asarray(X, jnp.bfloat16))
+  found = jax.jit(upsampled)(conv, jnp.asarray(X, jnp.bfloat16))
   assert found.dtype == jnp.bfloat16
   exact = slow(conv, X.repeat(2, 1).repeat(2, 2))
   # 8 bits of mantissa, on values up to 5.
@@ -117,21 +126,36 @@ def test_max_pool_by_hand():
 @pytest.mark.parametrize('kernel', [1, 2, 3, 4, 5, 7])
 def test_pooled_equals_convolving_and_pooling(kernel):
   conv, x = make(kernel), np.pad(X, [(0, 0), (0, 0), (0, 1), (0, 0)])
-  assert_same(Conv.pooled, lambda conv, x: max_pool(conv(x)), conv, x)
+  assert_same(pooled, lambda conv, x: max_pool(conv(x)), conv, x)
 
 
-@pytest.mark.parametrize('few', [0, 16])
-def test_products_equal_the_native_convolution(few, monkeypatch):
-  monkeypatch.setattr('dreamer_nnx.nn.conv.FEW_CHANNELS', few)
-  monkeypatch.setattr('dreamer_nnx.nn.conv.CHUNK', 1)
-  kernel = RNG.normal(size=(4, 4, 3, 2)).astype(np.float32)
-  assert_same(by_products, native, X, kernel)
+@pytest.mark.parametrize('outputs', [2, 9])
+@pytest.mark.parametrize('size', [4, 5])
+def test_products_equal_the_native_convolution(size, outputs):
+  kernel = RNG.normal(size=(size, size, 3, outputs)).astype(np.float32)
+  assert_same(product, native, X, kernel)
+
+
+@pytest.mark.parametrize('form', [upsampled, pooled, Conv.__call__])
+def test_the_device_changes_the_form_and_not_the_result(form):
+  x = np.pad(X, [(0, 0), (0, 0), (0, 1), (0, 0)])
+  cpu, other = (make(5, device=name) for name in ('cpu', 'accelerator'))
+  assert cpu.precision.on_cpu and not other.precision.on_cpu
+  found, expected = (jax.jit(form)(conv, x) for conv in (cpu, other))
+  np.testing.assert_allclose(found, expected, atol=ROUNDING)
 
 
 def test_equal_maxima_share_the_gradient():
   x = jnp.asarray([[1.0, 1.0], [0.0, 1.0]]).reshape(1, 2, 2, 1)
   grad = jax.grad(lambda x: max_pool(x).sum())(x)
   np.testing.assert_allclose(grad[0, :, :, 0], [[1 / 3, 1 / 3], [0, 1 / 3]])
+
+
+def test_maximum_of_many_is_elementwise():
+  parts = [np.float32([1, 5]), np.float32([3, 5]), np.float32([2, 4])]
+  np.testing.assert_array_equal(maximum(parts), [3, 5])
+  grads = jax.grad(lambda parts: maximum(parts).sum())(parts)
+  np.testing.assert_array_equal(grads, [[0, 0.5], [1, 0.5], [0, 0]])
 
 
 def assert_same(found, expected, *args):

@@ -31,3 +31,23 @@ def test_unknown_format_is_refused_with_a_suggestion(field):
   message = f"config.precision.{field} = 'float23': no such name. Did you mean"
   with pytest.raises(ValueError, match=re.escape(message)):
     getattr(precision, f'{field}_dtype')
+
+
+@pytest.mark.parametrize(
+  ('device', 'on_cpu', 'dtype'),
+  [('cpu', True, 'float32'), ('accelerator', False, 'bfloat16')],
+)
+def test_the_device_can_be_named(device, on_cpu, dtype):
+  precision = Precision(device=device)
+  assert precision.on_cpu == on_cpu
+  assert precision.compute_dtype == jnp.dtype(dtype)
+
+
+def test_the_tests_run_on_a_cpu():
+  assert Precision().on_cpu
+
+
+def test_unknown_device_is_refused():
+  message = "config.precision.device = 'cpus': no such name. Did you mean 'cpu'"
+  with pytest.raises(ValueError, match=re.escape(message)):
+    assert Precision(device='cpus').on_cpu

@@ -1,0 +1,116 @@
+"""danijar/dreamerv3 at the same sizes, over the same problems.
+
+Needs a checkout of it, at e3f0224, and what it imports: ninjax, elements,
+granular, portal, scope, einops, jaxtyping, colored_traceback, tqdm and
+ruamel.yaml.
+"""
+
+import functools
+import pathlib
+import sys
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+from gymnasium import spaces as gym_spaces
+
+from experiments.benchmarks.problem import KINDS
+
+
+class Reference:
+  """The agent of a checkout, float32 on a CPU and bfloat16 elsewhere.
+
+  Args:
+    path: The checkout.
+    size: One of `config.SIZES`.
+    kind: One of `problem.KINDS`.
+    settings: Of its config, by dotted name.
+  """
+
+  def __init__(self, path: str, size: str, kind: str, settings: Mapping = {}):
+    sys.path.insert(0, path)
+    jax.jit = _with_positions(jax.jit)
+    import elements
+    import ruamel.yaml
+    from dreamerv3.agent import Agent
+
+    file = pathlib.Path(path) / 'dreamerv3' / 'configs.yaml'
+    presets = ruamel.yaml.YAML(typ='safe').load(file.read_text())
+    config = elements.Config(presets['defaults'])
+    config = config.update(presets[f'size{size}'])
+    config = config.update({'jax.platform': 'cpu', 'logdir': '/tmp'})
+    config = config.update({'jax.compute_dtype': 'float32', **settings})
+    self.config = elements.Config(
+      **config.agent,
+      jax=config.jax | {'precompile': False, 'profiler': False},
+      **{k: config[k] for k in PASSED},
+    )
+    observed, acted = KINDS[kind]
+    space = functools.partial(_space, elements)
+    flags = ('is_first', 'is_last', 'is_terminal')
+    self.obs_space = {k: space(v) for k, v in observed.items()}
+    self.obs_space |= {k: elements.Space(bool) for k in flags}
+    self.obs_space['reward'] = elements.Space(np.float32)
+    self.act_space = {k: space(v) for k, v in acted.items()}
+    self.agent = Agent(self.obs_space, self.act_space, self.config)
+
+  @functools.cached_property
+  def batch(self) -> dict[str, np.ndarray]:
+    """(B, 1 + T, ...) random numbers in the right ranges."""
+    rows = (self.config.batch_size, 1 + self.config.batch_length)
+    rng = np.random.default_rng(0)
+    return {k: _random(rng, k, s, rows) for k, s in self.agent.spaces.items()}
+
+  def start(self) -> None:
+    """Makes the carries, and a batch on the device."""
+    agent = self.agent
+    self.carry = agent.init_train(self.config.batch_size)
+    self.acting = agent.init_policy(1)
+    self.data = jax.device_put(self.batch, agent.train_sharded)
+    self.data['seed'] = agent._seeds(0, agent.train_mirrored)
+    self.obs = {k: self.batch[k][:1, 0] for k in self.obs_space}
+
+  def update(self) -> object:
+    """One update; what it computes, for waiting."""
+    self.carry, *_ = self.agent.train(self.carry, dict(self.data))
+    return self.agent.params
+
+  def act(self) -> object:
+    """One call of the policy for one environment, results on the host."""
+    self.acting, action, latent = self.agent.policy(self.acting, self.obs)
+    return action, latent
+
+
+PASSED = ('logdir', 'seed', 'batch_size', 'batch_length', 'replay_context')
+PASSED += ('report_length', 'replica', 'replicas')
+
+
+def _with_positions(jit):
+  """jax.jit that also takes its old positional arguments."""
+  names = ('in_shardings', 'out_shardings', 'static_argnums')
+  names += ('static_argnames', 'donate_argnums')
+
+  @functools.wraps(jit)
+  def wrapped(fun, *args, **kwargs):
+    return jit(fun, **dict(zip(names, args, strict=False)), **kwargs)
+
+  return wrapped
+
+
+def _space(elements, space: gym_spaces.Space):
+  if isinstance(space, gym_spaces.Discrete):
+    return elements.Space(np.int32, (), 0, int(space.n))
+  return elements.Space(space.dtype, space.shape, space.low, space.high)
+
+
+def _random(rng, name: str, space, rows: tuple[int, ...]) -> np.ndarray:
+  shape = (*rows, *space.shape)
+  if name == 'consec':
+    values = np.zeros(shape)
+  elif space.dtype == bool:
+    values = rng.random(shape) < 0.01
+  elif np.issubdtype(space.dtype, np.integer):
+    values = rng.integers(space.low, space.high, shape)
+  else:
+    values = rng.normal(size=shape)
+  return values.astype(space.dtype)
