@@ -9,6 +9,7 @@ from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import contracts
 from dreamer_nnx.dynamics.core import BlockGRU
+from dreamer_nnx.nn import loops
 from dreamer_nnx.nn.linear import Linear
 from dreamer_nnx.nn.mlp import Dense
 from dreamer_nnx.nn.precision import Precision
@@ -174,7 +175,7 @@ class RSSM(nnx.Module):
     swap = lambda x: x.swapaxes(0, 1)
     inputs = (*jax.tree.map(swap, (token_part, embed, ~is_first)), keys)
     carry = jax.tree.map(self.precision.cast, latent)
-    carry, latents = jax.lax.scan(body, carry, inputs)
+    carry, latents = loops.scan(body, carry, inputs)
     return carry, jax.tree.map(swap, latents)
 
   def imagine(
@@ -191,7 +192,7 @@ class RSSM(nnx.Module):
       return new, (new, action)
 
     carry = jax.tree.map(self.precision.cast, latent)
-    _, rolled = jax.lax.scan(body, carry, jax.random.split(key, length))
+    _, rolled = loops.scan(body, carry, jax.random.split(key, length))
     return jax.tree.map(lambda x: x.swapaxes(0, 1), rolled)
 
   def predict(

@@ -146,8 +146,9 @@ class Conv(nnx.Module):
     one smaller convolution of the four inputs of each window.
     """
     size, _, inputs, outputs = self.kernel.shape
-    if inputs > FEW_CHANNELS:
-      return lambda x: max_pool(self(x))
+    if self.precision.on_cpu and inputs > FEW_CHANNELS:
+      plain = self.kernel[...]
+      return lambda x: max_pool(self._convolve(x, plain)) + self._bias(x)
     fold = pooling_fold(size)
     kernel = jnp.einsum(
       'aybk,cxdl,klio->yxbdiaco', fold, fold, self.kernel[...]
@@ -245,11 +246,10 @@ def _maximum_forward(parts):
 
 def _maximum_backward(remembered, cotangent):
   parts, y = remembered
-  y = jax.lax.optimization_barrier(y)
-  largest = [part == y for part in parts]
-  count = sum(mask.astype(cotangent.dtype) for mask in largest)
-  share = cotangent / count
-  return ([jnp.where(mask, share, 0) for mask in largest],)
+  count = sum((part == y).astype(cotangent.dtype) for part in parts)
+  # Comparing twice is cheaper than keeping the result.
+  y, share = jax.lax.optimization_barrier((y, cotangent / count))
+  return ([jnp.where(part == y, share, 0) for part in parts],)
 
 
 maximum.defvjp(_maximum_forward, _maximum_backward)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dreamer_nnx.nn.initializers import initialize
+from dreamer_nnx.nn.loops import product
 from dreamer_nnx.nn.precision import Precision
 
 
@@ -32,7 +33,9 @@ class Linear(nnx.Module):
     self.bias = nnx.Param(jnp.zeros((outputs,), precision.param_dtype))
 
   def __call__(self, x: jax.Array) -> jax.Array:
-    return x @ self.kernel[...].astype(x.dtype) + self.bias[...].astype(x.dtype)
+    prepare = lambda kernel: kernel.astype(x.dtype)
+    y = product(x, self.kernel[...], prepare, jnp.matmul)
+    return y + self.bias[...].astype(x.dtype)
 
   def split(self, x: jax.Array, start: int) -> jax.Array:
     """x times the kernel rows from `start` on, without the bias.
@@ -40,8 +43,9 @@ class Linear(nnx.Module):
     A product with a concatenation is a sum of products, so that parts which a
     loop does not change can be computed once outside it.
     """
-    rows = self.kernel[...][start : start + x.shape[-1]]
-    return x @ rows.astype(x.dtype)
+    rows = slice(start, start + x.shape[-1])
+    prepare = lambda kernel: kernel[rows].astype(x.dtype)
+    return product(x, self.kernel[...], prepare, jnp.matmul)
 
 
 class BlockLinear(nnx.Module):
@@ -75,9 +79,10 @@ class BlockLinear(nnx.Module):
     self.bias = nnx.Param(jnp.zeros((outputs,), precision.param_dtype))
 
   def __call__(self, x: jax.Array) -> jax.Array:
-    kernel = self.kernel[...].astype(x.dtype)
-    grouped = x.reshape(*x.shape[:-1], *kernel.shape[:2])
-    y = _by_block(grouped, kernel)
+    blocks, inputs, _ = self.kernel.shape
+    prepare = lambda kernel: kernel.astype(x.dtype)
+    grouped = x.reshape(*x.shape[:-1], blocks, inputs)
+    y = product(grouped, self.kernel[...], prepare, _by_block)
     return y.reshape(*x.shape[:-1], -1) + self.bias[...].astype(x.dtype)
 
   def shared(self, x: jax.Array, common: jax.Array) -> jax.Array:
@@ -90,13 +95,18 @@ class BlockLinear(nnx.Module):
     Returns:
       (..., O).
     """
-    kernel = self.kernel[...].astype(x.dtype)
-    blocks, inputs, _ = kernel.shape
+    blocks, inputs, _ = self.kernel.shape
     own = inputs - common.shape[-1]
+    prepare = lambda kernel: kernel[:, :own].astype(x.dtype)
     grouped = x.reshape(*x.shape[:-1], blocks, own)
-    y = _by_block(grouped, kernel[:, :own])
-    rows = kernel[:, own:].swapaxes(0, 1).reshape(common.shape[-1], -1)
-    y = y.reshape(*x.shape[:-1], -1) + common @ rows
+    y = product(grouped, self.kernel[...], prepare, _by_block)
+    y = y.reshape(*x.shape[:-1], -1)
+
+    def side_by_side(kernel):
+      rows = kernel[:, own:].astype(x.dtype).swapaxes(0, 1)
+      return rows.reshape(common.shape[-1], -1)
+
+    y += product(common, self.kernel[...], side_by_side, jnp.matmul)
     return y + self.bias[...].astype(x.dtype)
 
 

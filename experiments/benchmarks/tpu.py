@@ -1,7 +1,6 @@
 """What the TPU compiler says of an update, on a machine without a TPU.
 
   python -m experiments.benchmarks.tpu TOPOLOGY SIZE KIND [--config.a=b ...]
-  python -m experiments.benchmarks.tpu --reference=PATH TOPOLOGY SIZE KIND
 
 TOPOLOGY is as in v5e:1x1 or v5e:4x4; rows of the batch are split over its
 chips. Needs the libtpu that this JAX was released with (`pip install libtpu`).
@@ -22,6 +21,7 @@ import argparse
 import collections
 import json
 import os
+import pathlib
 import re
 import sys
 import time
@@ -132,12 +132,14 @@ def lower(topology: str, size: str, kind: str, flags: list[str]):
   return learner._train.lower(learner.abstract, *rows)
 
 
-def report(lowered) -> dict:
+def report(lowered, text_file: str | None) -> dict:
   """The figures of the module's docstring, and the largest operations."""
   start = time.perf_counter()
   compiled = lowered.compile()
   seconds = time.perf_counter() - start
   text = compiled.as_text()
+  if text_file:
+    pathlib.Path(text_file).write_text(text)
   module = Module(text)
   memory = compiled.memory_analysis()
   for name, cycles in module.operations.most_common(LARGEST):
@@ -162,14 +164,15 @@ def report(lowered) -> dict:
 
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-  parser.add_argument('--reference')
+  parser.add_argument('--text', help='file for the compiled module')
   parser.add_argument('topology')
   parser.add_argument('size')
   parser.add_argument('kind')
   options, flags = parser.parse_known_args()
   what = (options.topology, options.size, options.kind)
   lowered = lower(*what, flags)
-  print(json.dumps({'problem': ' '.join((*what, *flags))} | report(lowered)))
+  record = {'problem': ' '.join((*what, *flags))}
+  print(json.dumps(record | report(lowered, options.text)))
 
 
 if __name__ == '__main__':
