@@ -79,10 +79,11 @@ class BlockGRU(nnx.Module):
     first, *rest = (*self.hidden, self.gates)
     h = first.shared(deter, jnp.concatenate(common, -1))
     for finish, layer in zip(self.finish, rest, strict=True):
-      h = layer(finish(h))
+      h = finish(h)
+      if layer is not self.gates:
+        h = layer(h)
     # In blocks to the end: flat slices of the gates would not vectorise.
-    gates = h.reshape(-1, self.blocks, 3, deter.shape[-1] // self.blocks)
-    reset, cand, update = (gates[:, :, i] for i in range(3))
+    reset, cand, update = self.gates.split(h, 3)
     cand = jnp.tanh(jax.nn.sigmoid(reset) * cand)
     update = jax.nn.sigmoid(update - 1)
     old = deter.reshape(cand.shape)
