@@ -170,7 +170,7 @@ def deterministic() -> Iterator[None]:
   """Samples as the fixtures have them."""
   with (
     mock.patch.object(
-      sampling, 'categorical', lambda key, logits: jnp.argmax(logits, -1)
+      sampling, 'categorical', lambda key, probs: jnp.argmax(probs, -1)
     ),
     mock.patch.object(
       sampling, 'normal', lambda key, mean, std: mean + 0.5 * std

@@ -14,7 +14,7 @@ from dreamer_nnx.decoders.rendering import Rendering
 from dreamer_nnx.nn.conv import Conv
 from dreamer_nnx.nn.images import image_sides, minimal_sides
 from dreamer_nnx.nn.linear import BlockLinear, Linear
-from dreamer_nnx.nn.mlp import MLP, Dense, NormAct, remat
+from dreamer_nnx.nn.mlp import MLP, Dense, NormAct
 from dreamer_nnx.nn.portions import portion
 from dreamer_nnx.nn.precision import Precision
 from dreamer_nnx.numerics import outputs
@@ -235,13 +235,10 @@ class ImageDecoder(nnx.Module):
 
     def render(x):
       for stage, finish in zip(stages, self.finish, strict=True):
-        x = self._finish(finish, stage(x))
+        x = finish(stage(x))
       return jax.nn.sigmoid(out(x))
 
     return render
-
-  def _finish(self, finish: NormAct, x: jax.Array) -> jax.Array:
-    return finish(x) if self.precision.on_cpu else remat(finish, x)
 
   def _patch_numbers(self) -> int:
     """Numbers that the patches of an image hold in the largest stage."""

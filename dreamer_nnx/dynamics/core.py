@@ -83,8 +83,14 @@ class BlockGRU(nnx.Module):
       if layer is not self.gates:
         h = layer(h)
     # In blocks to the end: flat slices of the gates would not vectorise.
-    reset, cand, update = self.gates.split(h, 3)
-    cand = jnp.tanh(jax.nn.sigmoid(reset) * cand)
-    update = jax.nn.sigmoid(update - 1)
-    old = deter.reshape(cand.shape)
-    return (update * cand + (1 - update) * old).reshape(deter.shape)
+    parts = self.gates.split(h, 3)
+    new = jax.checkpoint(_gate)(*parts, deter.reshape(parts[0].shape))
+    return new.reshape(deter.shape)
+
+
+def _gate(
+  reset: jax.Array, cand: jax.Array, update: jax.Array, old: jax.Array
+) -> jax.Array:
+  cand = jnp.tanh(jax.nn.sigmoid(reset) * cand)
+  update = jax.nn.sigmoid(update - 1)
+  return update * cand + (1 - update) * old

@@ -253,16 +253,19 @@ class RSSM(nnx.Module):
     if not self.absolute:
       token_part = token_part + self.posterior.first.split(deter, 0)
     logit = self.posterior.finish(token_part)
-    stoch = self.precision.cast(self._dist(logit).sample(key))
-    return {'deter': deter, 'stoch': stoch, 'logit': logit}
+    return {'deter': deter, 'stoch': self._sample(logit, key), 'logit': logit}
 
   def _predict(
     self, latent: Latent, action: contracts.Action, key: Array
   ) -> Latent:
     embed = self._embed(action, None)
     deter = self.core(latent['deter'], _flat(latent['stoch']), embed)
-    stoch = self._dist(self.prior(deter)).sample(key)
-    return {'deter': deter, 'stoch': self.precision.cast(stoch)}
+    return {'deter': deter, 'stoch': self._sample(self.prior(deter), key)}
+
+  def _sample(self, logit: Array, key: Array) -> Array:
+    """A draw; the backward pass makes the probabilities anew."""
+    draw = lambda logit: self._dist(logit).sample(key)
+    return self.precision.cast(jax.checkpoint(draw)(logit))
 
 
 def _flat(stoch: Array) -> Array:

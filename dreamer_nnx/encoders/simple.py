@@ -10,7 +10,7 @@ from gymnasium import spaces as gym_spaces
 from dreamer_nnx import contracts, spaces
 from dreamer_nnx.nn.conv import Conv
 from dreamer_nnx.nn.images import image_sides, minimal_sides
-from dreamer_nnx.nn.mlp import MLP, NormAct, remat
+from dreamer_nnx.nn.mlp import MLP, NormAct
 from dreamer_nnx.nn.portions import in_portions, portion
 from dreamer_nnx.nn.precision import Precision
 from dreamer_nnx.nn.vectors import concat_vectors, vector_size
@@ -168,13 +168,10 @@ class ImageEncoder(nnx.Module):
     def encode(x):
       x = self.precision.cast(x) / 255 - 0.5
       for stage, finish in zip(stages, self.finish, strict=True):
-        x = self._finish(finish, stage(x))
+        x = finish(stage(x))
       return x.reshape(len(x), -1)
 
     return encode
-
-  def _finish(self, finish: NormAct, x: jax.Array) -> jax.Array:
-    return finish(x) if self.precision.on_cpu else remat(finish, x)
 
   def _patch_numbers(self, height: int, width: int) -> int:
     """Numbers that the patches of an image hold in the largest stage."""

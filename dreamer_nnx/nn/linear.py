@@ -33,9 +33,9 @@ class Linear(nnx.Module):
     self.bias = nnx.Param(jnp.zeros((outputs,), precision.param_dtype))
 
   def __call__(self, x: jax.Array) -> jax.Array:
-    prepare = lambda kernel: kernel.astype(x.dtype)
-    y = product(x, self.kernel[...], prepare, jnp.matmul)
-    return y + self.bias[...].astype(x.dtype)
+    prepare = lambda params: [array.astype(x.dtype) for array in params]
+    affine = lambda x, params: x @ params[0] + params[1]
+    return product(x, [self.kernel[...], self.bias[...]], prepare, affine)
 
   def split(self, x: jax.Array, start: int) -> jax.Array:
     """x times the kernel rows from `start` on, without the bias.
@@ -81,10 +81,9 @@ class BlockLinear(nnx.Module):
 
   def __call__(self, x: jax.Array) -> jax.Array:
     blocks, inputs, _ = self.kernel.shape
-    prepare = lambda kernel: kernel.astype(x.dtype)
     grouped = x.reshape(*x.shape[:-1], blocks, inputs)
-    y = product(grouped, self.kernel[...], prepare, _by_block)
-    return y.reshape(*x.shape[:-1], -1) + self.bias[...].astype(x.dtype)
+    y = self._product(grouped, slice(None), slice(None))
+    return y.reshape(*x.shape[:-1], -1)
 
   def split(self, x: jax.Array, count: int) -> list[jax.Array]:
     """The outputs of each group in `count` parts, each (..., G, O/G/count).
@@ -99,13 +98,7 @@ class BlockLinear(nnx.Module):
       y = self(x).reshape(*x.shape[:-1], blocks, outputs)
       return [y[..., part] for part in ranges]
     grouped = x.reshape(*x.shape[:-1], blocks, inputs)
-    bias = self.bias[...].reshape(blocks, outputs).astype(x.dtype)
-    parts = []
-    for part in ranges:
-      prepare = lambda kernel, part=part: kernel[:, :, part].astype(x.dtype)
-      y = product(grouped, self.kernel[...], prepare, _by_block)
-      parts.append(y + bias[:, part])
-    return parts
+    return [self._product(grouped, slice(None), part) for part in ranges]
 
   def shared(self, x: jax.Array, common: jax.Array) -> jax.Array:
     """The map of [x_g, common] for every group g, without repeating `common`.
@@ -119,17 +112,28 @@ class BlockLinear(nnx.Module):
     """
     blocks, inputs, _ = self.kernel.shape
     own = inputs - common.shape[-1]
-    prepare = lambda kernel: kernel[:, :own].astype(x.dtype)
     grouped = x.reshape(*x.shape[:-1], blocks, own)
-    y = product(grouped, self.kernel[...], prepare, _by_block)
-    y = y.reshape(*x.shape[:-1], -1)
+    y = self._product(grouped, slice(own), slice(None))
 
     def side_by_side(kernel):
       rows = kernel[:, own:].astype(x.dtype).swapaxes(0, 1)
       return rows.reshape(common.shape[-1], -1)
 
-    y += product(common, self.kernel[...], side_by_side, jnp.matmul)
-    return y + self.bias[...].astype(x.dtype)
+    y = y.reshape(*x.shape[:-1], -1)
+    return y + product(common, self.kernel[...], side_by_side, jnp.matmul)
+
+  def _product(
+    self, grouped: jax.Array, rows: slice, columns: slice
+  ) -> jax.Array:
+    """(..., G, I') to (..., G, O') by these rows and columns of each block."""
+
+    def prepare(params):
+      kernel, bias = (array.astype(grouped.dtype) for array in params)
+      bias = bias.reshape(len(kernel), -1)
+      return kernel[:, rows, columns], bias[:, columns]
+
+    affine = lambda x, params: _by_block(x, params[0]) + params[1]
+    return product(grouped, [self.kernel[...], self.bias[...]], prepare, affine)
 
 
 def _by_block(x: jax.Array, kernel: jax.Array) -> jax.Array:

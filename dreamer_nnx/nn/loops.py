@@ -3,6 +3,7 @@
 import contextlib
 import contextvars
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,33 +19,33 @@ _MULTIPLY: contextvars.ContextVar[Callable | None] = contextvars.ContextVar(
 
 @dataclasses.dataclass(frozen=True)
 class Kernel:
-  """A parameter, what is made of it before the loop, and how to multiply."""
+  """Parameters, what is made of them before the loop, and how to multiply."""
 
-  array: Array
-  prepare: Callable[[Array], Any]
+  params: Any
+  prepare: Callable[[Any], Any]
   multiply: Callable[[Array, Any], Array]
 
-  def __call__(self, x: Array, array: Array) -> Array:
-    return self.multiply(x, self.prepare(array))
+  def __call__(self, x: Array, params: Any) -> Array:
+    return self.multiply(x, self.prepare(params))
 
 
 def product(
   x: Array,
-  array: Array,
-  prepare: Callable[[Array], Any],
+  params: Any,
+  prepare: Callable[[Any], Any],
   multiply: Callable[[Array, Any], Array],
 ) -> Array:
-  """multiply(x, prepare(array)); `scan` prepares once for all steps.
+  """multiply(x, prepare(params)); `scan` prepares once for all steps.
 
   Args:
     x: (..., I).
-    array: A parameter, from outside the loop.
-    prepare, multiply: Linear in the array; `multiply` treats all leading axes
-      of x alike.
+    params: Arrays from outside the loop.
+    prepare, multiply: Linear in them; `multiply` treats all leading axes of x
+      alike. No other transformation may be between this and the loop.
   """
-  kernel = Kernel(array, prepare, multiply)
+  kernel = Kernel(params, prepare, multiply)
   current = _MULTIPLY.get()
-  return current(x, kernel) if current else kernel(x, array)
+  return current(x, kernel) if current else kernel(x, params)
 
 
 def scan(body: Callable, carry: Any, xs: Any) -> tuple[Any, Any]:
@@ -63,12 +64,12 @@ def scan(body: Callable, carry: Any, xs: Any) -> tuple[Any, Any]:
   kernels, taps = _find_products(body, carry, jax.tree.map(lambda x: x[0], xs))
   length = len(jax.tree.leaves(xs)[0])
   step = _instrumented(body, kernels)
-  ready = _prepare(kernels, [kernel.array for kernel in kernels])
+  ready = _prepare(kernels, [kernel.params for kernel in kernels])
   step, closed = jax.closure_convert(
     step, carry, jax.tree.map(lambda x: x[0], xs), ready, taps
   )
 
-  def loop(carry, xs, taps, ready, closed):
+  def loop(carry, xs, taps, closed, ready):
     inner = lambda carry, x: step(carry, x[0], ready, x[1], *closed)
     carry, (ys, inputs) = jax.lax.scan(inner, carry, (xs, taps))
     return (carry, ys), inputs
@@ -76,32 +77,25 @@ def scan(body: Callable, carry: Any, xs: Any) -> tuple[Any, Any]:
   stacked = [jnp.zeros((length, *tap.shape), tap.dtype) for tap in taps]
 
   @jax.custom_vjp
-  def run(arrays, carry, xs, closed):
-    return loop(carry, xs, stacked, _prepare(kernels, arrays), closed)[0]
+  def run(params, carry, xs, closed):
+    return loop(carry, xs, stacked, closed, _prepare(kernels, params))[0]
 
-  def forward(arrays, carry, xs, closed):
-    ready = _prepare(kernels, arrays)
+  def forward(params, carry, xs, closed):
+    ready = _prepare(kernels, params)
+    tapped = lambda *args: loop(*args, ready)
     result, pull, inputs = jax.vjp(
-      lambda carry, xs, taps, closed: loop(carry, xs, taps, ready, closed),
-      carry,
-      xs,
-      stacked,
-      closed,
-      has_aux=True,
+      tapped, carry, xs, stacked, closed, has_aux=True
     )
-    return result, (pull, inputs, arrays)
+    return result, (pull, inputs, params)
 
   def backward(remembered, cotangent):
-    pull, inputs, arrays = remembered
+    pull, inputs, params = remembered
     carry, xs, taps, closed = pull(cotangent)
-    grads = [
-      jax.vjp(lambda array, k=k, x=x: k(x, array), array)[1](tap)[0]
-      for k, x, array, tap in zip(kernels, inputs, arrays, taps, strict=True)
-    ]
+    grads = _gradients(kernels, inputs, params, taps)
     return grads, carry, xs, closed
 
   run.defvjp(forward, backward)
-  return run([kernel.array for kernel in kernels], carry, xs, closed)
+  return run([kernel.params for kernel in kernels], carry, xs, closed)
 
 
 def _find_products(body, carry, x) -> tuple[list[Kernel], list[Array]]:
@@ -109,7 +103,7 @@ def _find_products(body, carry, x) -> tuple[list[Kernel], list[Array]]:
   kernels, shapes = [], []
 
   def multiply(x, kernel):
-    y = kernel(x, kernel.array)
+    y = kernel(x, kernel.params)
     kernels.append(kernel)
     shapes.append(jax.ShapeDtypeStruct(y.shape, y.dtype))
     return y
@@ -137,10 +131,19 @@ def _instrumented(body, kernels) -> Callable:
   return step
 
 
-def _prepare(kernels: list[Kernel], arrays: list[Array]) -> list:
-  """What is made of the kernels, as values that stay outside the loop."""
-  pairs = zip(kernels, arrays, strict=True)
-  return jax.lax.optimization_barrier([k.prepare(array) for k, array in pairs])
+def _gradients(kernels, inputs, params, cotangents) -> list:
+  """Of the parameters, from all steps' inputs and products' cotangents."""
+  every = zip(kernels, inputs, params, cotangents, strict=True)
+  return [
+    jax.vjp(functools.partial(kernel, x), own)[1](cotangent)[0]
+    for kernel, x, own, cotangent in every
+  ]
+
+
+def _prepare(kernels: list[Kernel], params: list) -> list:
+  """What is made of the parameters, as values that stay outside the loop."""
+  pairs = zip(kernels, params, strict=True)
+  return jax.lax.optimization_barrier([k.prepare(own) for k, own in pairs])
 
 
 @contextlib.contextmanager

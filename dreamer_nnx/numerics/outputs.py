@@ -108,8 +108,8 @@ class Binary(Likelihood):
     return self.logit > 0
 
   def sample(self, key: Array) -> Array:
-    pair = jnp.stack([jnp.zeros_like(self.logit), self.logit], -1)
-    return sampling.categorical(key, pair).astype(bool)
+    pair = [jax.nn.sigmoid(-self.logit), jax.nn.sigmoid(self.logit)]
+    return sampling.categorical(key, jnp.stack(pair, -1)).astype(bool)
 
   def logp(self, event: Array) -> Array:
     event = _float32(event)
@@ -149,7 +149,7 @@ class Categorical(Likelihood):
     return jnp.argmax(self.logits, -1)
 
   def sample(self, key: Array) -> Array:
-    return sampling.categorical(key, self.logits)
+    return sampling.categorical(key, jax.nn.softmax(self.logits, -1))
 
   def logp(self, event: Array) -> Array:
     index = jnp.asarray(event, jnp.int32)

@@ -4,22 +4,22 @@ import jax
 import jax.numpy as jnp
 
 
-def categorical(key: jax.Array, logits: jax.Array) -> jax.Array:
+def categorical(key: jax.Array, probs: jax.Array) -> jax.Array:
   """Draws class indices by inverting the cumulative distribution.
 
   One uniform number a draw, where the Gumbel trick takes one a class.
 
   Args:
     key: PRNG key.
-    logits: (..., C), need not be normalised.
+    probs: (..., C), need not be normalised.
 
   Returns:
     (...,) int32 in [0, C).
   """
-  cdf = jnp.cumsum(jax.nn.softmax(logits, -1), -1)
-  uniform = jax.random.uniform(key, (*logits.shape[:-1], 1))
+  cdf = jnp.cumsum(probs, -1)
+  uniform = jax.random.uniform(key, (*probs.shape[:-1], 1))
   index = (cdf <= uniform * cdf[..., -1:]).sum(-1)
-  return jnp.minimum(index, logits.shape[-1] - 1)
+  return jnp.minimum(index, probs.shape[-1] - 1)
 
 
 def normal(key: jax.Array, mean: jax.Array, std: jax.Array) -> jax.Array:

@@ -1,0 +1,90 @@
+"""A scan with kernels outside the loop is the plain scan."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from dreamer_nnx.nn import loops
+from dreamer_nnx.nn.linear import BlockLinear, Linear
+from dreamer_nnx.nn.mlp import NormAct
+from dreamer_nnx.nn.precision import Precision
+from tests.filling import filled
+
+T, B = 5, 3
+RNG = np.random.default_rng(0)
+XS = {
+  'x': RNG.normal(size=(T, B, 4)).astype(np.float32),
+  'keep': RNG.random((T, B)) < 0.7,
+}
+CARRY = RNG.normal(size=(B, 8)).astype(np.float32)
+WEIGHTS = RNG.normal(size=(T, B, 8)).astype(np.float32)
+
+
+class Cell(nnx.Module):
+  """Every kind of product, twice the same layer, and a norm between."""
+
+  def __init__(self, rngs, device='cpu'):
+    kw = dict(precision=Precision('float32', device=device), rngs=rngs)
+    self.first = Linear(12, 8, **kw)
+    self.blocks = BlockLinear(8 + 2 * 8, 8, 2, **kw)
+    self.gates = BlockLinear(8, 16, 2, **kw)
+    self.finish = NormAct(8)
+
+  def __call__(self, carry, x):
+    carry = jnp.where(x['keep'][:, None], carry, 0)
+    h = self.first.split(carry, 0) + self.first.split(x['x'], 8)
+    h = self.blocks.shared(self.finish(h), carry)
+    a, b = self.gates.split(h, 2)
+    new = (jnp.tanh(a) * b).reshape(carry.shape)
+    new = self.first(jnp.concatenate([new, x['x']], -1))
+    return new, new * 2
+
+
+def results(scan, device):
+  """Outputs, and gradients to parameters, carry and inputs."""
+  cell = filled(lambda rngs: Cell(rngs, device))
+  graph, state = nnx.split(cell)
+
+  def total(state, carry, x):
+    cell = nnx.merge(graph, state)
+    carry, ys = scan(cell, carry, XS | {'x': x})
+    return (ys * WEIGHTS).sum() + carry.sum(), (carry, ys)
+
+  run = jax.jit(jax.value_and_grad(total, (0, 1, 2), has_aux=True))
+  return run(state, CARRY, XS['x'])
+
+
+@pytest.mark.parametrize('device', ['cpu', 'accelerator'])
+def test_equal_to_a_plain_scan_with_its_gradients(device):
+  found, expected = (
+    results(scan, device) for scan in (loops.scan, jax.lax.scan)
+  )
+  pairs = zip(*map(jax.tree.leaves, (found, expected)), strict=True)
+  for a, b in pairs:
+    # Sums over steps are made in another order.
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+def test_no_gradient_as_large_as_a_kernel_is_carried_along():
+  cell = filled(Cell)
+  graph, state = nnx.split(cell)
+
+  def total(state):
+    return loops.scan(nnx.merge(graph, state), CARRY, XS)[1].sum()
+
+  jaxpr = jax.make_jaxpr(jax.grad(total))(state).jaxpr
+  backward = [e for e in jaxpr.eqns if e.params.get('reverse')]
+  assert backward
+  kernels = {(12, 8), (2, 12, 4), (2, 4, 8)}
+  for eqn in backward:
+    consts = eqn.params['num_consts']
+    carries = eqn.invars[consts : consts + eqn.params['num_carry']]
+    assert not kernels & {x.aval.shape for x in carries}
+
+
+def test_outside_of_a_loop_a_product_is_a_product():
+  x, kernel = np.float32([[1, 2]]), np.float32([[3], [4]])
+  y = loops.product(x, kernel, lambda k: 2 * k, jnp.matmul)
+  np.testing.assert_array_equal(y, [[22]])
