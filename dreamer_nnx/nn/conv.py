@@ -235,21 +235,24 @@ def max_pool(x: jax.Array) -> jax.Array:
 
 @jax.custom_vjp
 def maximum(parts: Sequence[jax.Array]) -> jax.Array:
-  """Elementwise maximum of several arrays; equal maxima share the gradient."""
+  """Elementwise maximum of up to 8 arrays; equal maxima share the gradient.
+
+  The backward pass remembers which were largest, one bit each.
+  """
   return functools.reduce(jnp.maximum, parts)
 
 
 def _maximum_forward(parts):
   y = maximum(parts)
-  return y, (parts, y)
+  bits = [(part == y).astype(jnp.uint8) << i for i, part in enumerate(parts)]
+  return y, (functools.reduce(jnp.bitwise_or, bits), [None] * len(parts))
 
 
 def _maximum_backward(remembered, cotangent):
-  parts, y = remembered
-  count = sum((part == y).astype(cotangent.dtype) for part in parts)
-  # Comparing twice is cheaper than keeping the result.
-  y, share = jax.lax.optimization_barrier((y, cotangent / count))
-  return ([jnp.where(part == y, share, 0) for part in parts],)
+  bits, parts = remembered
+  share = cotangent / jax.lax.population_count(bits).astype(cotangent.dtype)
+  largest = [bits & (1 << i) != 0 for i in range(len(parts))]
+  return ([jnp.where(mask, share, 0) for mask in largest],)
 
 
 maximum.defvjp(_maximum_forward, _maximum_backward)

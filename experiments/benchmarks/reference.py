@@ -80,6 +80,21 @@ class Reference:
     self.acting, action, latent = self.agent.policy(self.acting, self.obs)
     return action, latent
 
+  def lower(self, device):
+    """Its update for another device, from abstract values."""
+    import ninjax
+
+    here = jax.sharding.SingleDeviceSharding(device)
+    place = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here)
+    seed = self.agent._seeds(0, self.agent.train_mirrored)
+    carry = self.agent.init_train(self.config.batch_size)
+    update = ninjax.pure(self.agent.model.train)
+    step = lambda params, seed, carry, batch: update(
+      params, carry, batch, seed=seed
+    )
+    args = jax.tree.map(place, (self.agent.params, seed, carry, self.batch))
+    return jax.jit(step, donate_argnums=0).lower(*args)
+
 
 PASSED = ('logdir', 'seed', 'batch_size', 'batch_length', 'replay_context')
 PASSED += ('report_length', 'replica', 'replicas')

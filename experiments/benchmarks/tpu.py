@@ -1,6 +1,7 @@
 """What the TPU compiler says of an update, on a machine without a TPU.
 
   python -m experiments.benchmarks.tpu TOPOLOGY SIZE KIND [--config.a=b ...]
+  python -m experiments.benchmarks.tpu --reference=PATH v5e:1x1 SIZE KIND
 
 TOPOLOGY is as in v5e:1x1 or v5e:4x4; rows of the batch are split over its
 chips. Needs the libtpu that this JAX was released with (`pip install libtpu`).
@@ -132,6 +133,16 @@ def lower(topology: str, size: str, kind: str, flags: list[str]):
   return learner._train.lower(learner.abstract, *rows)
 
 
+def lower_reference(path: str, topology: str, size: str, kind: str):
+  """The update of danijar/dreamerv3, bfloat16."""
+  from experiments.benchmarks.reference import Reference
+
+  settings = {'jax.compute_dtype': 'bfloat16'}
+  reference = Reference(path, size, kind, settings)
+  (device,) = devices(topology)
+  return reference.lower(device)
+
+
 def report(lowered, text_file: str | None) -> dict:
   """The figures of the module's docstring, and the largest operations."""
   start = time.perf_counter()
@@ -164,13 +175,17 @@ def report(lowered, text_file: str | None) -> dict:
 
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+  parser.add_argument('--reference', help='checkout of danijar/dreamerv3')
   parser.add_argument('--text', help='file for the compiled module')
   parser.add_argument('topology')
   parser.add_argument('size')
   parser.add_argument('kind')
   options, flags = parser.parse_known_args()
   what = (options.topology, options.size, options.kind)
-  lowered = lower(*what, flags)
+  if options.reference:
+    lowered = lower_reference(options.reference, *what)
+  else:
+    lowered = lower(*what, flags)
   record = {'problem': ' '.join((*what, *flags))}
   print(json.dumps(record | report(lowered, options.text)))
 
