@@ -51,6 +51,9 @@ _CACHE = flags.DEFINE_string(
   'Folder of compiled programs, so that a second start compiles nothing; '
   'empty for none.',
 )
+_PROFILE = flags.DEFINE_bool(
+  'profile', False, 'Trace a few updates into WORKDIR/profile.'
+)
 _DEBUG = flags.DEFINE_bool('debug', False, 'Show tracebacks of all errors.')
 
 
@@ -145,7 +148,7 @@ def start(config: ConfigDict, workdir: pathlib.Path) -> None:
     reference=_REFERENCE.value,
   )
   if 'train' in _MODE.value:
-    with Run(config, workdir, source) as session:
+    with Run(config, workdir, source, profile=_PROFILE.value) as session:
       session.train(evaluate='evaluate' in _MODE.value)
     return
   step = None

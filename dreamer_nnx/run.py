@@ -19,6 +19,7 @@ from dreamer_nnx.training import checkpoint
 from dreamer_nnx.training.evaluate import Returns
 from dreamer_nnx.training.interrupt import Interrupt
 from dreamer_nnx.training.loop import Trainer
+from dreamer_nnx.training.profiler import Profiler
 from dreamer_nnx.training.progress import Progress
 from dreamer_nnx.training.step import State
 from dreamer_nnx.training.video import write_video
@@ -68,6 +69,7 @@ class Run(contextlib.ExitStack):
 
   Args:
     step: The checkpoint to go on from, if not the latest; to evaluate it.
+    profile: Traces a few updates into the workdir.
 
   Raises:
     ValueError, OSError: The config, spaces, workdir or checkpoint do not fit.
@@ -79,10 +81,11 @@ class Run(contextlib.ExitStack):
     workdir: pathlib.Path,
     source: Source = Source(),
     step: int | None = None,
+    profile: bool = False,
   ):
     super().__init__()
     self.config, self.workdir, self.source = config, workdir, source
-    self.step = step
+    self.step, self.profile = step, profile
     self.stop: Callable[[], bool] = lambda: False
     self.parts = configs.bind_all(config)
     try:
@@ -186,6 +189,9 @@ class Run(contextlib.ExitStack):
     if self.saved:
       replay.load(self.saved.meta['replay'])
       trainer.resume(self.saved.meta['counters'], self.saved.loop)
+    if self.profile:
+      trainer.watch = Profiler(self.workdir / 'profile')
+      self.callback(trainer.watch.close)
     return trainer
 
   def _evaluate_while_training(

@@ -312,7 +312,7 @@ def policy_rows(learner: Learner, fixture: Fixture, state) -> list[Row]:
   while obs := fixture.under(f'policy_obs{index}'):
     carry = carry or learner.initial(len(obs['is_first']))
     carry, action, latent = learner.policy(
-      acting, carry, obs, jax.random.key(index)
+      acting, carry, obs, jax.random.key(0), index
     )
     want = fixture.under(f'policy_act{index}')
     for key, value in sorted(want.items()):

@@ -84,9 +84,7 @@ def evaluate(
       lengths.append(int(length[worker]))
       quota[worker] -= 1
     inputs = {k: v for k, v in obs.items() if not k.startswith('log/')}
-    carry, action, _ = learner.policy(
-      acting, carry, inputs, jax.random.fold_in(key, count), mode
-    )
+    carry, action, _ = learner.policy(acting, carry, inputs, key, count, mode)
     obs = envs.step(jax.device_get(action))
     count += 1
   return Returns(tuple(scores), tuple(lengths))

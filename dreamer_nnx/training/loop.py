@@ -8,61 +8,11 @@ import jax
 import numpy as np
 
 from dreamer_nnx import contracts
-from dreamer_nnx.agent.context import LATENT
+from dreamer_nnx.training.actor import REPORT, Actor, flat, stream_of, unflat
 from dreamer_nnx.training.clocks import Every, Ratio
 from dreamer_nnx.training.metrics import Episodes, Metrics, Rates
 from dreamer_nnx.training.options import TrainOptions
 from dreamer_nnx.training.step import Learner, State
-
-# Streams of random numbers that must not meet.
-ACT, REPORT = 1, 2
-
-
-def stream_of(seed: int, stream: int) -> jax.Array:
-  """The key of a stream; `fold_in` a count for that of one draw."""
-  return jax.random.fold_in(jax.random.key(seed), stream)
-
-
-@dataclasses.dataclass
-class Actor:
-  """The running episodes: last observations, and the policy's carry."""
-
-  envs: contracts.VectorEnv
-  learner: Learner
-  seed: int
-  obs: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
-  carry: dict = dataclasses.field(default_factory=dict)
-
-  def __post_init__(self):
-    self.key = stream_of(self.seed, ACT)
-
-  def start(self) -> None:
-    """Begins new episodes."""
-    self.obs = self.envs.reset()
-    self.carry = self.learner.initial(self.envs.num_envs)
-
-  def step(self, acting: State, count: int) -> dict[str, np.ndarray]:
-    """Acts once; returns the step to remember and moves the environments."""
-    inputs = {k: v for k, v in self.obs.items() if not k.startswith('log/')}
-    key = jax.random.fold_in(self.key, count)
-    self.carry, action, latent = self.learner.policy(
-      acting, self.carry, inputs, key
-    )
-    action, latent = jax.device_get((action, latent))
-    kept = {LATENT + k: v.astype(np.float32) for k, v in latent.items()}
-    step = self.obs | action | kept
-    self.obs = self.envs.step(action)
-    return step
-
-  def arrays(self) -> dict[str, np.ndarray]:
-    """What an exact resume needs, by name."""
-    return flat({'obs': self.obs, 'carry': jax.device_get(self.carry)})
-
-  def resume(self, arrays: Mapping[str, np.ndarray]) -> None:
-    """Goes on with the episodes of `arrays`."""
-    saved = unflat(arrays)
-    self.obs = saved['obs']
-    self.carry = self.learner.place(saved['carry'])
 
 
 @dataclasses.dataclass
@@ -76,6 +26,7 @@ class Trainer:
     save: Called with the trainer at a checkpoint.
     stop: Asked after every step whether to end early.
     show: Called with env_steps, updates and the last score.
+    watch: Called with updates and the metrics of the last one, not waited for.
   """
 
   learner: Learner
@@ -91,6 +42,7 @@ class Trainer:
   save: Callable[['Trainer', dict[str, float]], None] = lambda trainer, m: None
   stop: Callable[[], bool] = lambda: False
   show: Callable[[int, int, float | None], None] = lambda *counters: None
+  watch: Callable[[int, dict[str, jax.Array]], None] = lambda *update: None
 
   def __post_init__(self):
     options = self.options
@@ -101,6 +53,7 @@ class Trainer:
     self.episodes = Episodes(self.envs.num_envs)
     self.metrics, self.rates = Metrics(), Rates()
     self.batch: dict[str, Any] | None = None
+    self.pending: tuple[Any, dict[str, jax.Array]] | None = None
     self.should_train = Ratio(
       options.train_ratio / (options.batch_size * options.batch_length)
     )
@@ -116,7 +69,8 @@ class Trainer:
     self.rates(env_steps=self.env_steps, updates=self.updates)
     acting = self.learner.acting(self.state)
     while not (self.done or self.stop()):
-      step = self.actor.step(acting, self.env_steps)
+      step = self.actor.act(acting, self.env_steps)
+      self.write_back()
       self.replay.add(
         {k: v for k, v in step.items() if not k.startswith('log/')}
       )
@@ -126,9 +80,12 @@ class Trainer:
         for _ in range(self.should_train(self.env_steps)):
           self.update()
         acting = self.learner.acting(self.state)
+      # The device is computing the updates while the environments move.
+      self.actor.move()
       score = finished[-1]['score'] if finished else None
       self.show(self.env_steps, self.updates, score)
       self.tick()
+    self.write_back()
     return self.state
 
   @property
@@ -138,17 +95,30 @@ class Trainer:
     return solved or self.env_steps >= self.options.steps
 
   def update(self) -> None:
-    """One batch: sample, learn, write the latents back."""
+    """One batch: sample, learn, write the last update's latents back.
+
+    Nothing here waits for this update: of several in a row, a batch is sampled
+    and put on the device while the update before it is computed, and so does
+    not see the latents of that one update yet.
+    """
     batch, handle = self.replay.sample()
     self.batch = jax.device_put(batch, self.learner.sharding.batch)
     self.state, self.carry, back, metrics = self.learner.train_step(
       self.state, self.carry, self.batch
     )
-    back = jax.device_get(back)
-    priority = back.pop('priority')
-    self.replay.update(handle, back, priority)
+    self.write_back()
+    self.pending = handle, back
     self.metrics.add(metrics)
     self.updates += 1
+    self.watch(self.updates, metrics)
+
+  def write_back(self) -> None:
+    """Waits for the last update and stores its latents and priorities."""
+    if self.pending:
+      handle, back = self.pending
+      back = jax.device_get(back)
+      self.replay.update(handle, back, back.pop('priority'))
+      self.pending = None
 
   def tick(self) -> None:
     """Whatever the clocks say is due."""
@@ -163,6 +133,7 @@ class Trainer:
       self.evaluated = results.get('eval/return', -np.inf)
     # An evaluated state is always saved, or the best could not be kept.
     if self.should_save(self.env_steps) or results:
+      self.write_back()
       self.save(self, results)
 
   def report(self) -> dict[str, Any]:
@@ -254,26 +225,3 @@ def fits(arrays: Mapping, like: Mapping) -> bool:
   """Whether names and shapes are the same."""
   shapes = lambda tree: {name: np.shape(x) for name, x in tree.items()}
   return shapes(arrays) == shapes(like)
-
-
-def flat(tree: Mapping, prefix: str = '') -> dict[str, np.ndarray]:
-  """A nested dict as one dict of `a|b|c` names."""
-  result = {}
-  for name, value in tree.items():
-    if isinstance(value, Mapping):
-      result |= flat(value, f'{prefix}{name}|')
-    else:
-      result[prefix + name] = np.asarray(value)
-  return result
-
-
-def unflat(arrays: Mapping[str, np.ndarray]) -> dict:
-  """The nested dict behind `a|b|c` names."""
-  tree: dict = {}
-  for name, value in arrays.items():
-    *parents, leaf = name.split('|')
-    node = tree
-    for parent in parents:
-      node = node.setdefault(parent, {})
-    node[leaf] = value
-  return tree

@@ -145,10 +145,16 @@ class Learner:
     carry: Carry,
     obs: Mapping[str, Any],
     key: Array,
+    count: int,
     mode: str = 'sample',
   ) -> tuple[Carry, contracts.Action, contracts.Latent]:
-    """Acts once; see `Agent.act`. `acting` is from the method of that name."""
-    return self._act(acting, carry, dict(obs), key, mode=mode)
+    """Acts once; see `Agent.act`.
+
+    Args:
+      acting: From the method of that name.
+      key, count: Of a run, and of this draw in it.
+    """
+    return self._act(acting, carry, dict(obs), key, count, mode=mode)
 
   def train_step(
     self, state: State, carry: Carry, batch: Mapping[str, Any]
@@ -190,7 +196,8 @@ class Learner:
   def _initial(self, batch_size: int) -> Carry:
     return self.layout.partial({}).initial(batch_size)
 
-  def _policy(self, acting, carry, obs, key, mode):
+  def _policy(self, acting, carry, obs, key, count, mode):
+    key = jax.random.fold_in(key, count)
     return self.layout.partial(acting).act(carry, obs, key, mode)
 
   def _make_report(self, state, carry, batch, key):

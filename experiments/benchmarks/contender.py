@@ -51,7 +51,7 @@ class Here:
       self.key = jax.random.key(0)
     self.acted += 1
     self.acting, action, latent = self.learner.policy(
-      self.parameters, self.acting, self.obs, self.key
+      self.parameters, self.acting, self.obs, self.key, self.acted
     )
     return jax.device_get((action, latent))
 

@@ -70,7 +70,7 @@ def measure(problem: Problem) -> dict[str, float]:
   return {
     'start_up': start_up,
     'update': seconds,
-    'policy': median(lambda: learner.policy(acting, carry, obs, key)),
+    'policy': median(lambda: learner.policy(acting, carry, obs, key, 0)),
     'peak': peak(),
     'memory': memory,
   }

@@ -8,8 +8,9 @@ import pytest
 
 from dreamer_nnx import config as configs
 from dreamer_nnx import workflow
+from dreamer_nnx.training.actor import flat, unflat
 from dreamer_nnx.training.clocks import Every
-from dreamer_nnx.training.loop import Trainer, fits, flat, unflat
+from dreamer_nnx.training.loop import Trainer, fits
 from tests.launcher import TINY
 
 CHANGES = {
@@ -107,8 +108,48 @@ def test_latents_are_written_back(envs, learner):
     update(h, back, p),
   )
   trainer.update()
+  assert not stored
+  trainer.write_back()
   assert stored['back'].keys() == {'latent/deter', 'latent/stoch'}
   np.testing.assert_allclose(stored['back']['latent/stoch'].sum(-1), 1)
+
+
+def test_updates_in_a_row_write_back_one_later(envs, learner):
+  trainer = make_trainer(envs, learner)
+  trainer.run()
+  events = []
+  for name in ('sample', 'update'):
+    call = getattr(trainer.replay, name)
+    record = lambda *args, name=name, call=call: (
+      events.append(name),
+      call(*args),
+    )[1]
+    setattr(trainer.replay, name, record)
+  for _ in range(3):
+    trainer.update()
+  assert events == ['sample', 'sample', 'update', 'sample', 'update']
+  trainer.write_back()
+  trainer.write_back()
+  assert events[5:] == ['update']
+
+
+def test_latents_are_written_before_a_checkpoint(envs, learner):
+  trainer = make_trainer(envs, learner)
+  pending = []
+  trainer.should_save = Every(10)
+  trainer.save = lambda t, metrics: pending.append(t.pending)
+  trainer.run()
+  assert trainer.updates > 5
+  assert pending == [None] * 6
+
+
+def test_every_update_is_watched(envs, learner):
+  trainer = make_trainer(envs, learner)
+  seen = []
+  trainer.watch = lambda updates, metrics: seen.append((updates, len(metrics)))
+  trainer.run()
+  assert [updates for updates, _ in seen] == list(range(1, trainer.updates + 1))
+  assert all(count > 10 for _, count in seen)
 
 
 def test_summary_is_flat_numbers(envs, learner):

@@ -167,7 +167,7 @@ def act(learner, state, steps, mode='sample'):
   obs = {k: BATCHES[0][k][:, 0] for k in ('vector', 'is_first')}
   for i in range(steps):
     carry, action, latent = learner.policy(
-      learner.acting(state), carry, obs, jax.random.key(i), mode
+      learner.acting(state), carry, obs, jax.random.key(0), i, mode
     )
     actions.append(np.asarray(action['action']))
   return np.stack(actions), latent

@@ -1,0 +1,86 @@
+"""The running episodes: acting, and moving the environments."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+
+from dreamer_nnx import contracts
+from dreamer_nnx.agent.context import LATENT
+from dreamer_nnx.training.step import Learner, State
+
+# Streams of random numbers that must not meet.
+ACT, REPORT = 1, 2
+
+
+def stream_of(seed: int, stream: int) -> jax.Array:
+  """The key of a stream; `fold_in` a count for that of one draw."""
+  return jax.random.fold_in(jax.random.key(seed), stream)
+
+
+@dataclasses.dataclass
+class Actor:
+  """The running episodes: last observations, and the policy's carry."""
+
+  envs: contracts.VectorEnv
+  learner: Learner
+  seed: int
+  obs: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+  carry: dict = dataclasses.field(default_factory=dict)
+  action: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+  def __post_init__(self):
+    self.key = stream_of(self.seed, ACT)
+
+  def start(self) -> None:
+    """Begins new episodes."""
+    self.obs = self.envs.reset()
+    self.carry = self.learner.initial(self.envs.num_envs)
+
+  def act(self, acting: State, count: int) -> dict[str, np.ndarray]:
+    """Acts once; returns the step to remember, which holds the action."""
+    inputs = {k: v for k, v in self.obs.items() if not k.startswith('log/')}
+    self.carry, action, latent = self.learner.policy(
+      acting, self.carry, inputs, self.key, count
+    )
+    self.action, latent = jax.device_get((action, latent))
+    kept = {LATENT + k: v.astype(np.float32) for k, v in latent.items()}
+    return self.obs | self.action | kept
+
+  def move(self) -> None:
+    """Takes the action last acted in the environments."""
+    self.obs = self.envs.step(self.action)
+
+  def arrays(self) -> dict[str, np.ndarray]:
+    """What an exact resume needs, by name."""
+    return flat({'obs': self.obs, 'carry': jax.device_get(self.carry)})
+
+  def resume(self, arrays: Mapping[str, np.ndarray]) -> None:
+    """Goes on with the episodes of `arrays`."""
+    saved = unflat(arrays)
+    self.obs = saved['obs']
+    self.carry = self.learner.place(saved['carry'])
+
+
+def flat(tree: Mapping, prefix: str = '') -> dict[str, np.ndarray]:
+  """A nested dict as one dict of `a|b|c` names."""
+  result = {}
+  for name, value in tree.items():
+    if isinstance(value, Mapping):
+      result |= flat(value, f'{prefix}{name}|')
+    else:
+      result[prefix + name] = np.asarray(value)
+  return result
+
+
+def unflat(arrays: Mapping[str, np.ndarray]) -> dict:
+  """The nested dict behind `a|b|c` names."""
+  tree: dict = {}
+  for name, value in arrays.items():
+    *parents, leaf = name.split('|')
+    node = tree
+    for parent in parents:
+      node = node.setdefault(parent, {})
+    node[leaf] = value
+  return tree
