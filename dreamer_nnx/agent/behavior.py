@@ -66,6 +66,8 @@ def imagine(
     actions from the starts on; the last is drawn at the last state.
   """
   roll_key, last_key = jax.random.split(key)
+  # Or derivatives that nobody reads would be traced through the loop.
+  dynamics, policy = sg(dynamics), sg(policy)
 
   def act(latent, key):
     return sample(policy(dynamics.features(latent)), key)

@@ -1,5 +1,6 @@
 """Recurrent state-space model with a categorical stochastic state."""
 
+import functools
 from collections.abc import Callable, Mapping
 
 import jax
@@ -83,6 +84,8 @@ class RSSM(nnx.Module):
     absolute: The posterior reads the tokens alone.
     blocks: G of the core.
     free_nats: KL below which dyn and rep have no gradient.
+    remat: Observed steps are computed once more in the backward pass, which
+      takes less memory and more time.
     act, norm, winit: See `nn`.
 
   Source: Hafner et al. 2025; danijar/dreamerv3 `rssm.py`.
@@ -108,6 +111,7 @@ class RSSM(nnx.Module):
     absolute: bool = False,
     blocks: int = 8,
     free_nats: float = 1.0,
+    remat: bool = False,
     precision: Precision,
     rngs: nnx.Rngs,
   ):
@@ -130,6 +134,7 @@ class RSSM(nnx.Module):
     self.latent_space = {'deter': (deter,), 'stoch': shape}
     self.feature_size = deter + stoch * classes
     self.unimix, self.free_nats, self.absolute = unimix, free_nats, absolute
+    self.remat = remat
     self.precision = precision
 
   def initial(self, batch_size: int) -> Latent:
@@ -151,10 +156,12 @@ class RSSM(nnx.Module):
     is_first: Array,
     key: Array,
   ) -> Latent:
-    token_part = self._token_part(self.precision.cast(tokens))
+    tokens = self.precision.cast(tokens)
+    parts = lambda deter: [tokens] if self.absolute else [deter, tokens]
+    posterior = lambda deter: self.posterior(jnp.concatenate(parts(deter), -1))
     embed = self._embed(action, ~is_first)
     latent = jax.tree.map(self.precision.cast, latent)
-    return self._filter(latent, token_part, embed, ~is_first, key)
+    return self._filter(latent, posterior, embed, ~is_first, key)
 
   def observe(
     self,
@@ -169,13 +176,15 @@ class RSSM(nnx.Module):
     keys = jax.random.split(key, is_first.shape[1])
 
     def body(carry, inputs):
-      new = self._filter(carry, *inputs)
+      token_part, *rest = inputs
+      posterior = functools.partial(self._posterior, token_part)
+      new = self._filter(carry, posterior, *rest)
       return {name: new[name] for name in carry}, new
 
     swap = lambda x: x.swapaxes(0, 1)
     inputs = (*jax.tree.map(swap, (token_part, embed, ~is_first)), keys)
     carry = jax.tree.map(self.precision.cast, latent)
-    carry, latents = loops.scan(body, carry, inputs)
+    carry, latents = loops.scan(body, carry, inputs, remat=self.remat)
     return carry, jax.tree.map(swap, latents)
 
   def imagine(
@@ -240,19 +249,23 @@ class RSSM(nnx.Module):
     start = 0 if self.absolute else self.latent_space['deter'][0]
     return first.split(tokens, start) + first.bias[...].astype(tokens.dtype)
 
+  def _posterior(self, token_part: Array, deter: Array) -> Array:
+    """Logits, where `_token_part` was made before the loop."""
+    if not self.absolute:
+      token_part = token_part + self.posterior.first.split(deter, 0)
+    return self.posterior.finish(token_part)
+
   def _filter(
     self,
     latent: Latent,
-    token_part: Array,
+    posterior: Callable[[Array], Array],
     embed: Array,
     keep: Array,
     key: Array,
   ) -> Latent:
     deter, stoch = (_mask(latent[k], keep) for k in ('deter', 'stoch'))
     deter = self.core(deter, _flat(stoch), embed)
-    if not self.absolute:
-      token_part = token_part + self.posterior.first.split(deter, 0)
-    logit = self.posterior.finish(token_part)
+    logit = posterior(deter)
     return {'deter': deter, 'stoch': self._sample(logit, key), 'logit': logit}
 
   def _predict(

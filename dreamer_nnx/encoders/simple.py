@@ -147,7 +147,7 @@ class ImageEncoder(nnx.Module):
   def __call__(self, obs: contracts.Observation) -> jax.Array:
     images = jnp.concatenate([obs[k] for k in self.keys], -1)
     rows = images.reshape(-1, *images.shape[-3:])
-    encode = self._encoding()
+    encode = self._encoding(len(rows))
     if self.precision.on_cpu:
       size = portion(len(rows), self._patch_numbers(*rows.shape[1:3]))
       tokens = in_portions(encode, size, rows)
@@ -155,13 +155,13 @@ class ImageEncoder(nnx.Module):
       tokens = encode(rows)
     return tokens.reshape(*images.shape[:-3], -1)
 
-  def _encoding(self) -> Callable[[jax.Array], jax.Array]:
+  def _encoding(self, count: int) -> Callable[[jax.Array], jax.Array]:
     """Images (N, H, W, C) to features (N, ...), as a function.
 
     What all images share of the work is done now, once.
     """
     stages = [
-      conv.pooling() if pooled else conv
+      conv.pooling(count) if pooled else conv
       for conv, pooled in zip(self.convs, self.pooled, strict=True)
     ]
 

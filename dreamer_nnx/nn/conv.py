@@ -13,8 +13,7 @@ from dreamer_nnx.nn.initializers import initialize
 from dreamer_nnx.nn.precision import Precision
 
 LAYOUT = ('NHWC', 'HWIO', 'NHWC')
-# With few channels the four results of a pooled window are made side by side.
-FEW_CHANNELS = 16
+FEW_CHANNELS, MANY_IMAGES = 16, 64
 
 
 def native(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
@@ -139,14 +138,16 @@ class Conv(nnx.Module):
 
     return upsampled
 
-  def pooling(self) -> Callable[[jax.Array], jax.Array]:
+  def pooling(self, images: int) -> Callable[[jax.Array], jax.Array]:
     """The maximum over 2x2 windows of the convolution, as a function.
 
-    With few channels the four results of a window are made side by side, by
-    one smaller convolution of the four inputs of each window.
+    The four results of a window are made side by side, by one smaller
+    convolution of the four inputs of each window. On a CPU this is faster with
+    few channels only, the fewer for a few images, as in acting.
     """
     size, _, inputs, outputs = self.kernel.shape
-    if self.precision.on_cpu and inputs > FEW_CHANNELS:
+    limit = FEW_CHANNELS if images >= MANY_IMAGES else FEW_CHANNELS // 4
+    if self.precision.on_cpu and inputs > limit:
       plain = self.kernel[...]
       return lambda x: max_pool(self._convolve(x, plain)) + self._bias(x)
     fold = pooling_fold(size)

@@ -1,12 +1,18 @@
 """Dense and block-diagonal affine maps."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from dreamer_nnx.nn.initializers import initialize
-from dreamer_nnx.nn.loops import product
+from dreamer_nnx.nn.loops import looping, product
 from dreamer_nnx.nn.precision import Precision
+
+# Up to so many rows, as in acting, to take the kernel apart takes longer than
+# to multiply by it.
+FEW_ROWS = 64
 
 
 class Linear(nnx.Module):
@@ -101,7 +107,9 @@ class BlockLinear(nnx.Module):
     return [self._product(grouped, slice(None), part) for part in ranges]
 
   def shared(self, x: jax.Array, common: jax.Array) -> jax.Array:
-    """The map of [x_g, common] for every group g, without repeating `common`.
+    """The map of [x_g, common] for every group g.
+
+    `common` is not repeated, unless there are few rows.
 
     Args:
       x: (..., G * I₁), split into groups.
@@ -114,6 +122,12 @@ class BlockLinear(nnx.Module):
     own = inputs - common.shape[-1]
     grouped = x.reshape(*x.shape[:-1], blocks, own)
     y = self._product(grouped, slice(own), slice(None))
+
+    if not looping() and math.prod(x.shape[:-1]) <= FEW_ROWS:
+      shape = (*x.shape[:-1], blocks, common.shape[-1])
+      repeated = jnp.broadcast_to(common[..., None, :], shape)
+      rows = self.kernel[...][:, own:].astype(x.dtype)
+      return (y + _by_block(repeated, rows)).reshape(*x.shape[:-1], -1)
 
     def side_by_side(kernel):
       rows = kernel[:, own:].astype(x.dtype).swapaxes(0, 1)

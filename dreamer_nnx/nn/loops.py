@@ -48,7 +48,14 @@ def product(
   return current(x, kernel) if current else kernel(x, params)
 
 
-def scan(body: Callable, carry: Any, xs: Any) -> tuple[Any, Any]:
+def looping() -> bool:
+  """Whether the body of a `scan` is being traced."""
+  return _MULTIPLY.get() is not None
+
+
+def scan(
+  body: Callable, carry: Any, xs: Any, *, remat: bool = False
+) -> tuple[Any, Any]:
   """`jax.lax.scan`, for bodies that multiply by parameters.
 
   Every `product` of the body is prepared once. The gradients to its parameters
@@ -60,6 +67,7 @@ def scan(body: Callable, carry: Any, xs: Any) -> tuple[Any, Any]:
     body: (carry, x) to (carry, y), without effects.
     carry: Before the first step.
     xs: Arrays with a leading axis of T.
+    remat: The backward loop computes each step once more, to save memory.
   """
   kernels, taps = _find_products(body, carry, jax.tree.map(lambda x: x[0], xs))
   length = len(jax.tree.leaves(xs)[0])
@@ -71,6 +79,7 @@ def scan(body: Callable, carry: Any, xs: Any) -> tuple[Any, Any]:
 
   def loop(carry, xs, taps, closed, ready):
     inner = lambda carry, x: step(carry, x[0], ready, x[1], *closed)
+    inner = jax.checkpoint(inner) if remat else inner
     carry, (ys, inputs) = jax.lax.scan(inner, carry, (xs, taps))
     return (carry, ys), inputs
 

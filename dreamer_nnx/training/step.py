@@ -22,6 +22,8 @@ from dreamer_nnx.training.sharding import Sharding
 Array = jax.Array
 State = dict[str, Array]
 OPTIMIZER = 'optimizer/'
+# For what runs once: its compilation takes longer than its run.
+QUICKLY = {'xla_backend_optimization_level': 0}
 ACTING = ('encoder/', 'dynamics/', 'policy/')
 
 
@@ -103,7 +105,7 @@ class Learner:
     )
     every, rows = sharding.replicated, sharding.batch
     jit = functools.partial(jax.jit, out_shardings=every)
-    self._init = jit(self._initialize)
+    self._init = jit(self._initialize, compiler_options=QUICKLY)
     self._start = jit(self._initial, static_argnums=0)
     self._train = jax.jit(
       self._train_step,
@@ -254,26 +256,34 @@ def optimizer_metrics(
 ) -> dict[str, Array]:
   """Loss, number of updates, and sizes of gradients, changes and parameters."""
   count = sum(x.size for x in params.values())
+  grad_norm = global_norm(grads)
   return {
     'opt/loss': loss,
     'opt/updates': updates,
-    'opt/grad_norm': optax.global_norm(grads),
-    'opt/grad_rms': optax.global_norm(grads) / count**0.5,
-    'opt/update_rms': optax.global_norm(changes) / count**0.5,
-    'opt/param_rms': optax.global_norm(params) / count**0.5,
+    'opt/grad_norm': grad_norm,
+    'opt/grad_rms': grad_norm / count**0.5,
+    'opt/update_rms': global_norm(changes) / count**0.5,
+    'opt/param_rms': global_norm(params) / count**0.5,
     'opt/param_count': jnp.asarray(count, jnp.float32),
   }
 
 
+def global_norm(arrays: State) -> Array:
+  """√Σ x² over all arrays, whose sums are added as one vector."""
+  return jnp.sqrt(
+    jnp.stack([jnp.square(x).sum() for x in arrays.values()]).sum()
+  )
+
+
 def kept_statistics(new: State, old: State, grads: State) -> State:
   """The statistics of before, where an overflow spoilt the new ones."""
-  finite = jnp.isfinite(optax.global_norm(grads))
+  finite = jnp.isfinite(global_norm(grads))
   return {k: jnp.where(finite, new[k], old[k]) for k in old}
 
 
 def next_loss_scale(state: State, grads: State) -> State:
   """Halves the scale after an overflow, doubles it after 1000 good updates."""
-  finite = jnp.isfinite(optax.global_norm(grads))
+  finite = jnp.isfinite(global_norm(grads))
   grow = finite & (state['good_steps'] >= 1000)
   factor = jnp.where(finite, jnp.where(grow, 2.0, 1.0), 0.5)
   return {

@@ -1,4 +1,4 @@
-"""Times an agent of any size over vectors or images.
+"""Times the parts of a run at any size, over vectors or images.
 
   python -m experiments.benchmarks.speed SIZE KIND [--config.a=b ...]
 
@@ -8,14 +8,23 @@ unless flags say otherwise. Prints one JSON line:
 
   start_up          s from the start of the process to the end of the first
                     update, compilation included
-  update, policy    s, medians; the policy acts in one environment
-  peak              GFLOP/s of a large matrix product in the same process
-  memory            bytes of the process at its largest
+  update, policy    s, medians; the policy acts in one environment, results
+                    on the host
+  save_blocks, save s that training waits for a checkpoint, and until it is
+                    written; the disk's, not only the code's
+  restore           s
+  gflop             of an update: its matrix products and convolutions
+  gflops, peak      GFLOP/s of an update, and of a large matrix product in the
+                    same process
+  fraction          gflops / peak
+  memory            bytes of the process at its largest, before checkpoints
 """
 
 import json
+import pathlib
 import resource
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 
@@ -23,8 +32,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmarks import START
-from experiments.benchmarks.problem import Problem
+from dreamer_nnx.training.checkpoint import Checkpoints
+from experiments.benchmarks import START, flops
+from experiments.benchmarks.contender import Here
 
 # A measurement lasts this long, in seconds, or this many calls.
 SECONDS, CALLS = 10.0, 100
@@ -49,36 +59,42 @@ def peak() -> float:
   return 2 * SIDE**3 / median(lambda: product(x, x)) / 1e9
 
 
-def measure(problem: Problem) -> dict[str, float]:
+def checkpoints(here: Here) -> dict[str, float]:
+  """Seconds of saving and restoring the state."""
+  with tempfile.TemporaryDirectory() as folder:
+    manager = Checkpoints(pathlib.Path(folder))
+    start = time.perf_counter()
+    manager.save(0, here.state, {}, {}, None)
+    blocks = time.perf_counter() - start
+    manager.wait()
+    whole = time.perf_counter() - start
+    start = time.perf_counter()
+    jax.block_until_ready(manager.restore(here.learner.abstract).state)
+    restore = time.perf_counter() - start
+    manager.close()
+  return {'save_blocks': blocks, 'save': whole, 'restore': restore}
+
+
+def measure(size: str, kind: str, flags: list[str]) -> dict[str, float]:
   """The figures of the module's docstring."""
-  learner = problem.learner()
-  batch = problem.batch(learner)
-  run = [learner.init(0), learner.initial(problem.config.train.batch_size)]
-
-  def update():
-    run[0], run[1], _, metrics = learner.train_step(*run, batch)
-    return metrics
-
-  jax.block_until_ready(update())
+  here = Here(size, kind, flags)
+  here.start()
+  jax.block_until_ready(here.update())
   start_up = time.perf_counter() - START
-  seconds = median(update)
+  update, policy = median(here.update), median(here.act)
   memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-  acting, carry = learner.acting(run[0]), learner.initial(1)
-  keys = (*problem.spaces[0], 'is_first')
-  obs = {k: batch[k][:1, 0] for k in keys}
-  key = jax.random.key(0)
-  return {
-    'start_up': start_up,
-    'update': seconds,
-    'policy': median(lambda: learner.policy(acting, carry, obs, key, 0)),
-    'peak': peak(),
-    'memory': memory,
-  }
+  inputs = here.state, here.carry, here.batch
+  gflop = flops.count(jax.make_jaxpr(here.learner.train_step)(*inputs)) / 1e9
+  rate, limit = gflop / update, peak()
+  figures = {'start_up': start_up, 'update': update, 'policy': policy}
+  figures |= checkpoints(here)
+  figures |= {'gflop': gflop, 'gflops': rate, 'peak': limit}
+  return figures | {'fraction': rate / limit, 'memory': memory}
 
 
 def main(argv: list[str]) -> None:
   size, kind, *flags = argv[1:]
-  figures = measure(Problem(size, kind, tuple(flags)))
+  figures = measure(size, kind, flags)
   record = {'problem': ' '.join(argv[1:]), 'device': str(jax.devices()[0])}
   print(json.dumps(record | {k: round(v, 5) for k, v in figures.items()}))
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dreamer_nnx.nn.conv import (
+  MANY_IMAGES,
   Conv,
   depth_to_space,
   max_pool,
@@ -28,7 +29,7 @@ def upsampled(conv, x):
 
 
 def pooled(conv, x):
-  return conv.pooling()(x)
+  return conv.pooling(MANY_IMAGES)(x)
 
 
 def make(kernel, stride=1, device='cpu'):

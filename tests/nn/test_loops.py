@@ -1,5 +1,7 @@
 """A scan with kernels outside the loop is the plain scan."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -56,11 +58,12 @@ def results(scan, device):
   return run(state, CARRY, XS['x'])
 
 
-@pytest.mark.parametrize('device', ['cpu', 'accelerator'])
-def test_equal_to_a_plain_scan_with_its_gradients(device):
-  found, expected = (
-    results(scan, device) for scan in (loops.scan, jax.lax.scan)
-  )
+@pytest.mark.parametrize(
+  ('device', 'remat'), [('cpu', False), ('cpu', True), ('accelerator', False)]
+)
+def test_equal_to_a_plain_scan_with_its_gradients(device, remat):
+  scan = functools.partial(loops.scan, remat=remat)
+  found, expected = (results(form, device) for form in (scan, jax.lax.scan))
   pairs = zip(*map(jax.tree.leaves, (found, expected)), strict=True)
   for a, b in pairs:
     # Sums over steps are made in another order.
