@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 
 from dreamer_nnx.nn.portions import in_portions
 from dreamer_nnx.numerics import outputs
@@ -38,8 +39,10 @@ class Rendering:
     return self._each(self._loss, *rows)
 
   def _loss(self, maps: Array, target: Array) -> Array:
-    output = outputs.MSE(self.render(maps))
-    return outputs.event(output, 3).loss(target)
+    loss = outputs.MSE(self.render(maps)).loss(target)
+    # A sum as a product is several times faster here than as a reduction.
+    flat = loss.reshape(len(loss), -1)
+    return flat @ jnp.ones((flat.shape[-1],), flat.dtype)
 
   def _rows(self, x: Array) -> Array:
     return x.reshape(-1, *x.shape[-3:])

@@ -22,6 +22,8 @@ from dreamer_nnx.training.sharding import Sharding
 Array = jax.Array
 State = dict[str, Array]
 OPTIMIZER = 'optimizer/'
+# Arrays of so many numbers are biases and scales.
+SMALL = 2**13
 # For what runs once: its compilation takes longer than its run.
 QUICKLY = {'xla_backend_optimization_level': 0}
 ACTING = ('encoder/', 'dynamics/', 'policy/')
@@ -269,10 +271,12 @@ def optimizer_metrics(
 
 
 def global_norm(arrays: State) -> Array:
-  """√Σ x² over all arrays, whose sums are added as one vector."""
-  return jnp.sqrt(
-    jnp.stack([jnp.square(x).sum() for x in arrays.values()]).sum()
-  )
+  """√Σ x² over all arrays; the many small ones are summed as one."""
+  flat = [x.ravel() for x in arrays.values()]
+  small = [x for x in flat if x.size <= SMALL]
+  parts = [x for x in flat if x.size > SMALL]
+  parts += [jnp.concatenate(small)] if small else []
+  return jnp.sqrt(jnp.stack([jnp.square(x).sum() for x in parts]).sum())
 
 
 def kept_statistics(new: State, old: State, grads: State) -> State:
