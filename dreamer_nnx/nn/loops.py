@@ -69,12 +69,11 @@ def scan(
     xs: Arrays with a leading axis of T.
     remat: The backward loop computes each step once more, to save memory.
   """
-  kernels, taps = _find_products(body, carry, jax.tree.map(lambda x: x[0], xs))
-  length = len(jax.tree.leaves(xs)[0])
-  step = _instrumented(body, kernels)
-  ready = _prepare(kernels, [kernel.params for kernel in kernels])
+  first, length = jax.tree.map(lambda x: x[0], xs), len(jax.tree.leaves(xs)[0])
+  kernels, taps = _find_products(body, carry, first)
+  params = [kernel.params for kernel in kernels]
   step, closed = jax.closure_convert(
-    step, carry, jax.tree.map(lambda x: x[0], xs), ready, taps
+    _instrumented(body, kernels), carry, first, _prepare(kernels, params), taps
   )
 
   def loop(carry, xs, taps, closed, ready):
@@ -104,7 +103,7 @@ def scan(
     return grads, carry, xs, closed
 
   run.defvjp(forward, backward)
-  return run([kernel.params for kernel in kernels], carry, xs, closed)
+  return run(params, carry, xs, closed)
 
 
 def _find_products(body, carry, x) -> tuple[list[Kernel], list[Array]]:
