@@ -76,16 +76,25 @@ class BlockGRU(nnx.Module):
       (B, D).
     """
     common = [self.deter_in(deter), self.stoch_in(stoch), action]
-    first, *rest = (*self.hidden, self.gates)
-    h = first.shared(deter, jnp.concatenate(common, -1))
-    for finish, layer in zip(self.finish, rest, strict=True):
-      h = finish(h)
-      if layer is not self.gates:
-        h = layer(h)
-    # In blocks to the end: flat slices of the gates would not vectorise.
-    parts = self.gates.split(h, 3)
+    parts = self._gates(deter, jnp.concatenate(common, -1))
     new = jax.checkpoint(_gate)(*parts, deter.reshape(parts[0].shape))
     return new.reshape(deter.shape)
+
+  def _gates(self, deter: jax.Array, common: jax.Array) -> list[jax.Array]:
+    """Reset, candidate and update before their activations, (B, G, D/G).
+
+    In blocks to the end: flat slices of the gates would not vectorise.
+    """
+    if not len(self.hidden):
+      y = self.gates.shared(deter, common)
+      y = y.reshape(*y.shape[:-1], self.blocks, 3, -1)
+      return [y[..., i, :] for i in range(3)]
+    first, *rest = self.hidden
+    *between, last = self.finish
+    h = first.shared(deter, common)
+    for finish, layer in zip(between, rest, strict=True):
+      h = layer(finish(h))
+    return self.gates.split(last(h), 3)
 
 
 def _gate(

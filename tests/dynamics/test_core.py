@@ -18,7 +18,7 @@ STOCH = RNG.normal(size=(5, S)).astype(np.float32)
 ACTION = RNG.uniform(-1, 1, (5, A)).astype(np.float32)
 
 
-def build(rngs, deter=D, layers=1):
+def build(rngs, deter=D, layers=1, device='cpu'):
   return BlockGRU(
     deter,
     S,
@@ -29,13 +29,13 @@ def build(rngs, deter=D, layers=1):
     act='silu',
     norm='rms',
     winit='trunc_normal_in',
-    precision=Precision(),
+    precision=Precision('float32', device=device),
     rngs=rngs,
   )
 
 
-def make(layers=1):
-  return filled(lambda rngs: build(rngs, layers=layers))
+def make(**kw):
+  return filled(lambda rngs: build(rngs, **kw))
 
 
 @jax.jit
@@ -53,9 +53,10 @@ def sigmoid(x):
   return 1 / (1 + np.exp(-x))
 
 
-@pytest.mark.parametrize('layers', [1, 2])
-def test_equal_to_its_equations(layers):
-  core = make(layers)
+@pytest.mark.parametrize('device', ['cpu', 'accelerator'])
+@pytest.mark.parametrize('layers', [0, 1, 2])
+def test_equal_to_its_equations(layers, device):
+  core = make(layers=layers, device=device)
   x = [core.deter_in(DETER), core.stoch_in(STOCH), core.action_in(ACTION)]
   common = np.concatenate(x, -1)[:, None].repeat(G, 1)
   h = np.concatenate([DETER.reshape(5, G, D // G), common], -1)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from dreamer_nnx.nn.linear import BlockLinear, Linear
+from dreamer_nnx.nn.linear import FEW_ROWS, BlockLinear, Linear
 from dreamer_nnx.nn.precision import Precision
 from tests.filling import filled
 
@@ -69,11 +69,12 @@ def test_blocks_equal_a_block_diagonal_matrix(blocks):
   np.testing.assert_allclose(jax.jit(blocks)(x), expected, atol=ROUNDING)
 
 
-def test_shared_equals_concatenate_and_call(blocks):
-  x, common = random(2, 7, 6), random(2, 7, 3)
-  grouped = x.reshape(2, 7, 3, 2)
-  repeated = np.broadcast_to(common[..., None, :], (2, 7, 3, 3))
-  joined = np.concatenate([grouped, repeated], -1).reshape(2, 7, 15)
+@pytest.mark.parametrize('rows', [7, FEW_ROWS])
+def test_shared_equals_concatenate_and_call(blocks, rows):
+  x, common = random(2, rows, 6), random(2, rows, 3)
+  grouped = x.reshape(2, rows, 3, 2)
+  repeated = np.broadcast_to(common[..., None, :], (2, rows, 3, 3))
+  joined = np.concatenate([grouped, repeated], -1).reshape(2, rows, 15)
   found = jax.jit(BlockLinear.shared)(blocks, x, common)
   np.testing.assert_allclose(found, blocks(joined), atol=ROUNDING)
 
