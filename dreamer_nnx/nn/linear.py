@@ -121,13 +121,12 @@ class BlockLinear(nnx.Module):
     blocks, inputs, _ = self.kernel.shape
     own = inputs - common.shape[-1]
     grouped = x.reshape(*x.shape[:-1], blocks, own)
-    y = self._product(grouped, slice(own), slice(None))
-
     if not looping() and math.prod(x.shape[:-1]) <= FEW_ROWS:
       shape = (*x.shape[:-1], blocks, common.shape[-1])
       repeated = jnp.broadcast_to(common[..., None, :], shape)
-      rows = self.kernel[...][:, own:].astype(x.dtype)
-      return (y + _by_block(repeated, rows)).reshape(*x.shape[:-1], -1)
+      joined = jnp.concatenate([grouped, repeated], -1)
+      return self(joined.reshape(*x.shape[:-1], -1))
+    y = self._product(grouped, slice(own), slice(None))
 
     def side_by_side(kernel):
       rows = kernel[:, own:].astype(x.dtype).swapaxes(0, 1)
