@@ -67,6 +67,7 @@ def sections() -> dict[str, Any]:
   from dreamer_nnx.agent.build import build
   from dreamer_nnx.training.checkpoint import Checkpoints
   from dreamer_nnx.training.options import EvaluateOptions, TrainOptions
+  from dreamer_nnx.training.sharding import MeshOptions
 
   return {
     'seed': 0,
@@ -79,6 +80,7 @@ def sections() -> dict[str, Any]:
     'train': Part(TrainOptions),
     'evaluate': Part(EvaluateOptions),
     'checkpoint': Part(Checkpoints),
+    'mesh': Part(MeshOptions),
   }
 
 

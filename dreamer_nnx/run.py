@@ -7,7 +7,6 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -21,6 +20,7 @@ from dreamer_nnx.training.interrupt import Interrupt
 from dreamer_nnx.training.loop import Trainer
 from dreamer_nnx.training.profiler import Profiler
 from dreamer_nnx.training.progress import Progress
+from dreamer_nnx.training.sharding import put_whole
 from dreamer_nnx.training.step import State
 from dreamer_nnx.training.video import write_video
 
@@ -227,9 +227,10 @@ class Run(contextlib.ExitStack):
     state = self.learner.init(self.config.seed)
     if source.reference:
       given = self._converted(source.reference)
-      where = self.learner.sharding.replicated
-      typed = {k: v.astype(state[k].dtype) for k, v in given.items()}
-      return state | jax.device_put(typed, where)
+      place = lambda k, v: put_whole(
+        v.astype(state[k].dtype), state[k].sharding
+      )
+      return state | {k: place(k, v) for k, v in given.items()}
     if not source.restore:
       return state
     part = checkpoint.partial(

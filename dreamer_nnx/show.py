@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from dreamer_nnx import config as configs
 from dreamer_nnx import workflow
+from dreamer_nnx.training import sharding
 from dreamer_nnx.training.step import OPTIMIZER, Learner
 
 MIB = 2**20
@@ -23,7 +24,8 @@ def describe(config: ConfigDict) -> str:
     obs_space, action_space = dict(envs.obs_space), dict(envs.action_space)
   finally:
     envs.close()
-  learner = workflow.make_learner(config, obs_space, action_space)
+  mesh = sharding.planned(configs.bind_all(config)['mesh']())
+  learner = workflow.make_learner(config, obs_space, action_space, mesh)
   step = workflow.step_spaces(obs_space, action_space, learner)
   sections = {
     'Config': configs.to_json(configs.resolve(config)),
@@ -33,6 +35,7 @@ def describe(config: ConfigDict) -> str:
       {name: f'{x.shape} {x.dtype}' for name, x in step.items()}
     ),
     'Parameters': parameter_table(learner),
+    'Not split': '\n'.join(learner.unsplit()) or '  nothing',
     'Memory': memory_table(config, learner, step),
   }
   return '\n\n'.join(f'{title}\n{text}' for title, text in sections.items())
@@ -46,26 +49,40 @@ def lines(values: Mapping[str, Any]) -> str:
 
 
 def parameter_table(learner: Learner) -> str:
-  """Trained parameters of each module, and the shape of every array."""
+  """Trained parameters of each module; shape and place of every array."""
   shapes = {k: learner.layout.shapes[k] for k in learner.layout.trained}
   modules = collections.Counter()
   for name, shape in shapes.items():
     modules[name.partition('/')[0]] += math.prod(shape.shape)
   rows = [f'  {count:>13,}  {name}' for name, count in modules.most_common()]
   rows.append(f'  {sum(modules.values()):>13,}  in all, trained')
-  width = max(map(len, shapes))
-  rows.append('')
-  rows += [
-    f'  {name:<{width}}  {"x".join(map(str, shape.shape)):>18}  {shape.dtype}'
-    for name, shape in shapes.items()
-  ]
+  mesh = learner.sharding.mesh.shape
+  devices = ', '.join(f'{axis} {size}' for axis, size in mesh.items())
+  width = max(map(len, learner.layout.shapes))
+  rows += ['', f'  on a mesh of {devices}; split over, bytes a device']
+  for name in learner.layout.shapes:
+    x = learner.abstract[name]
+    shape = 'x'.join(map(str, x.shape)) or '-'
+    taken = [axis or '-' for axis in x.sharding.spec]
+    split = ','.join(taken if any(x.sharding.spec) else '-')
+    rows.append(
+      f'  {name:<{width}}  {shape:>18}  {x.dtype}  {split:>14}'
+      f'  {size({name: x}, local=True):>12,}'
+    )
   return '\n'.join(rows)
 
 
-def size(values: Mapping[str, jax.ShapeDtypeStruct]) -> int:
-  """Bytes of arrays of these shapes; PRNG keys are too small to count."""
+def size(
+  values: Mapping[str, jax.ShapeDtypeStruct], local: bool = False
+) -> int:
+  """Bytes of arrays of these shapes; PRNG keys are too small to count.
+
+  Args:
+    local: Of the part on each device.
+  """
+  shape = lambda x: x.sharding.shard_shape(x.shape) if local else x.shape
   return sum(
-    math.prod(x.shape) * np.dtype(x.dtype).itemsize
+    math.prod(shape(x)) * np.dtype(x.dtype).itemsize
     for x in values.values()
     if not jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
   )
@@ -79,16 +96,21 @@ def memory_table(
   state = learner.abstract
   optimizer = {k: v for k, v in state.items() if k.startswith(OPTIMIZER)}
   trained = {k: state[k] for k in learner.layout.trained}
-  batch = size(step) * train.batch_size * train.batch_length
-  rows = {
-    'parameters': size(trained),
-    'optimiser': size(optimizer),
-    'slow value and statistics': size(state) - size(trained) - size(optimizer),
-    'gradients': size(trained),
-    'one batch': batch,
+  parts = {
+    'parameters': trained,
+    'optimiser': optimizer,
+    'slow value and statistics': {
+      k: v for k, v in state.items() if k not in trained | optimizer
+    },
+    'gradients': trained,
   }
-  table = [
-    f'  {value / MIB:>12,.1f} MiB  {name}' for name, value in rows.items()
+  rows = {k: (size(v), size(v, local=True)) for k, v in parts.items()}
+  batch = size(step) * train.batch_size * train.batch_length
+  rows['one batch'] = batch, batch // learner.sharding.rows
+  table = ['           in all        a device']
+  table += [
+    f'  {whole / MIB:>11,.1f} MiB {own / MIB:>11,.1f} MiB  {name}'
+    for name, (whole, own) in rows.items()
   ]
   table.append(f'  {size(step):>12,} bytes of replay per environment step')
   return '\n'.join(table)

@@ -21,9 +21,9 @@ from dreamer_nnx.agent.build import build
 from dreamer_nnx.agent.context import LATENT
 from dreamer_nnx.envs.make import make
 from dreamer_nnx.registry import fields
+from dreamer_nnx.training import sharding as meshes
 from dreamer_nnx.training.checkpoint import Checkpoints
 from dreamer_nnx.training.evaluate import Returns, evaluate
-from dreamer_nnx.training.sharding import Sharding, data_parallel
 from dreamer_nnx.training.step import Learner, State
 
 # Evaluation environments must not repeat the training episodes.
@@ -54,7 +54,7 @@ def make_learner(
   config: ConfigDict,
   obs_space: Spaces,
   action_space: Spaces,
-  sharding: Sharding | None = None,
+  sharding: meshes.Sharding | None = None,
 ) -> Learner:
   """The agent and its optimiser, not yet initialised.
 
@@ -62,7 +62,7 @@ def make_learner(
     RegistryError, ValueError: The config does not fit itself or the spaces.
   """
   parts = configs.bind_all(config)
-  sharding = sharding or data_parallel()
+  sharding = sharding or meshes.make(parts['mesh']())
   train, precision = parts['train'](), parts['precision']()
   sharding.check_batch(train.batch_size)
   make_agent = functools.partial(

@@ -31,7 +31,7 @@ from dreamer_nnx.agent.predictors import Policy, Predictor
 from dreamer_nnx.interop.reference import convert
 from dreamer_nnx.numerics import sampling
 from dreamer_nnx.registry import Choice, Part, fields
-from dreamer_nnx.training.sharding import data_parallel
+from dreamer_nnx.training import sharding
 from dreamer_nnx.training.step import Learner
 
 FLAGS = ('reward', 'is_first', 'is_last', 'is_terminal')
@@ -190,7 +190,7 @@ def make_learner(fixture: Fixture) -> Learner:
   return Learner(
     lambda rngs: make_agent(rngs=rngs),
     optimizer,
-    data_parallel(jax.devices()[:1]),
+    sharding.make(devices=jax.devices()[:1]),
     batch_length=fixture.meta['batch_length'],
   )
 

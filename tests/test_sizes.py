@@ -7,7 +7,7 @@ from gymnasium import spaces as gs
 
 from dreamer_nnx import config as configs
 from dreamer_nnx import workflow
-from dreamer_nnx.training.sharding import data_parallel
+from dreamer_nnx.training import sharding
 
 PROPRIO = (
   {'vector': gs.Box(-np.inf, np.inf, (24,), np.float32)},
@@ -29,7 +29,7 @@ COUNTS = {
 
 
 def count(config, spaces):
-  devices = data_parallel(jax.devices()[:1])
+  devices = sharding.make(devices=jax.devices()[:1])
   layout = workflow.make_learner(config, *spaces, devices).layout
   return sum(layout.shapes[name].size for name in layout.trained)
 

@@ -113,7 +113,10 @@ def encoded(
 def copied(module: nnx.Module, source: nnx.Module) -> nnx.Module:
   """`module` with the parameters of `source`, as ones that are not trained."""
   nnx.update(module, nnx.state(source, nnx.Param))
-  freeze = lambda _, v: (
-    SlowParam(v.get_value()) if isinstance(v, nnx.Param) else v
-  )
+
+  def freeze(_, v):
+    if not isinstance(v, nnx.Param):
+      return v
+    return SlowParam(v.get_value(), axes=v.get_metadata().get('axes'))
+
   return nnx.map(freeze, module)

@@ -107,8 +107,10 @@ class Conv(nnx.Module):
   ):
     shape = (kernel, kernel, inputs, outputs)
     weights = initialize(winit, rngs.params(), shape, outscale)
-    self.kernel = nnx.Param(weights.astype(precision.param_dtype))
-    self.bias = nnx.Param(jnp.zeros((outputs,), precision.param_dtype))
+    dtype = precision.param_dtype
+    axes = ('height', 'width', 'inputs', 'outputs')
+    self.kernel = nnx.Param(weights.astype(dtype), axes=axes)
+    self.bias = nnx.Param(jnp.zeros((outputs,), dtype), axes=('outputs',))
     self.stride = stride
     self.precision = precision
 

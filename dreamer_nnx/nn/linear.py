@@ -35,8 +35,9 @@ class Linear(nnx.Module):
     rngs: nnx.Rngs,
   ):
     kernel = initialize(winit, rngs.params(), (inputs, outputs), outscale)
-    self.kernel = nnx.Param(kernel.astype(precision.param_dtype))
-    self.bias = nnx.Param(jnp.zeros((outputs,), precision.param_dtype))
+    dtype = precision.param_dtype
+    self.kernel = nnx.Param(kernel.astype(dtype), axes=('inputs', 'outputs'))
+    self.bias = nnx.Param(jnp.zeros((outputs,), dtype), axes=('outputs',))
 
   def __call__(self, x: jax.Array) -> jax.Array:
     prepare = lambda params: [array.astype(x.dtype) for array in params]
@@ -82,8 +83,10 @@ class BlockLinear(nnx.Module):
     self.precision = precision
     shape = (blocks, inputs // blocks, outputs // blocks)
     kernel = initialize(winit, rngs.params(), shape)
-    self.kernel = nnx.Param(kernel.astype(precision.param_dtype))
-    self.bias = nnx.Param(jnp.zeros((outputs,), precision.param_dtype))
+    axes = ('blocks', 'inputs', 'outputs')
+    dtype = precision.param_dtype
+    self.kernel = nnx.Param(kernel.astype(dtype), axes=axes)
+    self.bias = nnx.Param(jnp.zeros((outputs,), dtype), axes=('outputs',))
 
   def __call__(self, x: jax.Array) -> jax.Array:
     blocks, inputs, _ = self.kernel.shape

@@ -7,13 +7,14 @@ from flax import nnx
 from dreamer_nnx import registry
 
 EPS = 1e-4
+AXES = ('features',)
 
 
 class RMSNorm(nnx.Module):
   """x / √(mean(x²) + ε) · scale."""
 
   def __init__(self, size: int):
-    self.scale = nnx.Param(jnp.ones((size,)))
+    self.scale = nnx.Param(jnp.ones((size,)), axes=AXES)
 
   def __call__(self, x: jax.Array) -> jax.Array:
     y = x.astype(jnp.float32)
@@ -26,8 +27,8 @@ class LayerNorm(nnx.Module):
   """(x - mean) / √(max(0, var) + ε) · scale + shift."""
 
   def __init__(self, size: int):
-    self.scale = nnx.Param(jnp.ones((size,)))
-    self.shift = nnx.Param(jnp.zeros((size,)))
+    self.scale = nnx.Param(jnp.ones((size,)), axes=AXES)
+    self.shift = nnx.Param(jnp.zeros((size,)), axes=AXES)
 
   def __call__(self, x: jax.Array) -> jax.Array:
     y = x.astype(jnp.float32)

@@ -12,6 +12,7 @@ from dreamer_nnx.training.actor import REPORT, Actor, flat, stream_of, unflat
 from dreamer_nnx.training.clocks import Every, Ratio
 from dreamer_nnx.training.metrics import Episodes, Metrics, Rates
 from dreamer_nnx.training.options import TrainOptions
+from dreamer_nnx.training.sharding import own_rows, put_rows
 from dreamer_nnx.training.step import Learner, State
 
 
@@ -49,7 +50,7 @@ class Trainer:
     self.env_steps = self.updates = 0
     self.evaluated = -np.inf
     self.actor = Actor(self.envs, self.learner, self.seed)
-    self.carry = self.learner.initial(options.batch_size)
+    self.carry = self.learner.initial_rows(options.batch_size)
     self.episodes = Episodes(self.envs.num_envs)
     self.metrics, self.rates = Metrics(), Rates()
     self.batch: dict[str, Any] | None = None
@@ -102,7 +103,7 @@ class Trainer:
     not see the latents of that one update yet.
     """
     batch, handle = self.replay.sample()
-    self.batch = jax.device_put(batch, self.learner.sharding.batch)
+    self.batch = put_rows(self.learner.sharding, batch)
     self.state, self.carry, back, metrics = self.learner.train_step(
       self.state, self.carry, self.batch
     )
@@ -116,7 +117,7 @@ class Trainer:
     """Waits for the last update and stores its latents and priorities."""
     if self.pending:
       handle, back = self.pending
-      back = jax.device_get(back)
+      back = own_rows(back)
       self.replay.update(handle, back, back.pop('priority'))
       self.pending = None
 

@@ -1,39 +1,233 @@
-"""The device mesh: parameters on every device, batches split over them."""
+"""The device mesh, and where on it every array lives.
+
+The mesh has the axes `data`, `fsdp` and `tensor`. Rows of a batch are split
+over the first two. Parameters carry the names of their axes, and one table of
+rules says over which axis of the mesh a named one is split:
+
+  ('inputs:fsdp', 'outputs:tensor')   a kernel (inputs, outputs) in both ways
+
+What `fsdp` splits is stored in parts and gathered to compute with.
+"""
 
 import dataclasses
+import math
+from collections.abc import Sequence
 
 import jax
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+import numpy as np
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as Spec
+
+AXES = ('data', 'fsdp', 'tensor')
+# Axes whose devices see different rows.
+ROWS = ('data', 'fsdp')
+WHERE = 'config.mesh'
+Axes = Sequence[str] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshOptions:
+  """How devices are arranged, and what is split over which.
+
+  Args:
+    data: Devices with the same parameters and other rows.
+    fsdp: Likewise, but each of them stores a part of the parameters.
+    tensor: Devices that each compute a part of every layer. One of the three
+      may be -1, for all devices that are left.
+    rules: `name:axis` entries. Kernels have the axes `inputs` and `outputs`,
+      block-diagonal ones `blocks` before these and convolutions `height` and
+      `width`; biases have `outputs`, norms `features`. The first entry that
+      an array's axis can follow is used: its devices divide the size, and no
+      other axis of the array took them.
+  """
+
+  data: int = -1
+  fsdp: int = 1
+  tensor: int = 1
+  rules: tuple[str, ...] = (
+    'inputs:fsdp',
+    'blocks:tensor',
+    'outputs:tensor',
+    'features:tensor',
+  )
+
+  def __post_init__(self):
+    for name in AXES:
+      size = getattr(self, name)
+      if size < 1 and size != -1:
+        raise ValueError(
+          f'{WHERE}.{name} = {size}: must be at least 1, or -1 for the rest.'
+        )
+    if sum(getattr(self, name) == -1 for name in AXES) > 1:
+      raise ValueError(f'{WHERE}: more than one of {AXES} is -1.')
+    self.table()
+
+  def table(self) -> tuple[tuple[str, str], ...]:
+    """The rules as pairs."""
+    pairs = []
+    for rule in self.rules:
+      name, _, axis = rule.partition(':')
+      if not name or axis not in AXES:
+        raise ValueError(
+          f'{WHERE}.rules has {rule!r}: must be name:axis with one of the axes '
+          f'{", ".join(AXES)}.'
+        )
+      pairs.append((name, axis))
+    return tuple(pairs)
+
+  def sizes(self, devices: int) -> tuple[int, int, int]:
+    """The mesh over so many devices.
+
+    Raises:
+      ValueError: They do not make it up.
+    """
+    given = [getattr(self, name) for name in AXES]
+    known = math.prod(size for size in given if size > 0)
+    sizes = tuple(devices // known if size < 0 else size for size in given)
+    if math.prod(sizes) != devices:
+      text = ' x '.join(f'{n} {s}' for n, s in zip(AXES, given, strict=True))
+      raise ValueError(
+        f'{WHERE} of {text}: does not make up the {devices} devices there are. '
+        'Set one of them to -1, for what is left.'
+      )
+    return sizes
 
 
 @dataclasses.dataclass(frozen=True)
 class Sharding:
-  """Where arrays live: `replicated` on all devices, `batch` split by row."""
+  """Where arrays live: `replicated`, `batch` (split by row), or `stored`."""
 
-  mesh: Mesh
+  mesh: Mesh | AbstractMesh
+  rules: tuple[tuple[str, str], ...] = MeshOptions().table()
 
   @property
   def replicated(self) -> NamedSharding:
-    return NamedSharding(self.mesh, PartitionSpec())
+    return NamedSharding(self.mesh, Spec())
 
   @property
   def batch(self) -> NamedSharding:
-    return NamedSharding(self.mesh, PartitionSpec('data'))
+    return NamedSharding(self.mesh, Spec(ROWS))
+
+  @property
+  def rows(self) -> int:
+    """Into how many parts the rows of a batch are split."""
+    return math.prod(self.mesh.shape[axis] for axis in ROWS)
+
+  def stored(self, shape: Sequence[int], axes: Axes) -> NamedSharding:
+    """Where an array whose axes have these names is kept between updates."""
+    return NamedSharding(self.mesh, Spec(*self._split(shape, axes)))
+
+  def gathered(self, shape: Sequence[int], axes: Axes) -> NamedSharding:
+    """Where it is while it is computed with: whole along `fsdp`."""
+    split = self._split(shape, axes)
+    kept = (axis if axis != 'fsdp' else None for axis in split)
+    return NamedSharding(self.mesh, Spec(*kept))
+
+  def unsplit(self, shape: Sequence[int], axes: Axes) -> list[str]:
+    """What the rules would split if the devices divided it, as texts."""
+    split = self._split(shape, axes)
+    return [
+      f'{name} {size} over {axis} {self.mesh.shape[axis]}'
+      for name, size, taken in zip(axes or (), shape, split, strict=False)
+      for rule, axis in self.rules
+      if rule == name and not taken and axis not in split
+      if size % self.mesh.shape[axis]
+    ]
 
   def check_batch(self, batch_size: int) -> None:
     """ValueError unless the batch splits evenly over the devices."""
-    count = self.mesh.shape['data']
-    if batch_size % count:
+    if batch_size % self.rows:
       raise ValueError(
         f'config.train.batch_size = {batch_size}: must be a multiple of the '
-        f"{count} devices on axis 'data'."
+        f"{self.rows} devices on the axes 'data' and 'fsdp'."
+      )
+
+  def _split(self, shape: Sequence[int], axes: Axes) -> list[str | None]:
+    """The mesh axis over which each axis of an array is split."""
+    split: list[str | None] = [None] * len(shape)
+    if not axes:
+      return split
+    if len(axes) != len(shape):
+      raise ValueError(
+        f'an array of shape {tuple(shape)} has the axis names {tuple(axes)}: '
+        'there must be one for each axis.'
+      )
+    for name, axis in self.rules:
+      count = self.mesh.shape[axis]
+      for i, size in enumerate(shape):
+        free = axes[i] == name and not split[i] and axis not in split
+        if free and count > 1 and size % count == 0:
+          split[i] = axis
+    return split
+
+
+def make(
+  options: MeshOptions = MeshOptions(), devices: list | None = None
+) -> Sharding:
+  """The mesh of some devices, all if none are given.
+
+  Raises:
+    ValueError: They do not make it up, or processes share rows.
+  """
+  devices = devices or jax.devices()
+  sizes = options.sizes(len(devices))
+  mesh = jax.make_mesh(
+    sizes, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices
+  )
+  check_processes(mesh)
+  return Sharding(mesh, options.table())
+
+
+def planned(options: MeshOptions) -> Sharding:
+  """A mesh without devices, for tables; -1 stands for those there are."""
+  given = [getattr(options, name) for name in AXES]
+  if -1 in given:
+    given = options.sizes(len(jax.devices()))
+  return Sharding(AbstractMesh(tuple(given), AXES), options.table())
+
+
+def check_processes(mesh: Mesh) -> None:
+  """ValueError where devices that compute the same rows are of two processes.
+
+  Every process brings rows of its own, from its own replay.
+  """
+  for group in mesh.devices.reshape(-1, mesh.shape['tensor']):
+    if len({device.process_index for device in group}) > 1:
+      raise ValueError(
+        f'{WHERE}.tensor = {mesh.shape["tensor"]}: must divide the '
+        f'{len(mesh.local_devices)} devices of a process.'
       )
 
 
-def data_parallel(devices: list | None = None) -> Sharding:
-  """All devices (or those given) on the one axis `data`."""
-  devices = devices or jax.devices()
-  mesh = jax.make_mesh(
-    (len(devices),), ('data',), axis_types=(AxisType.Auto,), devices=devices
+def whole(x: jax.Array) -> jax.Array:
+  """A replicated array on one device of this process, without a copy."""
+  return x.addressable_data(0)
+
+
+def put_whole(x: np.ndarray, where: NamedSharding) -> jax.Array:
+  """A host array that all processes have, as a global one."""
+  return jax.make_array_from_callback(x.shape, where, lambda index: x[index])
+
+
+def put_rows(sharding: Sharding, tree: dict) -> dict:
+  """Host arrays (rows of this process, ...) as global arrays, split by row."""
+  if jax.process_count() == 1:
+    return jax.device_put(tree, sharding.batch)
+  return jax.tree.map(
+    lambda x: jax.make_array_from_process_local_data(
+      sharding.batch, np.asarray(x)
+    ),
+    tree,
   )
-  return Sharding(mesh)
+
+
+def own_rows(tree: dict) -> dict:
+  """Global arrays split by row as the host arrays of this process's rows."""
+  if jax.process_count() == 1:
+    return jax.device_get(tree)
+  return jax.tree.map(_own_rows, tree)
+
+
+def _own_rows(x: jax.Array) -> np.ndarray:
+  parts = {shard.index[0].start or 0: shard for shard in x.addressable_shards}
+  return np.concatenate([np.asarray(parts[i].data) for i in sorted(parts)])

@@ -6,7 +6,7 @@ inside traced functions only.
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import jax
@@ -17,12 +17,12 @@ from flax import nnx
 from dreamer_nnx import contracts
 from dreamer_nnx.agent.agent import Agent, Carry
 from dreamer_nnx.agent.context import LATENT
-from dreamer_nnx.training.sharding import Sharding
+from dreamer_nnx.training.sharding import Sharding, whole
 
 Array = jax.Array
 State = dict[str, Array]
 OPTIMIZER = 'optimizer/'
-# Arrays of so many numbers are biases and scales.
+# Arrays of so many numbers are mostly biases and scales.
 SMALL = 2**13
 # For what runs once: its compilation takes longer than its run.
 QUICKLY = {'xla_backend_optimization_level': 0}
@@ -30,7 +30,7 @@ ACTING = ('encoder/', 'dynamics/', 'policy/')
 
 
 class Layout:
-  """Names, shapes and kinds of an agent's arrays, without any values."""
+  """Names, shapes, axes and kinds of an agent's arrays, without any values."""
 
   def __init__(self, make_agent: Callable[[nnx.Rngs], Agent]):
     abstract = nnx.eval_shape(lambda: make_agent(nnx.Rngs(0)))
@@ -39,6 +39,10 @@ class Layout:
     self.paths = {'/'.join(map(str, path)): path for path, _ in flat}
     self.shapes = {
       name: jax.ShapeDtypeStruct(v.shape, v.dtype)
+      for name, (_, v) in zip(self.paths, flat, strict=True)
+    }
+    self.axes = {
+      name: v.get_metadata().get('axes')
       for name, (_, v) in zip(self.paths, flat, strict=True)
     }
     self.trained = tuple(
@@ -75,7 +79,7 @@ class Learner:
   Args:
     make_agent: Builds the agent from random streams.
     optimizer: Transformation over the flat dict of trained parameters.
-    sharding: The mesh.
+    sharding: The mesh, and what of it is split over what.
     batch_length: T, steps of a window to train on; any before are context.
     loss_scaling: Scales the loss dynamically, for float16.
   """
@@ -105,43 +109,81 @@ class Learner:
       OPTIMIZER + jax.tree_util.keystr(path, simple=True, separator='/')
       for path, _ in leaves
     )
-    every, rows = sharding.replicated, sharding.batch
-    jit = functools.partial(jax.jit, out_shardings=every)
-    self._init = jit(self._initialize, compiler_options=QUICKLY)
-    self._start = jit(self._initial, static_argnums=0)
+    self.axes = self.layout.axes | {
+      name: self._axes_of(path, leaf)
+      for name, (path, leaf) in zip(self._opt_names, leaves, strict=True)
+    }
+    self._compile()
+
+  def _compile(self) -> None:
+    self._joined = frozenset(
+      name
+      for name in self.layout.trained
+      if (x := self.abstract[name]).size <= SMALL
+      and x.sharding.is_fully_replicated
+    )
+    every, rows = self.sharding.replicated, self.sharding.batch
+    stored = {name: x.sharding for name, x in self.abstract.items()}
+    self._init = jax.jit(
+      self._initialize, out_shardings=stored, compiler_options=QUICKLY
+    )
+    self._start = jax.jit(self._initial, static_argnums=0)
+    self._start_rows = jax.jit(
+      self._initial, static_argnums=0, out_shardings=rows
+    )
     self._train = jax.jit(
       self._train_step,
       donate_argnums=0,
-      out_shardings=(every, rows, rows, every),
+      out_shardings=(stored, rows, rows, every),
     )
-    self._act = jit(self._policy, static_argnames='mode')
-    self._report = jax.jit(self._make_report)
+    self._act = jax.jit(self._policy, static_argnames='mode')
+    self._gather = jax.jit(lambda arrays: arrays, out_shardings=every)
+    self._report = jax.jit(self._make_report, out_shardings=every)
 
-  @property
+  @functools.cached_property
   def abstract(self) -> dict[str, jax.ShapeDtypeStruct]:
     """Shape, format and placement of every array of the state."""
     shapes = jax.eval_shape(self._initialize, jax.random.key(0))
-    where = self.sharding.replicated
     return {
-      name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where)
+      name: jax.ShapeDtypeStruct(
+        x.shape,
+        x.dtype,
+        sharding=self.sharding.stored(x.shape, self.axes.get(name)),
+      )
       for name, x in shapes.items()
     }
+
+  def unsplit(self) -> list[str]:
+    """A line for each array that the rules would split and do not."""
+    lines = []
+    for name, shape in self.layout.shapes.items():
+      reasons = self.sharding.unsplit(shape.shape, self.layout.axes[name])
+      if not self.layout.axes[name] and shape.size > SMALL:
+        reasons = ['its axes have no names']
+      lines += [f'  {name} {shape.shape}: {reason}' for reason in reasons]
+    return lines
 
   def init(self, seed: int) -> State:
     """The state before the first update, born on the mesh."""
     return self._init(jax.random.key(seed))
 
   def initial(self, batch_size: int) -> Carry:
-    """Zero latents and actions of so many rows."""
+    """Zero latents and actions of so many rows, for `policy`."""
     return self._start(batch_size)
 
-  def place(self, carry: Carry) -> Carry:
-    """A carry of host arrays, where `policy` leaves it."""
-    return jax.device_put(carry, self.sharding.replicated)
+  def initial_rows(self, batch_size: int) -> Carry:
+    """Those of a whole batch, for `train_step`."""
+    return self._start_rows(batch_size)
 
   def acting(self, state: State) -> State:
-    """The part of the state that `policy` needs."""
-    return {k: v for k, v in state.items() if k.startswith(ACTING)}
+    """The part of the state that `policy` needs, on one device.
+
+    Valid until the state is consumed; nothing is copied unless it is split.
+    """
+    part = {k: v for k, v in state.items() if k.startswith(ACTING)}
+    if not all(x.is_fully_replicated for x in part.values()):
+      part = self._gather(part)
+    return {name: whole(x) for name, x in part.items()}
 
   def policy(
     self,
@@ -152,7 +194,7 @@ class Learner:
     count: int,
     mode: str = 'sample',
   ) -> tuple[Carry, contracts.Action, contracts.Latent]:
-    """Acts once; see `Agent.act`.
+    """Acts once, on one device; see `Agent.act`.
 
     Args:
       acting: From the method of that name.
@@ -177,6 +219,13 @@ class Learner:
     # Placed as they leave a step, or the next one would compile once more.
     rows = self.sharding.batch
     return self._train(state, *jax.device_put((carry, dict(batch)), rows))
+
+  def compiled(
+    self, state: State, carry: Carry, batch: Mapping[str, Any]
+  ) -> str:
+    """The compiled module of `train_step` for such inputs, as text."""
+    rows = jax.device_put((carry, dict(batch)), self.sharding.batch)
+    return self._train.lower(state, *rows).compile().as_text()
 
   def report(
     self, state: State, carry: Carry, batch: Mapping[str, Any], key: Array
@@ -206,7 +255,7 @@ class Learner:
 
   def _make_report(self, state, carry, batch, key):
     arrays = {name: state[name] for name in self.layout.shapes}
-    agent = self.layout.merge(arrays)
+    agent = self.layout.merge(self._whole(arrays))
     return agent.report(carry, batch, key, length=self._length)
 
   def _train_step(self, state, carry, batch):
@@ -217,7 +266,7 @@ class Learner:
     scale = state.get('loss_scale', 1.0)
 
     def scaled_loss(params):
-      agent = layout.merge(params | rest)
+      agent = layout.merge(self._whole(params | rest))
       loss, aux = agent.loss(carry, batch, key, length=self._length)
       arrays = layout.flatten(agent)
       return loss * scale, (loss, aux, {k: arrays[k] for k in rest})
@@ -232,7 +281,7 @@ class Learner:
     agent = layout.merge(params | stats)
     agent.follow(updates)
     metrics = aux['metrics'] | optimizer_metrics(
-      loss, updates + 1, grads, changes, params
+      loss, updates + 1, grads, changes, params, self._joined
     )
     new = layout.flatten(agent) | self._pack(opt_state)
     new |= {'updates': updates + 1, 'key': state['key']}
@@ -244,6 +293,34 @@ class Learner:
     }
     return new, aux['carry'], back | {'priority': aux['priority']}, metrics
 
+  def _whole(self, arrays: State) -> State:
+    """Arrays gathered to compute with; their gradients end up split again."""
+    return {k: self._gathered(x, self.axes[k]) for k, x in arrays.items()}
+
+  def _gathered(self, x: Array, axes: tuple[str, ...] | None) -> Array:
+    stored = self.sharding.stored(x.shape, axes)
+    gathered = self.sharding.gathered(x.shape, axes)
+    if stored == gathered:
+      return x
+    constrain = jax.lax.with_sharding_constraint
+
+    @jax.custom_vjp
+    def gather(x):
+      return constrain(x, gathered)
+
+    gather.defvjp(
+      lambda x: (gather(x), None), lambda _, g: (constrain(g, stored),)
+    )
+    return gather(x)
+
+  def _axes_of(self, path: tuple, leaf: jax.ShapeDtypeStruct):
+    """The axes of the parameter that a leaf of the optimiser belongs to."""
+    keys = [entry.key for entry in path if hasattr(entry, 'key')]
+    names = [key for key in keys if key in self.layout.axes]
+    if not names or self.layout.shapes[names[-1]].shape != leaf.shape:
+      return None
+    return self.layout.axes[names[-1]]
+
   def _pack(self, opt_state) -> State:
     leaves = jax.tree.leaves(opt_state)
     return dict(zip(self._opt_names, leaves, strict=True))
@@ -254,27 +331,40 @@ class Learner:
 
 
 def optimizer_metrics(
-  loss: Array, updates: Array, grads: State, changes: State, params: State
+  loss: Array,
+  updates: Array,
+  grads: State,
+  changes: State,
+  params: State,
+  joined: Collection[str] = (),
 ) -> dict[str, Array]:
-  """Loss, number of updates, and sizes of gradients, changes and parameters."""
+  """Loss, number of updates, and sizes of gradients, changes and parameters.
+
+  Args:
+    joined: See `global_norm`.
+  """
   count = sum(x.size for x in params.values())
-  grad_norm = global_norm(grads)
+  norm = functools.partial(global_norm, joined=joined)
+  grad_norm = norm(grads)
   return {
     'opt/loss': loss,
     'opt/updates': updates,
     'opt/grad_norm': grad_norm,
     'opt/grad_rms': grad_norm / count**0.5,
-    'opt/update_rms': global_norm(changes) / count**0.5,
-    'opt/param_rms': global_norm(params) / count**0.5,
+    'opt/update_rms': norm(changes) / count**0.5,
+    'opt/param_rms': norm(params) / count**0.5,
     'opt/param_count': jnp.asarray(count, jnp.float32),
   }
 
 
-def global_norm(arrays: State) -> Array:
-  """√Σ x² over all arrays; the many small ones are summed as one."""
-  flat = [x.ravel() for x in arrays.values()]
-  small = [x for x in flat if x.size <= SMALL]
-  parts = [x for x in flat if x.size > SMALL]
+def global_norm(arrays: State, joined: Collection[str] = ()) -> Array:
+  """√Σ x² over all arrays.
+
+  Args:
+    joined: Names of small arrays that are summed as one, to compile less.
+  """
+  small = [x.ravel() for name, x in arrays.items() if name in joined]
+  parts = [x for name, x in arrays.items() if name not in joined]
   parts += [jnp.concatenate(small)] if small else []
   return jnp.sqrt(jnp.stack([jnp.square(x).sum() for x in parts]).sum())
 

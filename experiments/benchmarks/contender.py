@@ -30,7 +30,7 @@ class Here:
     """Makes the carries, and a batch on the device."""
     batch = self.problem.batch(self.learner)
     rows = self.learner.sharding.batch
-    self.carry = self.learner.initial(self.problem.config.train.batch_size)
+    self.carry = self.learner.initial_rows(self.problem.config.train.batch_size)
     self.acting = self.learner.initial(1)
     self.batch = jax.device_put(batch, rows)
     keys = (*self.problem.spaces[0], 'is_first')

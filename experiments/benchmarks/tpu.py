@@ -3,13 +3,14 @@
   python -m experiments.benchmarks.tpu TOPOLOGY SIZE KIND [--config.a=b ...]
   python -m experiments.benchmarks.tpu --reference=PATH v5e:1x1 SIZE KIND
 
-TOPOLOGY is as in v5e:1x1 or v5e:4x4; rows of the batch are split over its
-chips. Needs the libtpu that this JAX was released with (`pip install libtpu`).
+TOPOLOGY is as in v5e:1x1, v5e:4x4 or v5p:4x4x4, a mesh of `config.mesh`.
+Needs the libtpu that this JAX was released with (`pip install libtpu`).
 Prints one JSON line:
 
   mcycles      the compiler's own estimate, summed over all operations, those
                of loops times their trips; a v5e runs about 940 a second
   loops        body, trips and cycles a trip of each loop
+  arguments    bytes of state, carry and batch on a chip
   temporaries  bytes that a chip needs beside arguments and results
   collectives  how many of each kind
   compile      s
@@ -35,7 +36,8 @@ os.environ['JAX_PLATFORMS'] = 'cpu'
 import jax
 from jax.experimental import topologies
 
-from dreamer_nnx.training.sharding import data_parallel
+from dreamer_nnx.config import bind_all
+from dreamer_nnx.training import sharding
 from experiments.benchmarks.problem import Problem
 
 HEAD = re.compile(r'^(ENTRY )?%?([\w.\-]+) \(.*\) -> .* \{')
@@ -121,9 +123,10 @@ class Module:
 
 def lower(topology: str, size: str, kind: str, flags: list[str]):
   """The update of this project, bfloat16."""
-  chips = data_parallel(devices(topology))
   flags = ['--config.precision.device=accelerator', *flags]
   problem = Problem(size, kind, tuple(flags))
+  options = bind_all(problem.config)['mesh']()
+  chips = sharding.make(options, devices(topology))
   learner = problem.learner(chips)
   carry = jax.eval_shape(
     lambda: learner._initial(problem.config.train.batch_size)
@@ -164,6 +167,7 @@ def report(lowered, text_file: str | None) -> dict:
   return {
     'mcycles': round(module.total / 1e6, 2),
     'loops': [(name, trips, cycles) for name, trips, cycles in module.loops],
+    'arguments': memory.argument_size_in_bytes,
     'temporaries': memory.temp_size_in_bytes,
     'collectives': {
       kind: len(re.findall(rf' {kind}(?:-start)?\(', text))

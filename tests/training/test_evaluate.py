@@ -5,8 +5,8 @@ import numpy as np
 import optax
 import pytest
 
+from dreamer_nnx.training import sharding
 from dreamer_nnx.training.evaluate import Returns, evaluate
-from dreamer_nnx.training.sharding import data_parallel
 from dreamer_nnx.training.step import Learner
 from tests.agent.parts import ACTION_SPACE, OBS_SPACE, make_agent
 
@@ -51,7 +51,7 @@ class Counting:
 
 @pytest.fixture(scope='module')
 def learner():
-  devices = data_parallel(jax.devices()[:1])
+  devices = sharding.make(devices=jax.devices()[:1])
   return Learner(make_agent, optax.identity(), devices, batch_length=1)
 
 

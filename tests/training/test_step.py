@@ -12,7 +12,7 @@ from flax import nnx
 from dreamer_nnx.agent.options import SlowValue
 from dreamer_nnx.registry import Choice
 from dreamer_nnx.slots import OPTIMIZER
-from dreamer_nnx.training.sharding import data_parallel
+from dreamer_nnx.training import sharding
 from dreamer_nnx.training.step import (
   Learner,
   next_loss_scale,
@@ -41,7 +41,7 @@ def make_learner(**kw):
       make_agent, encoder=CountedEncoder, slow=SlowValue(every=2)
     ),
     Choice(OPTIMIZER, 'dreamer', lr=0.01, warmup=2)(),
-    data_parallel(jax.devices()[:1]),
+    sharding.make(devices=jax.devices()[:1]),
     batch_length=T,
     **kw,
   )
