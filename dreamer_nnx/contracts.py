@@ -5,7 +5,7 @@ features. A *latent* is a dict of arrays, the recurrent state of the dynamics;
 an *observation* is a dict of arrays keyed like the observation space.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -198,7 +198,17 @@ class Replay(Protocol):
     """Persists everything unsaved; returns a JSON-able index."""
     ...
 
-  def load(self, index: dict | None) -> None: ...
+  def load(self, index: dict | None) -> None:
+    """Replaces what is held by what an index names, or all there is."""
+    ...
+
+  def adopt(self, indices: Sequence[dict], share: int, shares: int) -> None:
+    """Replaces what is held by a share of what other replays saved.
+
+    Together the shares hold everything, and nothing twice.
+    """
+    ...
+
   def stats(self) -> dict[str, float]: ...
 
 

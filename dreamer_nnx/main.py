@@ -6,8 +6,10 @@ The same command again resumes. Errors in what was asked for are one message
 and exit status 2.
 """
 
+import os
 import pathlib
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -51,6 +53,22 @@ _CACHE = flags.DEFINE_string(
   'Folder of compiled programs, so that a second start compiles nothing; '
   'empty for none.',
 )
+_DISTRIBUTED = flags.DEFINE_bool(
+  'distributed',
+  False,
+  'This is one of several processes that train together.',
+)
+_COORDINATOR = flags.DEFINE_string(
+  'coordinator_address',
+  None,
+  'host:port of the first process, where no cluster says it.',
+)
+_PROCESSES = flags.DEFINE_integer(
+  'num_processes', None, 'How many processes train together.'
+)
+_PROCESS = flags.DEFINE_integer(
+  'process_id', None, 'Which of them this is, from 0.'
+)
 _PROFILE = flags.DEFINE_bool(
   'profile', False, 'Trace a few updates into WORKDIR/profile.'
 )
@@ -74,18 +92,42 @@ def main(argv: Sequence[str]) -> None:
   try:
     dispatch(argv)
   except Exception as error:
+    if _DISTRIBUTED.value:
+      end_alone(error)
     if _DEBUG.value or not expected(error):
       raise
     fail(overrides.explain(error))
+
+
+def end_alone(error: Exception) -> NoReturn:
+  """Ends this process at once; the others would be waited for otherwise."""
+  import jax
+
+  if isinstance(error, jax.errors.JaxRuntimeError):
+    first = str(error).splitlines()[0]
+    print(
+      'The processes cannot go on together; one of them is probably gone '
+      f'({first}). Start all of them again: they go on from the last '
+      'checkpoint.',
+      file=sys.stderr,
+    )
+  if _DEBUG.value or not expected(error):
+    traceback.print_exception(error)
+  else:
+    print(overrides.explain(error), file=sys.stderr)
+  sys.stdout.flush()
+  sys.stderr.flush()
+  os._exit(2 if expected(error) else 1)
 
 
 def expected(error: Exception) -> bool:
   """Whether an error is about what was asked for, not a defect of the code."""
   from dreamer_nnx.envs.faults import EnvError
   from dreamer_nnx.training.checkpoint import CheckpointError
+  from dreamer_nnx.training.workdir import WorkdirError
 
   own = (configs.ConfigError, registry.RegistryError, CheckpointError, EnvError)
-  if isinstance(error, (*own, OSError)):
+  if isinstance(error, (*own, WorkdirError, OSError)):
     return True
   named = str(error).startswith(('config', '--'))
   return named and isinstance(error, ValueError | TypeError)
@@ -101,6 +143,7 @@ def dispatch(argv: Sequence[str]) -> None:
   """Does what the flags say."""
   logging.set_verbosity(logging.WARNING)
   use_cache(_CACHE.value)
+  join_processes()
   config = make_config(argv)
   if _MODE.value == 'show':
     from dreamer_nnx import show
@@ -110,6 +153,20 @@ def dispatch(argv: Sequence[str]) -> None:
   if not _WORKDIR.value:
     raise configs.ConfigError('--workdir: name a folder, e.g. runs/demo.')
   start(config, pathlib.Path(_WORKDIR.value).expanduser())
+
+
+def join_processes() -> None:
+  """Connects to the other processes, if this is to be one of several."""
+  given = (_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+  if _DISTRIBUTED.value:
+    from dreamer_nnx.training import processes
+
+    processes.join(*given)
+  elif given != (None, None, None):
+    raise configs.ConfigError(
+      '--coordinator_address, --num_processes, --process_id: are of '
+      '--distributed, which is not given.'
+    )
 
 
 def make_config(argv: Sequence[str]) -> ConfigDict:
@@ -148,14 +205,16 @@ def start(config: ConfigDict, workdir: pathlib.Path) -> None:
     reference=_REFERENCE.value,
   )
   if 'train' in _MODE.value:
-    with Run(config, workdir, source, profile=_PROFILE.value) as session:
+    # Of the run to start from, if there is one; else of this one.
+    step = None if source.restore else source.step
+    with Run(config, workdir, source, step, _PROFILE.value) as session:
       session.train(evaluate='evaluate' in _MODE.value)
     return
   step = None
   if not (source.restore or source.reference):
     root = find(workdir, source.step)
     workdir, step = root.parents[1], int(root.name)
-  with Run(config, workdir, source, step) as session:
+  with Run(config, workdir, source, step, training=False) as session:
     session.evaluate()
 
 

@@ -14,7 +14,7 @@ from dreamer_nnx import config as configs
 from dreamer_nnx import workflow
 from dreamer_nnx.interop.pickles import load_reference
 from dreamer_nnx.interop.reference import convert
-from dreamer_nnx.training import checkpoint
+from dreamer_nnx.training import checkpoint, processes
 from dreamer_nnx.training.evaluate import Returns
 from dreamer_nnx.training.interrupt import Interrupt
 from dreamer_nnx.training.loop import Trainer
@@ -23,6 +23,7 @@ from dreamer_nnx.training.progress import Progress
 from dreamer_nnx.training.sharding import put_whole
 from dreamer_nnx.training.step import State
 from dreamer_nnx.training.video import write_video
+from dreamer_nnx.training.workdir import owned
 
 MODES = {'greedy': 'mode', 'sampled': 'sample'}
 
@@ -65,11 +66,15 @@ class Run(contextlib.ExitStack):
   """Everything of a run, opened in a workdir; a context manager.
 
   Where the workdir holds a checkpoint the run goes on from it; otherwise it
-  starts from `source`, or from fresh parameters.
+  starts from `source`, or from fresh parameters. Every process of a run opens
+  the same workdir; the first one prints and logs.
 
   Args:
-    step: The checkpoint to go on from, if not the latest; to evaluate it.
+    step: The checkpoint to go on from, if not the latest. Training sets those
+      after it aside, in the folder `superseded` of the checkpoints.
     profile: Traces a few updates into the workdir.
+    training: Otherwise nothing is trained or saved, and the workdir may be
+      one that another process trains in.
 
   Raises:
     ValueError, OSError: The config, spaces, workdir or checkpoint do not fit.
@@ -82,10 +87,11 @@ class Run(contextlib.ExitStack):
     source: Source = Source(),
     step: int | None = None,
     profile: bool = False,
+    training: bool = True,
   ):
     super().__init__()
     self.config, self.workdir, self.source = config, workdir, source
-    self.step, self.profile = step, profile
+    self.step, self.profile, self.training = step, profile, training
     self.stop: Callable[[], bool] = lambda: False
     self.parts = configs.bind_all(config)
     try:
@@ -96,9 +102,9 @@ class Run(contextlib.ExitStack):
 
   def _open(self) -> None:
     config, workdir = self.config, self.workdir
-    self.checkpoints = workflow.make_checkpoints(config, workdir)
-    self.callback(self.checkpoints.close)
-    self.env_steps = self.step or self.checkpoints.latest() or 0
+    if self.training:
+      self._own_workdir()
+    self.env_steps = checkpoint.latest(workdir, self.step) or 0
     self.envs = workflow.make_envs(config, self.env_steps)
     self.callback(self.envs.close)
     self.obs_space, self.action_space = (
@@ -108,21 +114,35 @@ class Run(contextlib.ExitStack):
     self.learner = workflow.make_learner(
       config, self.obs_space, self.action_space
     )
-    self.saved = self._restore()
+    if unsplit := self.learner.unsplit():
+      say('Not split over the mesh:', *unsplit, sep='\n')
+    self.saved = None
+    if self.env_steps or self.step is not None:
+      self.saved = checkpoint.restore(workdir, self.learner.abstract, self.step)
     self.state = self.saved.state if self.saved else self._fresh(self.source)
+
+  def _own_workdir(self) -> None:
+    if processes.first():
+      self.enter_context(owned(self.workdir))
+      if self.step is not None:
+        checkpoint.set_aside(self.workdir, self.step)
+    processes.gather(None)
+    self.checkpoints = workflow.make_checkpoints(self.config, self.workdir)
+    self.callback(self.checkpoints.close)
 
   def train(self, evaluate: bool = True) -> None:
     """Trains to `config.train.steps`, then evaluates.
 
-    SIGINT and SIGTERM end it after the step in hand, with a checkpoint.
+    SIGINT and SIGTERM in any process end it after the step in hand, with a
+    checkpoint.
     """
     trainer = self._trainer(evaluate)
     with Interrupt() as self.stop:
       if evaluate and not self.saved:
         self.play('untrained, sampled')
       self._train(trainer)
-      if self.stop():
-        print(f'Stopped at {self.env_steps} environment steps; saved.')
+      if self._stopped():
+        say(f'Stopped at {self.env_steps} environment steps; saved.')
       elif evaluate:
         self._play_all()
 
@@ -131,35 +151,46 @@ class Run(contextlib.ExitStack):
     with Interrupt() as self.stop:
       self._play_all()
 
-  def play(self, what: str) -> Returns:
+  def play(self, what: str) -> dict[str, float]:
     """Prints the returns of episodes and keeps them in evaluations.jsonl.
 
     Args:
       what: What is evaluated, ending in the kind of policy: greedy or sampled.
+
+    Returns:
+      Metrics; none if it was stopped early.
     """
     mode = MODES[what.rpartition(' ')[2]]
     returns = workflow.evaluate_policy(
       self.config, self.learner, self.state, mode, self.stop
     )
-    if not self.stop():
+    if self._stopped():
+      return {}
+    if processes.first():
       self._report(what, returns)
-    return returns
+    return returns.metrics('eval')
+
+  def _stopped(self) -> bool:
+    return processes.anywhere(self.stop())
 
   def _play_all(self) -> None:
     sampled = self.parts['evaluate']().sampled
     for name in ('greedy', 'sampled') if sampled else ('greedy',):
       self.play(f'trained, {name}')
-    print(f'Metrics, videos and checkpoints: {self.workdir}')
+    say(f'Metrics, videos and checkpoints: {self.workdir}')
 
   def _train(self, trainer: Trainer) -> None:
-    with Progress(trainer.options.steps) as progress:
-      trainer.stop, trainer.show = self.stop, progress.update
+    trainer.stop = self.stop
+    with contextlib.ExitStack() as stack:
+      if processes.first():
+        progress = stack.enter_context(Progress(trainer.options.steps))
+        trainer.show = progress.update
       self.state = trainer.run()
       self.env_steps = trainer.env_steps
       self._save(trainer, {})
 
   def _report(self, what: str, returns: Returns) -> None:
-    print(f'Return {what}: {returns}', flush=True)
+    say(f'Return {what}: {returns}')
     line = {'env_steps': self.env_steps, 'policy': what}
     line |= returns.metrics('eval') | {'scores': returns.scores}
     with open(self.workdir / 'evaluations.jsonl', 'a') as file:
@@ -170,6 +201,8 @@ class Run(contextlib.ExitStack):
     loggers = workflow.make_loggers(self.config, self.workdir)
     for logger in loggers:
       self.callback(logger.close)
+    if processes.first():
+      loggers = (*loggers, Videos(self.workdir / 'videos'))
     replay = workflow.make_replay(
       self.config, self.obs_space, self.action_space, self.learner, self.workdir
     )
@@ -178,7 +211,7 @@ class Run(contextlib.ExitStack):
       self.state,
       self.envs,
       replay,
-      (*loggers, Videos(self.workdir / 'videos')),
+      loggers,
       options,
       self.config.seed,
       evaluate_every=self.parts['evaluate']().every if evaluate else 0,
@@ -187,24 +220,33 @@ class Run(contextlib.ExitStack):
       save=self._save,
     )
     if self.saved:
-      replay.load(self.saved.meta['replay'])
-      trainer.resume(self.saved.meta['counters'], self.saved.loop)
+      self._resume(trainer, self.saved)
     if self.profile:
       trainer.watch = Profiler(self.workdir / 'profile')
       self.callback(trainer.watch.close)
     return trainer
 
+  def _resume(self, trainer: Trainer, saved: checkpoint.Restored) -> None:
+    owns = saved.meta['processes']
+    indices = [own['replay'] for own in owns]
+    index, count = processes.index(), processes.count()
+    if len(owns) == count:
+      trainer.replay.load(indices[index])
+    else:
+      trainer.replay.adopt(indices, index, count)
+    trainer.resume(saved.meta['counters'], owns, saved.loop)
+
   def _evaluate_while_training(
     self, state: State, env_steps: int
   ) -> dict[str, float]:
     self.state, self.env_steps = state, env_steps
-    returns = self.play('trained, greedy')
-    return {} if self.stop() else returns.metrics('eval')
+    return self.play('trained, greedy')
 
   def _save(self, trainer: Trainer, metrics: dict[str, float]) -> None:
+    own = trainer.own() | {'replay': trainer.replay.save()}
     meta = {
       'counters': trainer.counters(),
-      'replay': trainer.replay.save(),
+      'processes': processes.gather(own),
       'config': configs.resolve(self.config).to_dict(),
     }
     self.checkpoints.save(
@@ -218,19 +260,12 @@ class Run(contextlib.ExitStack):
     except ValueError as error:
       raise configs.ConfigError(f'--import_reference: {error}') from error
 
-  def _restore(self) -> checkpoint.Restored | None:
-    if self.checkpoints.latest() is None:
-      return None
-    return self.checkpoints.restore(self.learner.abstract, self.step)
-
   def _fresh(self, source: Source) -> State:
     state = self.learner.init(self.config.seed)
     if source.reference:
       given = self._converted(source.reference)
-      place = lambda k, v: put_whole(
-        v.astype(state[k].dtype), state[k].sharding
-      )
-      return state | {k: place(k, v) for k, v in given.items()}
+      place = lambda v, like: put_whole(v.astype(like.dtype), like.sharding)
+      return state | {k: place(v, state[k]) for k, v in given.items()}
     if not source.restore:
       return state
     part = checkpoint.partial(
@@ -240,11 +275,17 @@ class Run(contextlib.ExitStack):
       source.exclude,
       source.step,
     )
-    print(f'Restored {len(part.loaded)} arrays from {source.restore}:')
-    print(summary(part.loaded))
-    print(f'Not restored, {len(part.not_loaded)} arrays:')
-    print(summary(part.not_loaded))
+    say(f'Restored {len(part.loaded)} arrays from {source.restore}:')
+    say(summary(part.loaded))
+    say(f'Not restored, {len(part.not_loaded)} arrays:')
+    say(summary(part.not_loaded))
     return state | part.state
+
+
+def say(*lines: str, sep: str = ' ') -> None:
+  """Prints, in the first process."""
+  if processes.first():
+    print(*lines, sep=sep, flush=True)
 
 
 def summary(names: list[str]) -> str:

@@ -60,6 +60,8 @@ REPLAY = Slot(
     'batch_length',
     'directory',
     'seed',
+    'process',
+    'processes',
   ),
   builds=contracts.Replay,
 )

@@ -21,6 +21,7 @@ from dreamer_nnx.agent.build import build
 from dreamer_nnx.agent.context import LATENT
 from dreamer_nnx.envs.make import make
 from dreamer_nnx.registry import fields
+from dreamer_nnx.training import processes
 from dreamer_nnx.training import sharding as meshes
 from dreamer_nnx.training.checkpoint import Checkpoints
 from dreamer_nnx.training.evaluate import Returns, evaluate
@@ -38,16 +39,22 @@ Spaces = Mapping[str, gym_spaces.Space]
 
 
 def make_envs(config: ConfigDict, env_steps: int = 0) -> contracts.VectorEnv:
-  """The training environments; a resumed run does not repeat its episodes."""
+  """The training environments of this process.
+
+  A resumed run does not repeat its episodes.
+  """
   parts = configs.bind_all(config)
-  return make(parts['env'], parts['train']().envs, config.seed + env_steps)
+  count = processes.own_share(parts['train']().envs, 'config.train.envs')
+  seed = processes.own_seed(config.seed) + env_steps
+  return make(parts['env'], count, seed)
 
 
 def make_eval_envs(config: ConfigDict) -> contracts.VectorEnv:
-  """The evaluation environments, with seeds of their own."""
+  """The evaluation environments of this process, with seeds of their own."""
   parts = configs.bind_all(config)
-  seed = config.seed + EVALUATION_SEED
-  return make(parts['env'], parts['evaluate']().envs, seed)
+  count = max(1, parts['evaluate']().envs // processes.count())
+  seed = processes.own_seed(config.seed) + EVALUATION_SEED
+  return make(parts['env'], count, seed)
 
 
 def make_learner(
@@ -87,17 +94,23 @@ def make_replay(
   learner: Learner,
   workdir: pathlib.Path | None = None,
 ) -> contracts.Replay:
-  """The replay buffer; it keeps its chunks in `workdir`, if there is one."""
+  """The replay buffer of this process.
+
+  It keeps its chunks in `workdir`, if there is one.
+  """
   parts = configs.bind_all(config)
   train = parts['train']()
+  share = processes.own_share
   directory = workdir / 'replay' if workdir else ''
   return parts['replay'](
     spaces=step_spaces(obs_space, action_space, learner),
-    num_envs=train.envs,
-    batch_size=train.batch_size,
+    num_envs=share(train.envs, 'config.train.envs'),
+    batch_size=share(train.batch_size, 'config.train.batch_size'),
     batch_length=train.batch_length,
     directory=str(directory),
-    seed=config.seed,
+    seed=processes.own_seed(config.seed),
+    process=processes.index(),
+    processes=processes.count(),
   )
 
 
@@ -123,7 +136,9 @@ def step_spaces(
 def make_loggers(
   config: ConfigDict, workdir: pathlib.Path
 ) -> tuple[contracts.Logger, ...]:
-  """The sinks of the metrics."""
+  """The sinks of the metrics; the first process alone has any."""
+  if not processes.first():
+    return ()
   return configs.bind_all(config)['loggers'](workdir=str(workdir))
 
 
@@ -143,21 +158,25 @@ def evaluate_policy(
 ) -> Returns:
   """Plays `config.evaluate.episodes` episodes, in environments of their own.
 
+  Every process plays its part of them and returns those of all.
+
   Args:
     mode: `sample`, or `mode` for greedy actions.
     stop: Asked after every step whether to end early.
   """
   options = configs.bind_all(config)['evaluate']()
+  index, count = processes.index(), processes.count()
   envs = make_eval_envs(config)
   try:
-    return evaluate(
+    own = evaluate(
       learner,
       state,
       envs,
-      episodes=options.episodes,
+      episodes=len(range(index, options.episodes, count)),
       mode=mode,
-      seed=config.seed,
+      seed=processes.own_seed(config.seed),
       stop=stop,
     )
   finally:
     envs.close()
+  return Returns.joined(processes.gather([own.scores, own.lengths]))

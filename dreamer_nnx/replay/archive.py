@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from dreamer_nnx.replay import chunkfile
+from dreamer_nnx.replay import chunkfile, sharing
 from dreamer_nnx.replay.chunks import ChunkPool
 from dreamer_nnx.replay.disk import ChunkDirectory
 
@@ -110,12 +110,15 @@ class Archive:
     ]
     return {'chunks': chunks, **self._directory.close_index()}
 
-  def load(self, index: Mapping[str, Any] | None, same: bool) -> None:
+  def load(
+    self, index: Mapping[str, Any] | None, same: bool, unused: Iterable[str]
+  ) -> None:
     """Fills a cleared pool with what an index names, or all there is.
 
     Args:
       same: Whether chunks go back to their slots. Otherwise the newest that
         fit are laid out by age.
+      unused: Files to retire, beside those of chunks that do not fit.
     """
     self.join()
     count = self._pool.num_chunks
@@ -126,7 +129,7 @@ class Archive:
     if index is None:
       self._load_all()
     else:
-      self._load_index(index, same)
+      self._load_index(index, same, unused)
 
   def require_whole(self) -> None:
     """ValueError where files were skipped, by name and reason."""
@@ -145,8 +148,10 @@ class Archive:
       'written_bytes': self._directory.written_bytes,
     }
 
-  def _load_index(self, index: Mapping[str, Any], same: bool) -> None:
-    chunks = sorted(index['chunks'], key=lambda chunk: chunk[1])
+  def _load_index(
+    self, index: Mapping[str, Any], same: bool, unused: Iterable[str]
+  ) -> None:
+    chunks = sorted(index['chunks'], key=lambda chunk: sharing.age(chunk[1]))
     if not same:
       chunks = chunks[-self._pool.num_chunks :]
     loaded = {}
@@ -155,7 +160,9 @@ class Archive:
       before = self._load(slot, [data], [side])
       if before is not None:
         loaded[slot] = before
-    self._finish(loaded, index)
+    self._link(loaded)
+    left = sharing.files(index) - self._used()
+    self._directory.open_index(index, [*unused, *left])
 
   def _load_all(self) -> None:
     for name in self._directory.strangers():
@@ -163,7 +170,7 @@ class Archive:
     files: dict[int, dict[str, list[str]]] = {}
     for name in sorted(self._directory.names(), key=lambda n: -n.serial):
       kinds = files.setdefault(name.chunk, {'data': [], 'side': []})
-      kinds[name.kind].append(str(name))
+      kinds[name.kind].append(self._directory.text(name))
     loaded, slot = {}, min(len(files), self._pool.num_chunks) - 1
     for ident in sorted(files, reverse=True):
       if slot < 0:
@@ -172,7 +179,9 @@ class Archive:
       if before is not None:
         loaded[slot] = before
         slot -= 1
-    self._finish(loaded, {})
+    self._link(loaded)
+    names = map(self._directory.text, self._directory.names())
+    self._directory.open_index({}, [x for x in names if x not in self._used()])
 
   def _write(self, slot: int, kind: str, names: list[str | None]) -> None:
     pool, length = self._pool, int(self._pool.lengths[slot])
@@ -251,9 +260,10 @@ class Archive:
           f'{_text(expect.get(key))}'
         )
 
-  def _finish(
-    self, before: Mapping[int, str], index: Mapping[str, Any]
-  ) -> None:
+  def _used(self) -> set[str]:
+    return {name for name in (*self._data, *self._side) if name}
+
+  def _link(self, before: Mapping[int, str]) -> None:
     """Links the loaded chunks, by the file that each went on from."""
     pool = self._pool
     slots = {self._data[slot]: slot for slot in before}
@@ -263,9 +273,8 @@ class Archive:
       if name in slots and pool.lengths[slots[name]] == pool.chunk_size
     ]
     pool.relink(links)
-    pool.next_id = max(pool.next_id, self._directory.next_id())
-    used = {name for name in (*self._data, *self._side) if name}
-    self._directory.open_index(index, used)
+    held = pool.ids[:-1][pool.ids[:-1] >= 0].tolist()
+    pool.next_id = max(pool.next_id, self._directory.next_id(held))
 
 
 def _text(description: list[Any] | None) -> str:

@@ -1,12 +1,13 @@
 """Replay of latent-carrying sequences from a pool of chunks."""
 
 import dataclasses
-from collections.abc import Mapping
+import pathlib
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from dreamer_nnx.replay import memory
+from dreamer_nnx.replay import generators, memory, sharing
 from dreamer_nnx.replay.archive import Archive
 from dreamer_nnx.replay.checks import (
   check_finite,
@@ -63,7 +64,8 @@ class ChunkedReplay:
     spaces: Shape and dtype of one worker's step, for each key kept. Keys
       `latent/*` can be written back.
     directory: Where chunks are stored; '' keeps them in memory alone.
-    capacity: Steps of all workers together, rounded down to whole chunks.
+    process, processes: Which one of how many replays that share the directory.
+    capacity: Steps of all replays together, rounded down to whole chunks.
     chunk_size: Steps per chunk and file.
     context: Steps in front of the T that are trained on.
     consec: Batches per long sample.
@@ -92,6 +94,8 @@ class ChunkedReplay:
   batch_length: int
   directory: str
   seed: int
+  process: int = 0
+  processes: int = 1
   _: dataclasses.KW_ONLY
   capacity: int = 5_000_000
   chunk_size: int = 1024
@@ -120,7 +124,7 @@ class ChunkedReplay:
     self._archive = None
     if self.directory:
       powers = self._priority.powers if self._priority else None
-      store = ChunkDirectory(self.directory, self.keep_indices)
+      store = ChunkDirectory(self.directory, self.keep_indices, self.process)
       self._archive = Archive(self._pool, store, powers, self.save_latents)
 
   def __len__(self) -> int:
@@ -172,8 +176,7 @@ class ChunkedReplay:
         '`ready`.'
       )
     rows, part = self._next_part()
-    begin = part * self.batch_length
-    length = self.context + self.batch_length
+    length, begin = self.context + self.batch_length, part * self.batch_length
     batch = self._pool.gather(rows[:, begin : begin + length])
     self._annotate(batch, rows[:, begin + 1 : begin + 1 + length], part)
     batch['consec'] = np.full(self.batch_size, part, np.int32)
@@ -229,7 +232,7 @@ class ChunkedReplay:
     """
     index = self._archive.save() if self._archive else {'chunks': []}
     index |= self._pool.state()
-    index['rng'] = _rng_state(self._rng)
+    index['rng'] = generators.to_json(self._rng)
     index['counts'] = self._counts.copy()
     if self._queue is not None:
       index['online'] = self._queue.state()
@@ -249,6 +252,13 @@ class ChunkedReplay:
       ValueError: A file that the index names is one of these, unless
         `skip_damaged`.
     """
+    self.adopt([index] if index else None, 0, 1)
+
+  def adopt(
+    self, indices: Sequence[dict] | None, share: int, shares: int
+  ) -> None:
+    """Replaces what is held by a share of what `indices` name; see `load`."""
+    index = sharing.shared(indices, share, shares) if indices else None
     pool = self._pool
     if self._archive is None and (index is None or index['chunks']):
       raise ValueError('replay: without a directory there is none to load.')
@@ -257,7 +267,9 @@ class ChunkedReplay:
       self._priority.reset(slice(0, pool.num_chunks))
     same = index is not None and index['layout'] == pool.layout
     if self._archive:
-      self._archive.load(index, same)
+      root = pathlib.Path(self.directory)
+      unused = sharing.strays(root, indices or [], share, shares)
+      self._archive.load(index, same, unused)
       if index is not None and not self.skip_damaged:
         self._archive.require_whole()
     whole = same and pool.restore(index)
@@ -270,9 +282,11 @@ class ChunkedReplay:
     if same and index.get('long'):
       rows, ids, part = index['long']
       self._long = LongSample(np.array(rows), np.array(ids), part)
-    if index is not None:
-      self._rng.bit_generator.state = _rng_from(index['rng'])
+    if index and index['rng']:
+      self._rng.bit_generator.state = generators.from_json(index['rng'])
       self._counts = dict(index['counts'])
+    elif index:
+      self._rng = np.random.default_rng([self.seed, index['saves']])
 
   def stats(self) -> dict[str, float]:
     """What is held, and what happened since the last call."""
@@ -297,7 +311,11 @@ class ChunkedReplay:
     ready = self.batch_size * self.batch_length
     unit = self.num_envs * self.chunk_size
     groups = count_groups(
-      self.capacity, self.chunk_size, self.num_envs, length, ready
+      self.capacity // self.processes,
+      self.chunk_size,
+      self.num_envs,
+      length,
+      ready,
     )
     self._step_bytes = each = step_bytes(self.spaces)
     if self.priority_wanted:
@@ -380,15 +398,3 @@ class ChunkedReplay:
       known = [k for k in self._pool.flat if k.startswith('latent/')]
       raise ValueError(f"replay: no latent '{name}' is kept, only {known}.")
     return self._pool.flat[key]
-
-
-def _rng_state(rng: np.random.Generator) -> dict[str, Any]:
-  """The generator's state, with 128-bit numbers as text."""
-  state = dict(rng.bit_generator.state)
-  state['state'] = {k: str(v) for k, v in state['state'].items()}
-  return state
-
-
-def _rng_from(saved: Mapping[str, Any]) -> dict[str, Any]:
-  numbers = {key: int(value) for key, value in saved['state'].items()}
-  return {**saved, 'state': numbers}

@@ -141,7 +141,6 @@ class ChunkPool:
       self.arrays[key][slot, :length] = value
     self.ids[slot] = ident
     self.lengths[slot] = length
-    self.next_id = max(self.next_id, ident + 1)
 
   def relink(self, links: list[tuple[int, int]]) -> None:
     """Links (previous, next) slots and counts steps and starts anew."""

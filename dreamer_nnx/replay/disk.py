@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import logging
 
-from dreamer_nnx.replay import chunkfile
+from dreamer_nnx.replay import chunkfile, sharing
 
 _NAME = re.compile(r'(\d{10})-(\d{6,})-(\d{10})\.(data|side)')
 _NEVER = -(2**31)
@@ -28,7 +28,8 @@ class Name(NamedTuple):
 
 
 def parse(text: str) -> Name | None:
-  match = _NAME.fullmatch(text)
+  """Of a file name, with or without its folder."""
+  match = _NAME.fullmatch(text.rpartition('/')[2])
   if not match:
     return None
   chunk, length, serial, kind = match.groups()
@@ -40,10 +41,16 @@ class ChunkDirectory:
 
   A retired file stays until more than `keep` indices have been saved since,
   so that an index saved before still finds what it names.
+
+  Each process writes in a folder of its own. Files are named from the folder
+  of all, for a process can take over what another one wrote.
   """
 
-  def __init__(self, directory: str, keep: int):
-    self.path = pathlib.Path(directory)
+  def __init__(self, directory: str, keep: int, process: int = 0):
+    self.root = pathlib.Path(directory)
+    self._prefix = sharing.prefix(process)
+    self.path = self.root / self._prefix
+    self._first_id = process * sharing.RANGE
     self._keep = keep
     self._saves = 0
     self._serial = 0
@@ -66,9 +73,15 @@ class ChunkDirectory:
     files = (path for path in self.path.iterdir() if path.is_file())
     return sorted(file.name for file in files if not parse(file.name))
 
-  def next_id(self) -> int:
-    """A chunk number above all in the directory."""
-    return max((name.chunk for name in self.names()), default=-1) + 1
+  def text(self, name: Name) -> str:
+    return f'{self._prefix}{name}'
+
+  def next_id(self, known: Iterable[int] = ()) -> int:
+    """A number of this process, younger than known ones and its files."""
+    given = [*known, *(name.chunk for name in self.names())]
+    return (
+      self._first_id + max((x % sharing.RANGE for x in given), default=-1) + 1
+    )
 
   def write(
     self,
@@ -87,7 +100,7 @@ class ChunkDirectory:
     path = self.path / str(name)
     future = self._threads.submit(chunkfile.write, path, meta, arrays)
     self._writes.append((name, future))
-    return str(name)
+    return self.text(name)
 
   def join(self) -> dict[str, OSError]:
     """Waits for all writes; returns the errors of those that failed."""
@@ -96,19 +109,19 @@ class ChunkDirectory:
     for name, future in writes:
       error = future.exception()
       if isinstance(error, OSError):
-        failed[str(name)] = error
+        failed[self.text(name)] = error
       else:
         self.written_bytes += future.result()
     return failed
 
   def read(self, name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Raises ChunkFileError for a missing, torn or foreign file."""
-    return chunkfile.read(self.path / name)
+    return chunkfile.read(self.root / name)
 
   def skip(self, name: str, reason: str) -> None:
     """Counts and names a file that is not used."""
     if name not in self.skipped:
-      logging.warning('replay: skipped %s: %s.', self.path / name, reason)
+      logging.warning('replay: skipped %s: %s.', self.root / name, reason)
     self.skipped[name] = reason
 
   def retire(self, names: Iterable[str | None]) -> None:
@@ -116,7 +129,8 @@ class ChunkDirectory:
     for text in names:
       name = parse(text) if text else None
       if name:
-        unnamed = name.serial > self._named_serial
+        own = text == self.text(name)
+        unnamed = own and name.serial > self._named_serial
         self._retired.setdefault(text, _NEVER if unnamed else self._saves)
 
   def close_index(self) -> dict[str, Any]:
@@ -125,18 +139,16 @@ class ChunkDirectory:
     self._named_serial = self._serial - 1
     for name, since in list(self._retired.items()):
       if self._saves - since > self._keep:
-        (self.path / name).unlink(missing_ok=True)
+        (self.root / name).unlink(missing_ok=True)
         del self._retired[name]
     return {'saves': self._saves, 'retired': self._retired.copy()}
 
-  def open_index(self, index: Mapping[str, Any], used: set[str]) -> None:
-    """Goes on from a saved index: all that it does not use is retired."""
+  def open_index(self, index: Mapping[str, Any], unused: Iterable[str]) -> None:
+    """Goes on from a saved index; retires what is not used any more."""
     self._saves = max(self._saves, index.get('saves', 0))
     self._retired = dict(index.get('retired', {}))
     self._named_serial = self._serial - 1
-    for name in self.names():
-      if str(name) not in used and str(name) not in self.skipped:
-        self.retire([str(name)])
+    self.retire(name for name in unused if name not in self.skipped)
 
   def clean(self) -> None:
     """Removes what a killed process left half written."""

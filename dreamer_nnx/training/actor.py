@@ -70,7 +70,7 @@ def flat(tree: Mapping, prefix: str = '') -> dict[str, np.ndarray]:
     if isinstance(value, Mapping):
       result |= flat(value, f'{prefix}{name}|')
     else:
-      result[prefix + name] = np.asarray(value)
+      result[prefix + name] = value
   return result
 
 

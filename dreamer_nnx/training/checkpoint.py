@@ -4,7 +4,11 @@ A checkpoint directory holds one folder per step, and a step three items:
 
   state   flat dict of device arrays: parameters, statistics, optimiser, key
   loop    flat dict of host arrays of running episodes; absent when empty
-  meta    JSON: counters, random states, replay index, resolved config
+  meta    JSON: counters, what each process has (random states, replay index),
+          resolved config
+
+Every process of a run calls `save`, `restore` and `partial`. Host arrays and
+JSON are those of the first one, which also verifies what is loaded.
 
 They are found and checked by `checkpoint_files` and held against what a config
 builds by `checkpoint_fit`, both before anything is loaded.
@@ -27,6 +31,7 @@ from orbax.checkpoint import checkpoint_managers
 
 from dreamer_nnx.training import checkpoint_files as files
 from dreamer_nnx.training import checkpoint_fit as fit
+from dreamer_nnx.training import processes
 
 CheckpointError = files.CheckpointError
 find = files.find
@@ -236,16 +241,16 @@ def restore(
     CheckpointError: as in `find`; or leaves are missing, left over, or of
       another shape or dtype.
   """
-  root = find(path, step)
-  files.verify(root, ('state', 'loop', 'meta'))
+  root = _verified(path, step, ('state', 'loop', 'meta'))
   fit.check(root.name, _saved(root), target)
+  meta = _load(root, 'meta', ocp.args.JsonRestore())
   loop = {}
   if (root / 'loop').is_dir():
     loop = _load(root, 'loop', ocp.args.PyTreeRestore())
   return Restored(
     state=_load_arrays(root, target),
     loop={name: np.asarray(value) for name, value in loop.items()},
-    meta=_load(root, 'meta', ocp.args.JsonRestore()),
+    meta=meta,
     step=int(root.name),
   )
 
@@ -259,8 +264,7 @@ def partial(
 ) -> Partial:
   """Loads the leaves whose names match `include` and do not match `exclude`.
 
-  A leaf that matches and is not in the checkpoint is among the names that were
-  not loaded.
+  A leaf that matches and is not there is among the names not loaded.
 
   Args:
     path: As `find` takes it.
@@ -271,13 +275,11 @@ def partial(
     step: As `find` takes it.
 
   Raises:
-    CheckpointError: as in `find`; or a leaf that matches has another shape or
-      dtype, or none matches.
+    CheckpointError: as in `find`; or no leaf matches, or one does not fit.
     ValueError: an expression is not valid.
   """
   wanted = fit.matching(target, include, exclude)
-  root = find(path, step)
-  files.verify(root, ('state',))
+  root = _verified(path, step, ('state',))
   saved = _saved(root)
   loaded = sorted(wanted & saved.keys())
   if not loaded:
@@ -295,11 +297,43 @@ def partial(
   )
 
 
+def latest(path: str | Path, step: int | None = None) -> int | None:
+  """The step that the first process finds; None if there is none at all.
+
+  Raises:
+    CheckpointError: as in `find`, but for a path that holds no checkpoint.
+  """
+  look = lambda: files.latest(path, step)
+  return processes.in_first(look, CheckpointError)
+
+
+def set_aside(path: str | Path, step: int) -> None:
+  """Moves the steps after one out of the way, so that a run can go on there.
+
+  Raises:
+    CheckpointError: as in `find`.
+  """
+  files.set_aside(find(path, step))
+
+
 def load_meta(path: str | Path, step: int | None = None) -> dict[str, Any]:
   """Loads `meta` alone, the resolved config in it; raises as `find`."""
   root = find(path, step)
   files.verify(root, ('meta',))
   return _load(root, 'meta', ocp.args.JsonRestore())
+
+
+def _verified(
+  path: str | Path, step: int | None, items: tuple[str, ...]
+) -> Path:
+  """Finds a step and reads it through once, in the first process, for all."""
+
+  def look() -> str:
+    root = find(path, step)
+    files.verify(root, items)
+    return str(root)
+
+  return Path(processes.in_first(look, CheckpointError))
 
 
 def _items(
@@ -308,19 +342,7 @@ def _items(
   meta: Mapping[str, Any],
 ) -> ocp.args.Composite:
   host = {name: np.asarray(value) for name, value in loop.items()}
-  for name, value in {**state, **host}.items():
-    if value.size == 0:
-      raise CheckpointError(
-        f'{name} is {value.shape}: an array without elements cannot be saved.'
-      )
-  for name, value in host.items():
-    if value.dtype.kind not in 'biuf':
-      raise CheckpointError(
-        f'{name} is of dtype {value.dtype}: only numbers can be saved.'
-      )
-  if host and jax.process_count() > 1:
-    # Orbax writes the host arrays of process 0 only.
-    raise CheckpointError('loop: host arrays need a run of a single process.')
+  fit.check_savable(state, host)
   try:
     copied = json.loads(json.dumps(dict(meta)))
   except (TypeError, ValueError) as error:

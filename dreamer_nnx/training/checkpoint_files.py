@@ -8,6 +8,7 @@ internals; with the list both are found, and named, before anything is loaded.
 import contextlib
 import json
 import tempfile
+import time
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import jax
 
 FOLDER = 'checkpoints'
 MANIFEST = 'files.json'
+SUPERSEDED = 'superseded'
 REQUIRED = ('state', 'meta')
 SHOWN = 10
 
@@ -58,6 +60,25 @@ def find(path: str | Path, step: int | None = None) -> Path:
     )
   verify(directory / str(step))
   return directory / str(step)
+
+
+def latest(path: str | Path, step: int | None = None) -> int | None:
+  """The step that `find` returns; None where a run has not saved yet."""
+  directory = Path(path).expanduser() / FOLDER
+  if step is None and not (directory.is_dir() and _steps(directory)):
+    return None
+  return int(find(path, step).name)
+
+
+def set_aside(root: Path) -> None:
+  """Moves all steps after this one to the folder `superseded`."""
+  for step in _steps(root.parent):
+    if step > int(root.name):
+      target = root.parent / SUPERSEDED / str(step)
+      target.parent.mkdir(exist_ok=True)
+      if target.exists():
+        target = target.with_name(f'{step}-{time.time_ns()}')
+      (root.parent / str(step)).rename(target)
 
 
 def verify(root: Path, items: Iterable[str] = ()) -> None:
@@ -131,9 +152,10 @@ def _crc(path: Path) -> int:
 
 def _damaged(root: Path, what: str) -> CheckpointError:
   others = [step for step in _steps(root.parent) if step != int(root.name)]
+  remedy = '; --restore_step goes on from one.' if others else '.'
   return CheckpointError(
     f'checkpoint step {root.name} in {root.parent} is damaged: {what}. '
-    f'Other steps there: {_listed(others)}.'
+    f'Other steps there: {_listed(others)}{remedy}'
   )
 
 

@@ -56,6 +56,22 @@ def reject(step: str, lines: list[str], hint: str) -> None:
   raise CheckpointError(f'{head}{body}\n{hint}')
 
 
+def check_savable(
+  state: Mapping[str, jax.Array], host: Mapping[str, np.ndarray]
+) -> None:
+  """Refuses what Orbax cannot store; raises CheckpointError."""
+  for name, value in {**state, **host}.items():
+    if value.size == 0:
+      raise CheckpointError(
+        f'{name} is {value.shape}: an array without elements cannot be saved.'
+      )
+  for name, value in host.items():
+    if value.dtype.kind not in 'biuf':
+      raise CheckpointError(
+        f'{name} is of dtype {value.dtype}: only numbers can be saved.'
+      )
+
+
 def matching(target: Target, include: str, exclude: str) -> set[str]:
   """Names that `include` is found in and `exclude`, unless empty, is not."""
 

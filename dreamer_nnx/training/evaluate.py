@@ -1,7 +1,7 @@
 """Evaluation: episodes of a fixed policy, and statistics of their returns."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 import jax
 import numpy as np
@@ -16,6 +16,13 @@ class Returns:
 
   scores: tuple[float, ...]
   lengths: tuple[int, ...]
+
+  @classmethod
+  def joined(cls, parts: Iterable[tuple[Sequence, Sequence]]) -> 'Returns':
+    """Of (scores, lengths) pairs."""
+    scores, lengths = zip(*parts, strict=True)
+    chain = lambda lists: tuple(x for part in lists for x in part)
+    return cls(chain(scores), chain(lengths))
 
   @property
   def mean(self) -> float:

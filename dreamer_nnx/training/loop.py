@@ -1,18 +1,19 @@
 """The training loop: act, remember, learn; log, report, evaluate, save."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from dreamer_nnx import contracts
+from dreamer_nnx.training import processes
 from dreamer_nnx.training.actor import REPORT, Actor, flat, stream_of, unflat
 from dreamer_nnx.training.clocks import Every, Ratio
 from dreamer_nnx.training.metrics import Episodes, Metrics, Rates
 from dreamer_nnx.training.options import TrainOptions
-from dreamer_nnx.training.sharding import own_rows, put_rows
+from dreamer_nnx.training.sharding import own_rows, put_rows, put_whole
 from dreamer_nnx.training.step import Learner, State
 
 
@@ -20,12 +21,16 @@ from dreamer_nnx.training.step import Learner, State
 class Trainer:
   """Everything that training changes, and the loop over it.
 
+  With several processes each has a trainer, and they go through the loop
+  together: `env_steps` counts those of all, updates are on batches of all.
+
   Args:
     state: Of the learner.
+    envs, replay: Of this process.
     evaluate: Called with the state and env_steps; returns metrics.
     stop_at: Training ends once their `eval/return` is this high.
     save: Called with the trainer at a checkpoint.
-    stop: Asked after every step whether to end early.
+    stop: Asked after every step whether to end early, in any process.
     show: Called with env_steps, updates and the last score.
     watch: Called with updates and the metrics of the last one, not waited for.
   """
@@ -49,7 +54,8 @@ class Trainer:
     options = self.options
     self.env_steps = self.updates = 0
     self.evaluated = -np.inf
-    self.actor = Actor(self.envs, self.learner, self.seed)
+    self.learning = False
+    self.actor = Actor(self.envs, self.learner, processes.own_seed(self.seed))
     self.carry = self.learner.initial_rows(options.batch_size)
     self.episodes = Episodes(self.envs.num_envs)
     self.metrics, self.rates = Metrics(), Rates()
@@ -69,15 +75,15 @@ class Trainer:
       self.actor.start()
     self.rates(env_steps=self.env_steps, updates=self.updates)
     acting = self.learner.acting(self.state)
-    while not (self.done or self.stop()):
+    while not (self.done or processes.anywhere(self.stop())):
       step = self.actor.act(acting, self.env_steps)
       self.write_back()
       self.replay.add(
         {k: v for k, v in step.items() if not k.startswith('log/')}
       )
       finished = self.episodes.add(step)
-      self.env_steps += self.envs.num_envs
-      if self.replay.ready:
+      self.env_steps += self.envs.num_envs * processes.count()
+      if self.ready():
         for _ in range(self.should_train(self.env_steps)):
           self.update()
         acting = self.learner.acting(self.state)
@@ -94,6 +100,12 @@ class Trainer:
     """Whether all steps are trained, or the task is solved."""
     solved = self.evaluated >= self.stop_at
     return solved or self.env_steps >= self.options.steps
+
+  def ready(self) -> bool:
+    """Whether the replay of every process is; once it is, it stays so."""
+    if not self.learning:
+      self.learning = not processes.anywhere(not self.replay.ready)
+    return self.learning
 
   def update(self) -> None:
     """One batch: sample, learn, write the last update's latents back.
@@ -148,7 +160,11 @@ class Trainer:
     }
 
   def summary(self) -> dict[str, Any]:
-    """Means since the last one: losses, episodes, replay, speed."""
+    """Means since the last one, over all processes."""
+    return merged(processes.gather(self.own_summary()))
+
+  def own_summary(self) -> dict[str, float]:
+    """Those of this process: losses, episodes, replay, speed."""
     groups = {
       'train': self.metrics.result(),
       'replay': self.replay.stats(),
@@ -171,48 +187,81 @@ class Trainer:
       logger.write(self.env_steps, metrics)
 
   def counters(self) -> dict[str, Any]:
-    """JSON-able counters, clocks and episode sums."""
+    """JSON-able counters and clocks, the same in all processes."""
     return {
       'env_steps': self.env_steps,
       'updates': self.updates,
       'evaluated': self.evaluated,
-      'episodes': self.episodes.state(),
       'clocks': {name: getattr(self, name).state() for name in CLOCKS},
-      'envs': self.envs.state(),
     }
 
+  def own(self) -> dict[str, Any]:
+    """JSON-able: environments and episode sums of this process."""
+    return {'episodes': self.episodes.state(), 'envs': self.envs.state()}
+
   def arrays(self) -> dict[str, np.ndarray]:
-    """Host arrays of the running episodes and of the training carry."""
-    carry = flat({'train': jax.device_get(self.carry)})
-    return self.actor.arrays() | carry
+    """Host arrays of all processes, alike in each.
+
+    Of the training carry, and, with an axis of processes in front, of the
+    running episodes.
+    """
+    carry = flat({'train': processes.whole(self.carry)})
+    return processes.stack(self.actor.arrays()) | carry
 
   def resume(
-    self, counters: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+    self,
+    counters: Mapping[str, Any],
+    owns: Sequence[Mapping[str, Any]],
+    arrays: Mapping[str, np.ndarray],
   ) -> None:
-    """Goes on from `counters` and `arrays`.
+    """Goes on from `counters`, every process's `own`, and `arrays`.
 
-    Environments that have a state go on where they were; the others, and any
-    other number of them, begin new episodes.
+    Environments that have a state go on where they were. The others, and any
+    other number of them or of processes, begin new episodes.
     """
     for name in ('env_steps', 'updates', 'evaluated'):
       setattr(self, name, counters[name])
     for name, state in counters['clocks'].items():
       getattr(self, name).restore(state)
-    same = fits(arrays, self.arrays_like())
-    if counters['envs'] is not None and same:
-      self.envs.restore(counters['envs'])
-      self.episodes.restore(counters['episodes'])
-      self.actor.resume(arrays)
-    if same:
-      self.carry = unflat(arrays)['train']
+    carry = {k: x for k, x in arrays.items() if k.startswith('train|')}
+    if fits(carry, flat({'train': self.carry})):
+      rows = self.learner.sharding.batch
+      self.carry = jax.tree.map(
+        lambda x: put_whole(x, rows), unflat(carry)['train']
+      )
+    episodes = {k: x for k, x in arrays.items() if k not in carry}
+    if len(owns) != processes.count() or not episodes:
+      return
+    own = owns[processes.index()]
+    mine = {k: x[processes.index()] for k, x in episodes.items()}
+    if own['envs'] is not None and fits(mine, self._arrays_like()):
+      self.envs.restore(own['envs'])
+      self.episodes.restore(own['episodes'])
+      self.actor.resume(mine)
 
-  def arrays_like(self) -> dict[str, np.ndarray]:
-    """Arrays of the shapes that `resume` can use."""
+  def _arrays_like(self) -> dict[str, np.ndarray]:
+    """Arrays of the shapes that running episodes have here."""
     first = Actor(self.envs, self.learner, self.seed)
     first.start()
-    return first.arrays() | flat({'train': jax.device_get(self.carry)})
+    return first.arrays()
 
 
+# Metrics that count what each process has or did.
+SUMMED = {
+  'episode/count',
+  'replay/steps',
+  'replay/sequences',
+  'replay/chunks',
+  'replay/ram_gb',
+  'replay/inserts',
+  'replay/samples',
+  'replay/updates',
+  'replay/lost',
+  'replay/online_queue',
+  'replay/skipped_files',
+  'replay/written_bytes',
+}
+SUMMED_GROUPS = ('env/',)
 CLOCKS = (
   'should_train',
   'should_log',
@@ -220,6 +269,27 @@ CLOCKS = (
   'should_evaluate',
   'should_save',
 )
+
+
+def merged(summaries: Sequence[Mapping[str, float]]) -> dict[str, float]:
+  """Summaries of all processes as one.
+
+  Episodes weigh alike wherever they were played; what counts things is summed;
+  the rest is averaged over the processes that have it.
+  """
+  if len(summaries) == 1:
+    return dict(summaries[0])
+  result = {}
+  for name in sorted(set().union(*summaries)):
+    having = [x for x in summaries if name in x]
+    values = [x[name] for x in having]
+    if name in SUMMED or name.startswith(SUMMED_GROUPS):
+      result[name] = float(sum(values))
+    else:
+      episodes = name.startswith('episode/')
+      weights = [x['episode/count'] if episodes else 1.0 for x in having]
+      result[name] = float(np.average(values, weights=weights))
+  return result
 
 
 def fits(arrays: Mapping, like: Mapping) -> bool:

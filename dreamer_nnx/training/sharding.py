@@ -206,6 +206,7 @@ def whole(x: jax.Array) -> jax.Array:
 
 def put_whole(x: np.ndarray, where: NamedSharding) -> jax.Array:
   """A host array that all processes have, as a global one."""
+  x = np.asarray(x)
   return jax.make_array_from_callback(x.shape, where, lambda index: x[index])
 
 

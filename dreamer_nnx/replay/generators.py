@@ -1,0 +1,19 @@
+"""Random generators of numpy as JSON."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+
+def to_json(rng: np.random.Generator) -> dict[str, Any]:
+  """The generator's state, with 128-bit numbers as text."""
+  state = dict(rng.bit_generator.state)
+  state['state'] = {k: str(v) for k, v in state['state'].items()}
+  return state
+
+
+def from_json(saved: Mapping[str, Any]) -> dict[str, Any]:
+  """What a bit generator's `state` is set to."""
+  numbers = {key: int(value) for key, value in saved['state'].items()}
+  return {**saved, 'state': numbers}

@@ -1,0 +1,146 @@
+"""The processes of a run: joining, agreeing, and gathering at one place.
+
+Each steps its own environments, keeps its own replay and brings its own rows
+of every batch. All of them run the same updates, so whatever decides whether
+there is one has to be agreed on. With one process everything here is free.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+# A process that is gone is noticed after so many seconds.
+HEARTBEAT = 30
+# Prime, so that processes and what else is added to a seed never meet.
+SEED_STRIDE = 15_485_863
+
+
+def join(
+  coordinator: str | None = None,
+  count: int | None = None,
+  index: int | None = None,
+) -> None:
+  """Connects this process to the others; before JAX sees any device.
+
+  Args:
+    coordinator: `host:port` of process 0; without it the cluster says all
+      three (Cloud TPU, GKE, SLURM, Open MPI).
+
+  Raises:
+    ValueError: Only some of the three are given, or no cluster is found.
+  """
+  given = (coordinator, count, index)
+  if None in given and given != (None, None, None):
+    raise ValueError(
+      '--coordinator_address, --num_processes, --process_id: give all three, '
+      'or none on a cluster that says them.'
+    )
+  if count is not None and not 0 <= index < count:
+    raise ValueError(
+      f'--process_id = {index}: must be in [0, {count}), for there are '
+      f'--num_processes = {count}.'
+    )
+  try:
+    jax.distributed.initialize(
+      coordinator, count, index, heartbeat_timeout_seconds=HEARTBEAT
+    )
+  except (ValueError, RuntimeError) as error:
+    raise ValueError(
+      f'--distributed: the processes cannot be joined ({first_line(error)}). '
+      'Outside of Cloud TPU, GKE, SLURM and Open MPI give '
+      '--coordinator_address, --num_processes and --process_id.'
+    ) from error
+
+
+def count() -> int:
+  return jax.process_count()
+
+
+def index() -> int:
+  return jax.process_index()
+
+
+def first() -> bool:
+  """Whether this is the process that prints and logs."""
+  return index() == 0
+
+
+def own_seed(seed: int) -> int:
+  """A seed for this process: the one given for the first."""
+  return seed + SEED_STRIDE * index()
+
+
+def own_share(total: int, what: str) -> int:
+  """What of a total falls to each process.
+
+  Raises:
+    ValueError: It does not divide.
+  """
+  if total % count():
+    raise ValueError(
+      f'{what} = {total}: must be a multiple of the {count()} processes.'
+    )
+  return total // count()
+
+
+def anywhere(flag: bool) -> bool:
+  """Whether the flag is set in any process; all have to ask."""
+  if count() == 1:
+    return flag
+  return bool(multihost_utils.process_allgather(np.array(flag)).any())
+
+
+def gather(value: Any) -> list:
+  """A JSON-able value of every process, in order; all have to give one."""
+  if count() == 1:
+    return [value]
+  data = np.frombuffer(json.dumps(value).encode(), np.uint8)
+  sizes = multihost_utils.process_allgather(np.array(data.size))
+  # Few different sizes, for each is a program to compile.
+  padded = np.zeros(1 << int(sizes.max()).bit_length(), np.uint8)
+  padded[: data.size] = data
+  rows = multihost_utils.process_allgather(padded)
+  return [
+    json.loads(row[:size].tobytes())
+    for row, size in zip(rows, sizes, strict=True)
+  ]
+
+
+def in_first(function: Callable[[], Any], kind: type[Exception]) -> Any:
+  """What a function returns, JSON-able, in the first process; to all.
+
+  Raises:
+    Exception: Of this kind, in all, if it raises one there.
+  """
+  result = error = None
+  if first():
+    try:
+      result = function()
+    except kind as caught:
+      error = str(caught)
+  result, error = gather([result, error])[0]
+  if error is not None:
+    raise kind(error)
+  return result
+
+
+def stack(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+  """Arrays of every process, of one shape each, as (processes, ...)."""
+  if count() == 1:
+    return {name: np.asarray(x)[None] for name, x in arrays.items()}
+  return multihost_utils.process_allgather(dict(arrays))
+
+
+def whole(tree: Any) -> Any:
+  """Global arrays, split however, as host arrays on every process."""
+  if count() == 1:
+    return jax.device_get(tree)
+  return multihost_utils.process_allgather(tree, tiled=True)
+
+
+def first_line(error: Exception) -> str:
+  return (str(error) or type(error).__name__).splitlines()[0][:200]
