@@ -13,7 +13,7 @@ def custom(
   num_envs,
   seed,
   make: str = '',
-  vectorization: str = 'sync',
+  workers: str = 'sync',
   repeat: int = 1,
   image_size: tuple[int, ...] = (),
   render: bool = False,
@@ -33,7 +33,7 @@ def custom(
     EnvError: If the function raises something else.
   """
   options = single.Options(
-    vectorization=vectorization,
+    workers=workers,
     repeat=repeat,
     image_size=tuple(image_size),
     render=render,

@@ -29,7 +29,7 @@ def gymnasium_suite(
   seed,
   id: str = 'CartPole-v1',
   arguments: tuple[str, ...] = (),
-  vectorization: str = 'sync',
+  workers: str = 'sync',
   repeat: int = 1,
   image_size: tuple[int, ...] = (),
   render: bool = False,
@@ -51,7 +51,7 @@ def gymnasium_suite(
     TypeError: For spaces that cannot be read.
   """
   options = single.Options(
-    vectorization=vectorization,
+    workers=workers,
     repeat=repeat,
     image_size=tuple(image_size),
     render=render,

@@ -12,7 +12,7 @@ import gymnasium
 from dreamer_nnx import spaces
 from dreamer_nnx.envs import wrappers
 from dreamer_nnx.envs.faults import EnvError, describe
-from dreamer_nnx.envs.vector import VECTORIZATIONS, GymVectorEnv, env_seed
+from dreamer_nnx.envs.vector import WORKERS, GymVectorEnv, env_seed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Options:
   (before `repeat`; 0 for its own limit).
   """
 
-  vectorization: str = 'sync'
+  workers: str = 'sync'
   repeat: int = 1
   image_size: tuple[int, ...] = ()
   render: bool = False
@@ -38,10 +38,10 @@ class Options:
     Raises:
       ValueError: For the first bad value.
     """
-    if self.vectorization not in VECTORIZATIONS:
+    if self.workers not in WORKERS:
       raise ValueError(
-        f'{where}.vectorization = {self.vectorization!r}: it must be '
-        "'sync' or 'async'."
+        f"{where}.workers = {self.workers!r}: it must be 'sync', 'async' or "
+        "'ray'."
       )
     least = {'repeat': 1, 'time_limit': 0, 'max_restarts': 0}
     for name, low in least.items():
@@ -79,7 +79,7 @@ def vectorize(
       Wrapped(create, options, where),
       num_envs,
       seed,
-      vectorization=options.vectorization,
+      workers=options.workers,
       max_restarts=options.max_restarts,
       where=where,
     )

@@ -9,10 +9,13 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from dreamer_nnx import spaces
+from dreamer_nnx.envs.actors import Actor
 from dreamer_nnx.envs.faults import EnvError, Restart, check_finite
-from dreamer_nnx.envs.processes import ProcessVectorEnv
+from dreamer_nnx.envs.fleet import FleetVectorEnv
+from dreamer_nnx.envs.processes import Process
 
-VECTORIZATIONS = ('sync', 'async')
+WORKERS = ('sync', 'async', 'ray')
+LINKS = {'async': Process, 'ray': Actor}
 
 _logger = logging.getLogger(__name__)
 
@@ -28,7 +31,8 @@ class GymVectorEnv:
   Args:
     make: Makes environment number i, with flat spaces.
     seed: Environment i is first reset with a seed drawn from (seed, i).
-    vectorization: 'sync' steps all in this process, 'async' one process each.
+    workers: 'sync' steps all in this process, 'async' has a process for each,
+      'ray' an actor of a Ray cluster.
     max_restarts: Crashes of one environment in a row that are survived.
     where: The config path of this environment, for errors.
 
@@ -43,7 +47,7 @@ class GymVectorEnv:
     num_envs: int,
     seed: int,
     *,
-    vectorization: str,
+    workers: str,
     max_restarts: int,
     where: str,
   ) -> None:
@@ -61,8 +65,8 @@ class GymVectorEnv:
       )
       for index in range(num_envs)
     ]
-    if vectorization == 'async':
-      self._workers = ProcessVectorEnv(makers, max_restarts)
+    if workers in LINKS:
+      self._workers = FleetVectorEnv(makers, max_restarts, LINKS[workers])
     else:
       mode = AutoresetMode.NEXT_STEP
       self._workers = SyncVectorEnv(makers, autoreset_mode=mode)

@@ -100,12 +100,12 @@ def test_rendered_cartpole():
   assert len(np.unique(run['image'])) > 3
 
 
-@pytest.mark.parametrize('vectorization', ['sync', 'async'])
-def test_own_functions(vectorization):
+@pytest.mark.parametrize('workers', ['sync', 'async'])
+def test_own_functions(workers):
   function = 'tests.envs.games:counter'
   both = [
-    make('custom', make=function, vectorization=vectorization),
-    make('gymnasium', id=function, vectorization=vectorization),
+    make('custom', make=function, workers=workers),
+    make('gymnasium', id=function, workers=workers),
   ]
   for env in both:
     assert isinstance(env, contracts.VectorEnv)
@@ -169,9 +169,9 @@ def test_a_function_of_one_environment_is_a_name():
     ),
     (
       'gymnasium',
-      {'vectorization': 'threads'},
+      {'workers': 'threads'},
       ValueError,
-      "config.env.gymnasium.vectorization = 'threads': .* 'sync' or 'async'",
+      "config.env.gymnasium.workers = 'threads': .* 'sync', 'async' or 'ray'",
     ),
     (
       'gymnasium',

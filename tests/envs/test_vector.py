@@ -13,7 +13,7 @@ from dreamer_nnx.envs import single, wrappers
 from tests.envs import games
 
 WHERE = 'config.env.test'
-BOTH = pytest.mark.parametrize('vectorization', ['sync', 'async'])
+BOTH = pytest.mark.parametrize('workers', ['sync', 'async'])
 
 
 @pytest.fixture
@@ -54,8 +54,8 @@ def collect(env, steps, num_envs=2):
 
 
 @BOTH
-def test_two_episodes_flag_by_flag(start, vectorization):
-  env = start(lambda i: games.Counter(), vectorization=vectorization)
+def test_two_episodes_flag_by_flag(start, workers):
+  env = start(lambda i: games.Counter(), workers=workers)
   assert isinstance(env, contracts.VectorEnv)
   run = collect(env, 8)
   assert (
@@ -98,9 +98,9 @@ def test_repeat_adds_rewards_and_stops_at_the_end(start):
 
 
 @BOTH
-def test_a_step_that_raises_ends_the_episode(start, vectorization, caplog):
+def test_a_step_that_raises_ends_the_episode(start, workers, caplog):
   create = only(1, fail_at=2)
-  env = start(create, vectorization=vectorization)
+  env = start(create, workers=workers)
   with caplog.at_level(logging.WARNING):
     run = collect(env, 4)
   assert run['vector'][:, 1].tolist() == [
@@ -123,7 +123,7 @@ def test_a_step_that_raises_ends_the_episode(start, vectorization, caplog):
 
 @pytest.mark.parametrize('failure', ['die', 'exit'])
 def test_a_process_that_dies_is_replaced(start, failure, caplog):
-  env = start(only(1, fail_at=2, failure=failure), vectorization='async')
+  env = start(only(1, fail_at=2, failure=failure), workers='async')
   with caplog.at_level(logging.WARNING):
     run = collect(env, 4)
   assert run['vector'][:, 1].tolist() == [
@@ -144,7 +144,7 @@ def test_a_process_that_dies_is_replaced(start, failure, caplog):
 
 
 def test_a_process_killed_between_two_steps_is_replaced(start):
-  env = start(lambda i: games.Counter(), vectorization='async')
+  env = start(lambda i: games.Counter(), workers='async')
   env.reset()
   victim = multiprocessing.active_children()[0]
   victim.kill()
@@ -156,12 +156,8 @@ def test_a_process_killed_between_two_steps_is_replaced(start):
 
 
 @BOTH
-def test_a_reset_that_raises_is_tried_with_a_new_environment(
-  start, vectorization
-):
-  env = start(
-    only(0, failure='reset'), vectorization=vectorization, max_restarts=2
-  )
+def test_a_reset_that_raises_is_tried_with_a_new_environment(start, workers):
+  env = start(only(0, failure='reset'), workers=workers, max_restarts=2)
   run = collect(env, 12)
   # Episode 1 of every new object: its second reset raises.
   assert run['vector'][:, 0, 0].tolist() == [1.0] * 13
@@ -170,19 +166,17 @@ def test_a_reset_that_raises_is_tried_with_a_new_environment(
 
 
 @pytest.mark.parametrize(
-  'vectorization, failure, cause',
+  'workers, failure, cause',
   [
     ('sync', 'raise', 'ZeroDivisionError: the physics broke'),
     ('async', 'raise', 'ZeroDivisionError: the physics broke'),
     ('async', 'die', r'its process died \(exit code -9\)'),
   ],
 )
-def test_too_many_crashes_in_a_row_stop_the_run(
-  start, vectorization, failure, cause
-):
+def test_too_many_crashes_in_a_row_stop_the_run(start, workers, failure, cause):
   env = start(
     only(1, fail_at=1, failure=failure),
-    vectorization=vectorization,
+    workers=workers,
     max_restarts=2,
   )
   message = f'environment 1 .* crashed 3 times in a row, giving up.*{cause}'
@@ -200,8 +194,8 @@ def test_too_many_crashes_in_a_row_stop_the_run(
     ('shape', r"environment 1 at step 2: observation 'vector': .* \(3,\)"),
   ],
 )
-def test_broken_numbers_stop_the_run(start, vectorization, failure, message):
-  env = start(only(1, fail_at=2, failure=failure), vectorization=vectorization)
+def test_broken_numbers_stop_the_run(start, workers, failure, message):
+  env = start(only(1, fail_at=2, failure=failure), workers=workers)
   with pytest.raises(envs.EnvError, match=f'{WHERE}: .*{message}'):
     collect(env, 3)
 
@@ -226,8 +220,8 @@ def test_broken_actions_stop_the_run(start):
 
 
 @BOTH
-def test_mixed_spaces_both_ways(start, vectorization):
-  env = start(lambda i: games.Mixed(), vectorization=vectorization)
+def test_mixed_spaces_both_ways(start, workers):
+  env = start(lambda i: games.Mixed(), workers=workers)
   assert 'log/score' not in env.obs_space
   assert {k: v.shape for k, v in env.obs_space.items()} == {
     'body/joints': (2, 3),
@@ -338,7 +332,7 @@ def test_resizing_keeps_channels_apart(channels):
 
 
 def test_closing_ends_the_processes_quickly(start):
-  env = start(lambda i: games.Counter(), num_envs=3, vectorization='async')
+  env = start(lambda i: games.Counter(), num_envs=3, workers='async')
   env.reset()
   assert len(multiprocessing.active_children()) == 3
   begin = time.monotonic()
@@ -350,8 +344,8 @@ def test_closing_ends_the_processes_quickly(start):
 
 
 def test_steps_of_the_past_stay_as_they_were(start):
-  for vectorization in ('sync', 'async'):
-    env = start(lambda i: games.Counter(), vectorization=vectorization)
+  for workers in ('sync', 'async'):
+    env = start(lambda i: games.Counter(), workers=workers)
     first = env.reset()
     kept = {key: value.copy() for key, value in first.items()}
     env.step(act(1, 1))
