@@ -11,6 +11,7 @@ import pathlib
 import sys
 import traceback
 from collections.abc import Sequence
+from logging import LogRecord
 from typing import NoReturn
 
 from absl import app, flags, logging
@@ -101,23 +102,28 @@ def main(argv: Sequence[str]) -> None:
 
 def end_alone(error: Exception) -> NoReturn:
   """Ends this process at once; the others would be waited for otherwise."""
-  import jax
-
-  if isinstance(error, jax.errors.JaxRuntimeError):
-    first = str(error).splitlines()[0]
+  if _DEBUG.value or not (expected(error) or lost_others(error)):
+    traceback.print_exception(error)
+  elif expected(error):
+    print(overrides.explain(error), file=sys.stderr)
+  if lost_others(error):
     print(
-      'The processes cannot go on together; one of them is probably gone '
-      f'({first}). Start all of them again: they go on from the last '
-      'checkpoint.',
+      'The processes cannot go on together; one of them is probably gone. '
+      'Start all of them again: they go on from the last checkpoint.',
       file=sys.stderr,
     )
-  if _DEBUG.value or not expected(error):
-    traceback.print_exception(error)
-  else:
-    print(overrides.explain(error), file=sys.stderr)
   sys.stdout.flush()
   sys.stderr.flush()
   os._exit(2 if expected(error) else 1)
+
+
+def lost_others(error: BaseException | None) -> bool:
+  """Whether it was a failure of what processes compute together."""
+  import jax
+
+  while error and not isinstance(error, jax.errors.JaxRuntimeError):
+    error = error.__cause__
+  return error is not None
 
 
 def expected(error: Exception) -> bool:
@@ -142,6 +148,8 @@ def fail(message: str) -> NoReturn:
 def dispatch(argv: Sequence[str]) -> None:
   """Does what the flags say."""
   logging.set_verbosity(logging.WARNING)
+  if not _DEBUG.value:
+    logging.get_absl_handler().addFilter(is_not_of_orbax)
   use_cache(_CACHE.value)
   join_processes()
   config = make_config(argv)
@@ -153,6 +161,12 @@ def dispatch(argv: Sequence[str]) -> None:
   if not _WORKDIR.value:
     raise configs.ConfigError('--workdir: name a folder, e.g. runs/demo.')
   start(config, pathlib.Path(_WORKDIR.value).expanduser())
+
+
+def is_not_of_orbax(record: LogRecord) -> bool:
+  """Drops the pages logged of an error that is then raised, and told once."""
+  threads = ('asyncio', 'concurrent.futures')
+  return 'orbax' not in record.pathname and record.name not in threads
 
 
 def join_processes() -> None:

@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 import tempfile
@@ -78,16 +79,48 @@ def launch(argv: list[str]) -> Result:
   return Result(status, out.getvalue(), err.getvalue())
 
 
-def spawn(argv: list[str]) -> subprocess.Popen:
+def spawn(
+  argv: list[str], module: str = 'dreamer_nnx.main'
+) -> subprocess.Popen:
   """Starts the launcher in a process of its own, compiling as users do."""
+  return _start([module, *argv])
+
+
+def _start(command: list[str], devices: int = 1) -> subprocess.Popen:
+  flags = f'--xla_force_host_platform_device_count={devices}'
   return subprocess.Popen(
-    [sys.executable, '-m', 'dreamer_nnx.main', *argv],
+    [sys.executable, '-m', *command],
     cwd=ROOT,
-    env=os.environ | {'JAX_DISABLE_MOST_OPTIMIZATIONS': '0'},
+    env=os.environ
+    | {'JAX_DISABLE_MOST_OPTIMIZATIONS': '0', 'XLA_FLAGS': flags},
     stdout=subprocess.PIPE,
     stderr=subprocess.STDOUT,
     text=True,
   )
+
+
+def spawn_all(
+  argv: list[str], count: int, devices: int = 1, module: str = ''
+) -> list[subprocess.Popen]:
+  """Starts processes that train together, each with some CPU devices.
+
+  Args:
+    module: Another program than the launcher, which is given the address of
+      the first process, their number and its own before `argv`.
+  """
+  with socket.socket() as probe:
+    probe.bind(('127.0.0.1', 0))
+    address = f'127.0.0.1:{probe.getsockname()[1]}'
+  processes = []
+  for index in range(count):
+    place = [address, str(count), str(index)]
+    command = [module, argv[0], *place, *argv[1:]]
+    if not module:
+      names = ('coordinator_address', 'num_processes', 'process_id')
+      flags = (f'--{n}={x}' for n, x in zip(names, place, strict=True))
+      command = ['dreamer_nnx.main', *argv, '--distributed', *flags]
+    processes.append(_start(command, devices))
+  return processes
 
 
 def finish(process: subprocess.Popen) -> Result:

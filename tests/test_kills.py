@@ -10,7 +10,7 @@ from dreamer_nnx.training.checkpoint import latest, load_meta
 from tests.launcher import arguments, finish, spawn
 from tests.test_resume import assert_same, state_of
 
-KILLS = int(os.environ.get('DREAMER_KILLS', '30'))
+KILLS = int(os.environ.get('DREAMER_KILLS', '10'))
 # Seconds: a start takes about four, so a third of the kills meet one.
 DELAYS = (1.0, 9.0)
 OPTIONS = {

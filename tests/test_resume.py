@@ -10,6 +10,7 @@ import pytest
 from dreamer_nnx import config as configs
 from dreamer_nnx import workflow
 from dreamer_nnx.run import saved_config
+from dreamer_nnx.training import sharding
 from dreamer_nnx.training.checkpoint import load_meta, restore
 from tests.launcher import arguments, finish, spawn
 
@@ -21,12 +22,20 @@ def train(workdir, **changes):
   return result
 
 
-def state_of(workdir):
-  """Every saved array of a run, from its path alone."""
+def restored(workdir):
+  """The latest checkpoint of a run, from its path alone."""
   config = configs.resolve(saved_config(workdir))
   envs = workflow.make_envs(config)
-  learner = workflow.make_learner(config, envs.obs_space, envs.action_space)
-  saved = restore(workdir, learner.abstract)
+  mesh = sharding.make(devices=jax.devices()[:1])
+  learner = workflow.make_learner(
+    config, envs.obs_space, envs.action_space, mesh
+  )
+  return restore(workdir, learner.abstract)
+
+
+def state_of(workdir):
+  """Every saved array of a run."""
+  saved = restored(workdir)
   key = saved.state.pop('key')
   arrays = saved.state | saved.loop | {'key': jax.random.key_data(key)}
   return {name: np.asarray(value) for name, value in arrays.items()}

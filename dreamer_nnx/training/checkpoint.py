@@ -36,6 +36,8 @@ from dreamer_nnx.training import processes
 CheckpointError = files.CheckpointError
 find = files.find
 State = dict[str, jax.Array]
+# Seconds for a save, by the clock of the machine, which may be set meanwhile.
+PATIENCE = 86_400
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,8 +120,7 @@ class Checkpoints:
       state: Named device arrays; typed PRNG keys are welcome.
       loop: Named host arrays; leave empty where there are none.
       meta: JSON-able; a copy is taken.
-      metrics: Holds the evaluation metric that ranks this step, if there is
-        one.
+      metrics: Holds the evaluation metric that ranks this step, if any.
 
     Returns:
       False, and nothing is done, if the step is already saved.
@@ -129,7 +130,7 @@ class Checkpoints:
         the save before this one failed in the background.
       TypeError: `meta` is not JSON-able.
     """
-    self._wait()
+    self.wait()
     step, steps = int(step), self.steps()
     if step in steps:
       return False
@@ -148,13 +149,13 @@ class Checkpoints:
 
   def restore(self, target: fit.Target, step: int | None = None) -> Restored:
     """Waits for a save in flight, then `restore`s from this directory."""
-    self._wait()
+    self.wait()
     return restore(self._directory, target, step)
 
   def close(self) -> None:
     """Waits for a save in flight; raises CheckpointError if it failed."""
     try:
-      self._wait()
+      self.wait()
     finally:
       self._manager.close()
 
@@ -182,9 +183,9 @@ class Checkpoints:
       preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
       cleanup_tmp_directories=True,
       async_options=ocp.AsyncOptions(
+        timeout_secs=PATIENCE,
         post_finalization_callback=self._write_manifest,
-        # Where a folder cannot be made in the background, the threads that
-        # wait for it hold the process for minutes.
+        # Threads that wait for a folder that cannot be made wait for minutes.
         create_directories_asynchronously=False,
       ),
     )
@@ -210,7 +211,8 @@ class Checkpoints:
     (root,) = self._directory.glob(f'{self._pending}.orbax-checkpoint-tmp*')
     files.write_manifest(root)
 
-  def _wait(self) -> None:
+  def wait(self) -> None:
+    """Waits for a save in flight; raises CheckpointError if it failed."""
     with self._saving():
       self._manager.wait_until_finished()
 
@@ -218,11 +220,10 @@ class Checkpoints:
   def _saving(self) -> Iterator[None]:
     try:
       yield
-    # Whatever went wrong in the background thread surfaces here.
     except Exception as error:
       raise CheckpointError(
         f'checkpoint step {self._pending} was not saved in '
-        f'{self._directory}: {files.first_line(error)}'
+        f'{self._directory}: {files.reason(error)}'
       ) from error
 
 

@@ -6,7 +6,9 @@ internals; with the list both are found, and named, before anything is loaded.
 """
 
 import contextlib
+import errno
 import json
+import os
 import tempfile
 import time
 import zlib
@@ -176,6 +178,17 @@ def reading(root: Path, what: str) -> Iterator[None]:
 def _listed(steps: list[int]) -> str:
   shown = ', '.join(str(step) for step in steps[-SHOWN:])
   return f'..., {shown}' if len(steps) > SHOWN else shown or 'none'
+
+
+def reason(error: Exception) -> str:
+  """Why a save failed, and what to do."""
+  full = os.strerror(errno.ENOSPC)
+  if full not in str(error):
+    return first_line(error)
+  return (
+    f'{full}. Free some, then run the same command again: it goes on from the '
+    'last checkpoint.'
+  )
 
 
 def first_line(error: Exception) -> str:

@@ -12,6 +12,7 @@ unless flags say otherwise. Prints one JSON line:
                     on the host
   save_blocks, save s that training waits for a checkpoint, and until it is
                     written; the disk's, not only the code's
+  after_save        s of the update that runs while one is being written
   restore           s
   gflop             of an update: its matrix products and convolutions
   gflops, peak      GFLOP/s of an update, and of a large matrix product in the
@@ -60,19 +61,34 @@ def peak() -> float:
 
 
 def checkpoints(here: Here) -> dict[str, float]:
-  """Seconds of saving and restoring the state."""
+  """Seconds of saving and restoring the state, and of an update meanwhile.
+
+  Medians of three saves; the first, which is not counted, starts threads.
+  """
+  times: dict[str, list[float]] = {'save_blocks': [], 'save': []}
+  after = []
   with tempfile.TemporaryDirectory() as folder:
     with contextlib.closing(Checkpoints(folder)) as manager:
-      start = time.perf_counter()
-      manager.save(1, here.state, {}, {})
-      blocks = time.perf_counter() - start
-    whole = time.perf_counter() - start
+      for step in range(1, 5):
+        start = time.perf_counter()
+        manager.save(step, here.state, {}, {})
+        times['save_blocks'].append(time.perf_counter() - start)
+        manager.wait()
+        times['save'].append(time.perf_counter() - start)
+      for step in range(5, 8):
+        manager.save(step, here.state, {}, {})
+        start = time.perf_counter()
+        jax.block_until_ready(here.update())
+        after.append(time.perf_counter() - start)
+        manager.wait()
     with contextlib.closing(Checkpoints(folder)) as manager:
       start = time.perf_counter()
       saved = manager.restore(here.learner.abstract)
       jax.block_until_ready(saved.state)
       restore = time.perf_counter() - start
-  return {'save_blocks': blocks, 'save': whole, 'restore': restore}
+  figures = {k: float(np.median(v[1:])) for k, v in times.items()}
+  after = float(np.median(after))
+  return figures | {'after_save': after, 'restore': restore}
 
 
 def measure(size: str, kind: str, flags: list[str]) -> dict[str, float]:

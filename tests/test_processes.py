@@ -1,0 +1,161 @@
+"""Runs of several processes: together, interrupted, killed, and elsewhere."""
+
+import json
+import re
+import shutil
+import signal
+import time
+
+import pytest
+
+from dreamer_nnx.training.checkpoint import latest, load_meta
+from tests.launcher import arguments, finish, spawn_all
+from tests.test_resume import restored
+from tests.training.elastic import digests
+
+OPTIONS = {
+  'train__batch_size': 4,
+  'train__envs': 4,
+  'train__train_ratio': 4.0,
+  'train__steps': 60,
+  'evaluate__episodes': 3,
+}
+# The others end within so many seconds of the death of one.
+SECONDS = 60
+
+
+def start(workdir, count=2, devices=2, mode='train', **changes):
+  argv = arguments(workdir, **OPTIONS | changes)
+  return spawn_all([*argv, f'--mode={mode}'], count, devices)
+
+
+def end(processes, status=0):
+  results = [finish(process) for process in processes]
+  for result in results:
+    assert result.status == status, result.out
+  return results
+
+
+def chunk_ids(workdir):
+  owns = load_meta(workdir)['processes']
+  return [[chunk[1] for chunk in own['replay']['chunks']] for own in owns]
+
+
+@pytest.fixture(scope='module')
+def pair(tmp_path_factory):
+  """A workdir of two processes with two devices each, and their outputs."""
+  workdir = tmp_path_factory.mktemp('pair')
+  results = end(start(workdir, mode='train_and_evaluate'))
+  return workdir, [result.out for result in results]
+
+
+def test_two_processes_train_as_one_run_and_the_first_logs(pair):
+  workdir, (first, second) = pair
+  meta = load_meta(workdir)
+  assert meta['counters']['env_steps'] == 60
+  assert meta['counters']['updates'] > 5
+  lines = (workdir / 'metrics.jsonl').read_text().splitlines()
+  logged = [json.loads(line) for line in lines]
+  assert [line['env_steps'] for line in logged] == [20, 40, 60]
+  # All four environments of both processes: 60 steps are 15 of each.
+  assert logged[-1]['replay/steps'] == 60
+  assert sum(line['episode/count'] for line in logged) == 4
+  assert 'Return trained' in first and 'Return trained' not in second
+  assert 'env steps' in first and 'env steps' not in second
+  lines = (workdir / 'evaluations.jsonl').read_text().splitlines()
+  assert [json.loads(line)['eval/episodes'] for line in lines] == [3.0, 3.0]
+
+
+def test_processes_have_their_own_experience(pair):
+  workdir, _ = pair
+  one, other = load_meta(workdir)['processes']
+  assert one['envs'] != other['envs']
+  ids = [set(part) for part in chunk_ids(workdir)]
+  assert ids[0] and ids[1] and not ids[0] & ids[1]
+
+
+@pytest.mark.parametrize(
+  'count, devices, mesh',
+  [
+    (1, 1, {}),
+    (1, 4, {'mesh__data': 1, 'mesh__fsdp': 2, 'mesh__tensor': 2}),
+    (4, 1, {}),
+    (2, 2, {'mesh__data': 2, 'mesh__fsdp': 2}),
+  ],
+)
+def test_it_goes_on_exactly_on_any_topology(
+  pair, tmp_path, count, devices, mesh
+):
+  workdir = tmp_path / 'run'
+  shutil.copytree(pair[0], workdir)
+  state, before = digests(restored(workdir).state), chunk_ids(workdir)
+  flags = arguments(workdir, **OPTIONS | mesh | {'train__steps': 76})
+  flags = [flag for flag in flags if flag.startswith('--config.')]
+  results = end(
+    spawn_all([str(workdir), *flags], count, devices, 'tests.training.elastic')
+  )
+  shown = json.loads(re.search(r'^\{.*\}$', results[0].out, re.M)[0])
+  assert shown['state'] == state
+  expected = {f'mesh__{name}': size for name, size in shown['mesh'].items()}
+  assert expected.items() >= mesh.items()
+  meta = load_meta(workdir)
+  assert meta['counters']['env_steps'] == 76
+  assert meta['counters']['updates'] > load_meta(pair[0])['counters']['updates']
+  after = [ident for part in chunk_ids(workdir) for ident in part]
+  assert len(after) == len(set(after))
+  assert {ident for part in before for ident in part} <= set(after)
+  assert len(meta['processes']) == count
+
+
+def test_the_same_topology_resumes_bit_for_bit(pair, tmp_path):
+  end(start(tmp_path, train__steps=32))
+  assert latest(tmp_path) == 32
+  end(start(tmp_path))
+  assert digests(restored(tmp_path).state) == digests(restored(pair[0]).state)
+  metas = [load_meta(path) for path in (tmp_path, pair[0])]
+  assert metas[0]['counters'] == metas[1]['counters']
+  owns = [[own['envs'] for own in meta['processes']] for meta in metas]
+  assert owns[0] == owns[1]
+
+
+def training(processes):
+  """Waits until the first process shows that it trains."""
+  for line in processes[0].stdout:
+    if 'env steps' in line and 'updates' in line:
+      return
+  raise AssertionError('ended before it trained')
+
+
+def test_sigterm_on_one_saves_the_same_step_on_all(tmp_path):
+  processes = start(tmp_path, train__steps=1_000_000)
+  training(processes)
+  processes[1].send_signal(signal.SIGTERM)
+  results = end(processes)
+  steps = load_meta(tmp_path)['counters']['env_steps']
+  assert 0 < steps < 1_000_000
+  assert f'Stopped at {steps} environment steps; saved.' in results[0].out
+
+
+def test_one_killed_the_other_ends_and_both_go_on(tmp_path):
+  processes = start(tmp_path, train__steps=1_000_000, train__save_every=8)
+  training(processes)
+  while not latest(tmp_path):
+    assert processes[0].poll() is None
+  processes[1].kill()
+  killed = time.monotonic()
+  result = finish(processes[0])
+  assert time.monotonic() - killed < SECONDS
+  assert result.status not in (0, None)
+  assert 'one of them is probably gone' in result.out
+  processes[1].communicate()
+  step = latest(tmp_path)
+  end(start(tmp_path, train__steps=step + 8))
+  assert load_meta(tmp_path)['counters']['env_steps'] == step + 8
+
+
+def test_what_does_not_divide_is_refused_by_all(tmp_path):
+  processes = start(tmp_path, train__envs=3)
+  for result in end(processes, status=2):
+    message = 'config.train.envs = 3: must be a multiple of the 2 processes.'
+    assert message in result.out
+  assert not (tmp_path / 'replay').exists()
