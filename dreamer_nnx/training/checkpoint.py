@@ -18,7 +18,6 @@ import contextlib
 import dataclasses
 import functools
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -89,7 +88,14 @@ class Checkpoints:
     self._best_metric = best_metric if keep_best else None
     self._pending: int | None = None
     self._manager = ocp.CheckpointManager(
-      self._directory, options=self._options(keep_last, keep_every)
+      self._directory,
+      options=self._options(keep_last, keep_every),
+      # Parameters hardly compress; trying takes cores from the update.
+      item_handlers={
+        'state': ocp.PyTreeCheckpointHandler(use_compression=False),
+        'loop': ocp.PyTreeCheckpointHandler(),
+        'meta': ocp.JsonCheckpointHandler(),
+      },
     )
 
   def __enter__(self) -> 'Checkpoints':
@@ -128,7 +134,7 @@ class Checkpoints:
     Raises:
       CheckpointError: an earlier step is given, an array cannot be stored, or
         the save before this one failed in the background.
-      TypeError: `meta` is not JSON-able.
+      TypeError: `meta` is no JSON.
     """
     self.wait()
     step, steps = int(step), self.steps()
@@ -140,7 +146,7 @@ class Checkpoints:
         f'in {self._directory}: continue from it or use another workdir.'
       )
     items = _items(state, loop, meta)
-    score = self._score(metrics)
+    score = fit.score(self._best_metric, metrics)
     self._pending = step
     with self._saving():
       if not self._manager.save(step, args=items, metrics=score):
@@ -170,7 +176,7 @@ class Checkpoints:
       )
     score = None
     if self._best_metric is not None:
-      score = functools.partial(_read_score, name=self._best_metric)
+      score = functools.partial(fit.read_score, name=self._best_metric)
       policies.append(
         checkpoint_managers.BestN(
           get_metric_fn=score, n=1, keep_checkpoints_without_metrics=False
@@ -189,21 +195,6 @@ class Checkpoints:
         create_directories_asynchronously=False,
       ),
     )
-
-  def _score(
-    self, metrics: Mapping[str, float] | None
-  ) -> dict[str, float] | None:
-    if self._best_metric is None:
-      return None
-    if metrics is None:
-      return {}
-    if self._best_metric not in metrics:
-      raise ValueError(
-        f'best_metric = {self._best_metric!r} is not among the metrics of '
-        f'this step: {", ".join(sorted(metrics)) or "none"}.'
-      )
-    score = float(metrics[self._best_metric])
-    return {self._best_metric: score} if math.isfinite(score) else {}
 
   def _write_manifest(self) -> None:
     # Runs in the thread that saves, after the arrays are on disk and before
@@ -349,16 +340,12 @@ def _items(
   except (TypeError, ValueError) as error:
     raise TypeError(f'checkpoint meta must be JSON: {error}.') from error
   items = {
-    'state': ocp.args.StandardSave(dict(state)),
+    'state': ocp.args.PyTreeSave(dict(state)),
     'meta': ocp.args.JsonSave(copied),
   }
   if host:
-    items['loop'] = ocp.args.StandardSave(host)
+    items['loop'] = ocp.args.PyTreeSave(host)
   return ocp.args.Composite(**items)
-
-
-def _read_score(metrics: Mapping[str, float], *, name: str) -> float:
-  return metrics.get(name, -math.inf)
 
 
 def _load(root: Path, item: str, args: ocp.args.CheckpointArgs) -> Any:

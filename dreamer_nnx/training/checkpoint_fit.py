@@ -1,5 +1,6 @@
-"""Whether the leaves of a checkpoint are those that a config builds."""
+"""Whether a checkpoint is what a config builds, and can be saved and ranked."""
 
+import math
 import re
 from collections.abc import Mapping
 
@@ -86,3 +87,29 @@ def matching(target: Target, include: str, exclude: str) -> set[str]:
 
   wanted = names('restore_include', include)
   return wanted - names('restore_exclude', exclude) if exclude else wanted
+
+
+def score(
+  best_metric: str | None, metrics: Mapping[str, float] | None
+) -> dict[str, float] | None:
+  """What ranks a step, for the manager to keep; None where none is kept.
+
+  Raises:
+    ValueError: There are metrics, and this one is not among them.
+  """
+  if best_metric is None:
+    return None
+  if metrics is None:
+    return {}
+  if best_metric not in metrics:
+    raise ValueError(
+      f'best_metric = {best_metric!r} is not among the metrics of this step: '
+      f'{", ".join(sorted(metrics)) or "none"}.'
+    )
+  value = float(metrics[best_metric])
+  return {best_metric: value} if math.isfinite(value) else {}
+
+
+def read_score(metrics: Mapping[str, float], *, name: str) -> float:
+  """The rank of a step by what `score` returned."""
+  return metrics.get(name, -math.inf)
