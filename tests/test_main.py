@@ -68,6 +68,22 @@ def test_show_prints_config_parameters_and_memory(tmp_path):
   assert not list(tmp_path.iterdir())
 
 
+def test_show_plans_a_mesh_that_is_not_here(tmp_path):
+  mesh = ['--config.mesh.data=4', '--config.mesh.fsdp=8']
+  argv = [*arguments(tmp_path, train__batch_size=32), *mesh, '--mode=show']
+  result = launch(argv)
+  assert result.status == 0, result.err
+  assert 'on a mesh of data 4, fsdp 8, tensor 1' in result.out
+  (row,) = re.findall(r'  dynamics/core/deter_in/linear/kernel +.*', result.out)
+  assert row.split()[1:] == ['16x8', 'float32', 'fsdp,-', '64']
+  assert (
+    'dynamics/core/action_in/linear/kernel (3, 8): inputs 3 over fsdp 8'
+    in (result.out)
+  )
+  (row,) = re.findall(r'.* MiB  one batch', result.out)
+  assert 'a device' in result.out and row.count('MiB') == 2
+
+
 def test_partial_restore_lists_what_was_loaded(trained, tmp_path):
   workdir, _ = trained
   result = launch(
