@@ -296,4 +296,8 @@ def summary(names: list[str]) -> str:
 def saved_config(workdir: pathlib.Path, step: int | None = None) -> ConfigDict:
   """The config of a run, from its checkpoint alone."""
   meta = checkpoint.load_meta(workdir, step)
+  for node in meta['config'].get('env', {}).values():
+    # The name of this field in version 0.1.
+    if isinstance(node, dict) and 'vectorization' in node:
+      node['workers'] = node.pop('vectorization')
   return configs.from_json(json.dumps(meta['config']))

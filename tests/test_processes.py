@@ -159,3 +159,10 @@ def test_what_does_not_divide_is_refused_by_all(tmp_path):
     message = 'config.train.envs = 3: must be a multiple of the 2 processes.'
     assert message in result.out
   assert not (tmp_path / 'replay').exists()
+
+
+def test_a_tensor_axis_beyond_a_process_is_refused_by_all(tmp_path):
+  processes = start(tmp_path, mesh__data=1, mesh__tensor=4)
+  for result in end(processes, status=2):
+    message = 'config.mesh.tensor = 4: must divide the devices of a process, 2.'
+    assert message in result.out

@@ -239,6 +239,7 @@ def restore(
   loop = {}
   if (root / 'loop').is_dir():
     loop = _load(root, 'loop', ocp.args.PyTreeRestore())
+  meta, loop = fit.upgraded(meta, loop)
   return Restored(
     state=_load_arrays(root, target),
     loop={name: np.asarray(value) for name, value in loop.items()},

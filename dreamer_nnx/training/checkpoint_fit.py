@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -87,6 +88,22 @@ def matching(target: Target, include: str, exclude: str) -> set[str]:
 
   wanted = names('restore_include', include)
   return wanted - names('restore_exclude', exclude) if exclude else wanted
+
+
+def upgraded(
+  meta: Mapping[str, Any], loop: Mapping[str, np.ndarray]
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+  """Meta and loop of version 0.1, as those of a single process."""
+  if 'counters' not in meta or 'processes' in meta:
+    return dict(meta), dict(loop)
+  counters = dict(meta['counters'])
+  own = {name: counters.pop(name) for name in ('episodes', 'envs')}
+  own['replay'] = meta['replay']
+  loop = {
+    name: x if name.startswith('train|') else np.asarray(x)[None]
+    for name, x in loop.items()
+  }
+  return {**meta, 'counters': counters, 'processes': [own]}, loop
 
 
 def score(

@@ -167,14 +167,22 @@ def make(
   """The mesh of some devices, all if none are given.
 
   Raises:
-    ValueError: They do not make it up, or processes share rows.
+    ValueError: They do not make it up, or processes would share rows.
   """
   devices = devices or jax.devices()
   sizes = options.sizes(len(devices))
-  mesh = jax.make_mesh(
-    sizes, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices
-  )
-  check_processes(mesh)
+  types = (AxisType.Auto,) * len(AXES)
+  mesh = jax.make_mesh(sizes, AXES, axis_types=types, devices=devices)
+  if not within_processes(mesh):
+    # The order that is best for the network put rows across processes.
+    place = lambda device: (device.process_index, device.id)
+    ordered = np.array(sorted(devices, key=place)).reshape(sizes)
+    mesh = Mesh(ordered, AXES, axis_types=types)
+  if not within_processes(mesh):
+    raise ValueError(
+      f'{WHERE}.tensor = {sizes[-1]}: must divide the devices of a process, '
+      f'{len(devices) // len({d.process_index for d in devices})}.'
+    )
   return Sharding(mesh, options.table())
 
 
@@ -186,17 +194,14 @@ def planned(options: MeshOptions) -> Sharding:
   return Sharding(AbstractMesh(tuple(given), AXES), options.table())
 
 
-def check_processes(mesh: Mesh) -> None:
-  """ValueError where devices that compute the same rows are of two processes.
+def within_processes(mesh: Mesh) -> bool:
+  """Whether devices that compute the same rows are of the same process.
 
   Every process brings rows of its own, from its own replay.
   """
-  for group in mesh.devices.reshape(-1, mesh.shape['tensor']):
-    if len({device.process_index for device in group}) > 1:
-      raise ValueError(
-        f'{WHERE}.tensor = {mesh.shape["tensor"]}: must divide the '
-        f'{len(mesh.local_devices)} devices of a process.'
-      )
+  groups = mesh.devices.reshape(-1, mesh.shape['tensor'])
+  count = lambda group: len({device.process_index for device in group})
+  return all(count(group) == 1 for group in groups)
 
 
 def whole(x: jax.Array) -> jax.Array:

@@ -113,6 +113,20 @@ def test_a_save_is_of_the_moment_it_was_asked_for(tmp_path):
   assert restored.meta == {'log': [1]}
 
 
+def test_a_checkpoint_of_version_0_1_is_that_of_one_process(tmp_path):
+  counters = {'updates': 3, 'episodes': {'a': 1}, 'envs': {'b': 2}}
+  meta = {'counters': counters, 'replay': {'c': 3}, 'config': {}}
+  loop = {'obs|x': np.arange(2.0), 'train|latent|y': np.arange(3.0)}
+  with Checkpoints(tmp_path) as checkpoints:
+    checkpoints.save(5, build(), loop, meta)
+    restored = checkpoints.restore(target_of(build()))
+  assert restored.meta['counters'] == {'updates': 3}
+  own = {'episodes': {'a': 1}, 'envs': {'b': 2}, 'replay': {'c': 3}}
+  assert restored.meta['processes'] == [own]
+  np.testing.assert_array_equal(restored.loop['obs|x'], [[0, 1]])
+  np.testing.assert_array_equal(restored.loop['train|latent|y'], [0, 1, 2])
+
+
 def test_an_empty_loop_is_left_out(tmp_path):
   with Checkpoints(tmp_path) as checkpoints:
     checkpoints.save(5, build(), {}, META)
