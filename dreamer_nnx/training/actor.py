@@ -60,7 +60,7 @@ class Actor:
     """Goes on with the episodes of `arrays`."""
     saved = unflat(arrays)
     self.obs = saved['obs']
-    self.carry = saved['carry']
+    self.carry = self.learner.place(saved['carry'])
 
 
 def flat(tree: Mapping, prefix: str = '') -> dict[str, np.ndarray]:

@@ -109,22 +109,34 @@ class Sharding:
     return NamedSharding(self.mesh, Spec(ROWS))
 
   @property
+  def own_device(self) -> jax.Device:
+    """Where this process acts; `whole` is there."""
+    return self.mesh.local_devices[0]
+
+  @property
   def rows(self) -> int:
     """Into how many parts the rows of a batch are split."""
     return math.prod(self.mesh.shape[axis] for axis in ROWS)
+
+  @property
+  def _split_axes(self) -> set[str]:
+    """Axes of more than one device."""
+    return {axis for axis, size in self.mesh.shape.items() if size > 1}
 
   def stored(self, shape: Sequence[int], axes: Axes) -> NamedSharding:
     """Where an array whose axes have these names is kept between updates."""
     return NamedSharding(self.mesh, Spec(*self._split(shape, axes)))
 
   def gathered(self, shape: Sequence[int], axes: Axes) -> NamedSharding:
-    """Where it is while it is computed with: whole along `fsdp`."""
+    """Where it is while it is computed with: split over `tensor` alone."""
     split = self._split(shape, axes)
-    kept = (axis if axis != 'fsdp' else None for axis in split)
+    kept = (axis if axis == 'tensor' else None for axis in split)
     return NamedSharding(self.mesh, Spec(*kept))
 
   def unsplit(self, shape: Sequence[int], axes: Axes) -> list[str]:
-    """What the rules would split if the devices divided it, as texts."""
+    """What the rules would split if they could, as texts."""
+    if not axes and {axis for _, axis in self.rules} & self._split_axes:
+      return ['its axes have no names']
     split = self._split(shape, axes)
     return [
       f'{name} {size} over {axis} {self.mesh.shape[axis]}'
@@ -153,10 +165,11 @@ class Sharding:
         'there must be one for each axis.'
       )
     for name, axis in self.rules:
-      count = self.mesh.shape[axis]
+      if axis not in self._split_axes:
+        continue
       for i, size in enumerate(shape):
         free = axes[i] == name and not split[i] and axis not in split
-        if free and count > 1 and size % count == 0:
+        if free and size % self.mesh.shape[axis] == 0:
           split[i] = axis
     return split
 

@@ -157,10 +157,11 @@ class Learner:
     """A line for each array that the rules would split and do not."""
     lines = []
     for name, shape in self.layout.shapes.items():
-      reasons = self.sharding.unsplit(shape.shape, self.layout.axes[name])
-      if not self.layout.axes[name] and shape.size > SMALL:
-        reasons = ['its axes have no names']
-      lines += [f'  {name} {shape.shape}: {reason}' for reason in reasons]
+      axes = self.layout.axes[name]
+      reasons = self.sharding.unsplit(shape.shape, axes)
+      # Statistics are few numbers, and have no names.
+      if axes or shape.size > SMALL:
+        lines += [f'  {name} {shape.shape}: {reason}' for reason in reasons]
     return lines
 
   def init(self, seed: int) -> State:
@@ -169,7 +170,11 @@ class Learner:
 
   def initial(self, batch_size: int) -> Carry:
     """Zero latents and actions of so many rows, for `policy`."""
-    return self._start(batch_size)
+    return self.place(self._start(batch_size))
+
+  def place(self, carry: Carry) -> Carry:
+    """A carry where `policy` leaves it, or it would be compiled once more."""
+    return jax.device_put(carry, self.sharding.own_device)
 
   def initial_rows(self, batch_size: int) -> Carry:
     """Those of a whole batch, for `train_step`."""

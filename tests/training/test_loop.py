@@ -177,7 +177,9 @@ def test_counters_and_arrays_resume_to_the_same_future(learner):
   counters = json.loads(json.dumps(first.counters()))
   second.state, second.replay = first.state, first.replay
   second.resume(counters, [first.own()], first.arrays())
+  compiled = learner._act._cache_size(), learner._train._cache_size()
   second.run()
+  assert compiled == (learner._act._cache_size(), learner._train._cache_size())
   for name in whole.state:
     if name != 'key':
       np.testing.assert_array_equal(whole.state[name], second.state[name])

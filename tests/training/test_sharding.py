@@ -114,6 +114,8 @@ def test_rules_split_what_divides_and_each_axis_once():
   assert mesh.unsplit((6, 6), ('inputs', 'outputs')) == ['inputs 6 over fsdp 4']
   assert mesh.unsplit((2, 8, 6), blocks) == []
   assert mesh_of(8, 1, 1).unsplit((7, 5), ('inputs', 'outputs')) == []
+  assert mesh.unsplit((8, 8), None) == ['its axes have no names']
+  assert mesh_of(8, 1, 1).unsplit((8, 8), None) == []
 
 
 def test_the_first_rule_that_fits_is_used():
