@@ -119,7 +119,7 @@ def step_spaces(
 ) -> dict[str, jax.ShapeDtypeStruct]:
   """Shape and format of everything that replay keeps of a step."""
   observed = {k: s for k, s in obs_space.items() if not k.startswith('log/')}
-  latent = jax.eval_shape(lambda: learner.initial_rows(1))['latent']
+  latent = learner.abstract_carry(1)['latent']
   struct = jax.ShapeDtypeStruct
   return (
     {

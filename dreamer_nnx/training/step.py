@@ -172,6 +172,10 @@ class Learner:
     """Zero latents and actions of so many rows, for `policy`."""
     return self.place(self._start(batch_size))
 
+  def abstract_carry(self, batch_size: int) -> Carry:
+    """Shapes and formats of a carry."""
+    return jax.eval_shape(lambda: self._initial(batch_size))
+
   def place(self, carry: Carry) -> Carry:
     """A carry where `policy` leaves it, or it would be compiled once more."""
     return jax.device_put(carry, self.sharding.own_device)

@@ -128,9 +128,7 @@ def lower(topology: str, size: str, kind: str, flags: list[str]):
   options = bind_all(problem.config)['mesh']()
   chips = sharding.make(options, devices(topology))
   learner = problem.learner(chips)
-  carry = jax.eval_shape(
-    lambda: learner._initial(problem.config.train.batch_size)
-  )
+  carry = learner.abstract_carry(problem.config.train.batch_size)
   place = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=chips.batch)
   rows = jax.tree.map(place, (carry, problem.abstract_batch(learner)))
   return learner._train.lower(learner.abstract, *rows)
