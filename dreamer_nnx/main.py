@@ -70,6 +70,12 @@ _PROCESSES = flags.DEFINE_integer(
 _PROCESS = flags.DEFINE_integer(
   'process_id', None, 'Which of them this is, from 0.'
 )
+_STOPPED = flags.DEFINE_integer(
+  'stopped_status',
+  0,
+  'Exit status after a signal ended training early; one that is not 0 has a '
+  'cluster start it again.',
+)
 _PROFILE = flags.DEFINE_bool(
   'profile', False, 'Trace a few updates into WORKDIR/profile.'
 )
@@ -223,6 +229,8 @@ def start(config: ConfigDict, workdir: pathlib.Path) -> None:
     step = None if source.restore else source.step
     with Run(config, workdir, source, step, _PROFILE.value) as session:
       session.train(evaluate='evaluate' in _MODE.value)
+    if session.stopped:
+      sys.exit(_STOPPED.value)
     return
   step = None
   if not (source.restore or source.reference):

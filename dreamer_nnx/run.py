@@ -93,6 +93,7 @@ class Run(contextlib.ExitStack):
     self.config, self.workdir, self.source = config, workdir, source
     self.step, self.profile, self.training = step, profile, training
     self.stop: Callable[[], bool] = lambda: False
+    self.stopped = False
     self.parts = configs.bind_all(config)
     try:
       self._open()
@@ -134,14 +135,15 @@ class Run(contextlib.ExitStack):
     """Trains to `config.train.steps`, then evaluates.
 
     SIGINT and SIGTERM in any process end it after the step in hand, with a
-    checkpoint.
+    checkpoint; `stopped` is then set in all.
     """
     trainer = self._trainer(evaluate)
     with Interrupt() as self.stop:
       if evaluate and not self.saved:
         self.play('untrained, sampled')
       self._train(trainer)
-      if self._stopped():
+      self.stopped = self._stopped()
+      if self.stopped:
         say(f'Stopped at {self.env_steps} environment steps; saved.')
       elif evaluate:
         self._play_all()

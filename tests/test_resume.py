@@ -99,6 +99,17 @@ def test_sigterm_saves_and_exits_with_0(tmp_path):
   assert f'Stopped at {steps} environment steps' in result.out
 
 
+def test_a_stop_can_have_a_status_of_its_own(tmp_path):
+  argv = [*arguments(tmp_path, train__steps=1_000_000), '--mode=train']
+  process = spawn([*argv, '--stopped_status=75'])
+  for line in process.stdout:
+    if 'env steps' in line and 'updates' in line:
+      break
+  process.send_signal(signal.SIGTERM)
+  assert finish(process).status == 75
+  assert load_meta(tmp_path)['counters']['env_steps'] > 0
+
+
 def test_metrics_of_a_run_are_valid_json_lines(whole):
   lines = (whole / 'metrics.jsonl').read_text().splitlines()
   steps = [json.loads(line)['env_steps'] for line in lines]

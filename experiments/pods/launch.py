@@ -29,6 +29,9 @@ START = {
   'gke': ['kubectl', 'apply', '-f'],
   'slurm': ['sbatch'],
 }
+# Where a run that a signal ended is started again by itself; the status by
+# which it tells.
+RESTARTED, STOPPED = ('gke', 'slurm'), 75
 # What GKE calls them, and how many of their chips are on one host.
 ACCELERATORS = {
   'v5e': ('tpu-v5-lite-podslice', 4),
@@ -126,7 +129,10 @@ def render(
 ) -> str:
   """The launch file."""
   words = ['python', '-m', 'dreamer_nnx.main', '--distributed']
-  words += [f'--workdir={options.workdir}', *flags]
+  words.append(f'--workdir={options.workdir}')
+  if target in RESTARTED:
+    words.append(f'--stopped_status={STOPPED}')
+  words += flags
   command = shlex.join(words)
   if target == 'tpu':
     command = shlex.quote(f'cd {shlex.quote(options.folder)} && {command}')
@@ -141,6 +147,7 @@ def render(
     chips_per_host=place.chips_per_host,
     hosts=place.hosts,
     processes=place.processes,
+    stopped=STOPPED,
     accelerator=accelerator,
     topology='x'.join(map(str, place.sides)),
     mount=pathlib.PurePosixPath(options.workdir).parent,

@@ -13,7 +13,9 @@
 #SBATCH --output=$workdir/slurm-%j.log
 set -euo pipefail
 
-srun --kill-on-bad-exit=1 $command
-if tail -n 5 "$workdir/slurm-$$SLURM_JOB_ID.log" | grep -q '^Stopped at'; then
+status=0
+srun $command || status=$$?
+if [ "$$status" = $stopped ]; then
   scontrol requeue "$$SLURM_JOB_ID"
 fi
+exit "$$status"

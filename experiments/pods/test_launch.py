@@ -24,9 +24,9 @@ def render(*argv):
   return launch.prepare([*argv, *FLAGS, SPECIAL])[1]
 
 
-def is_launcher(words):
+def is_launcher(words, *more):
   assert words[:4] == ['python', '-m', 'dreamer_nnx.main', '--distributed']
-  assert words[4:] == [WORKDIR, *FLAGS[1:], SPECIAL]
+  assert words[4:] == [WORKDIR, *more, *FLAGS[1:], SPECIAL]
 
 
 def bash_accepts(text):
@@ -68,7 +68,8 @@ def test_a_jobset_has_a_pod_for_each_host():
   (container,) = pod['containers']
   assert container['resources']['limits'] == {'google.com/tpu': 4}
   assert container['volumeMounts'][0]['mountPath'] == '/mnt/runs'
-  is_launcher(container['command'])
+  # A pod that ends with 0 would be done, and the training with it.
+  is_launcher(container['command'], '--stopped_status=75')
   # Longer than it takes to finish a step and save.
   assert pod['terminationGracePeriodSeconds'] >= 120
 
@@ -81,11 +82,27 @@ def test_slurm_starts_a_process_for_each_gpu():
   assert options['ntasks-per-node'] == options['gpus-per-node'] == '8'
   assert options['time'] == '2:00:00'
   assert options['signal'] == 'TERM@120'
-  (line,) = re.findall(r'^srun --kill-on-bad-exit=1 (.*)$', text, re.M)
+  (line,) = re.findall(r'^srun (.*) \|\| status=\$\?$', text, re.M)
   assert shlex.split(line)[:4] == [
     *['python', '-m', 'dreamer_nnx.main', '--distributed']
   ]
-  assert 'slurm-$SLURM_JOB_ID.log' in text
+  assert '--stopped_status=75' in line
+  assert requeued(text, 75) and not requeued(text, 0) and not requeued(text, 1)
+
+
+def requeued(text, status):
+  """Whether the script queues its job again after such an end of srun."""
+  stubs = f'srun() {{ return {status}; }}; scontrol() {{ echo "$@"; }}\n'
+  done = subprocess.run(
+    ['bash'],
+    input=stubs + text,
+    env={'SLURM_JOB_ID': '7'},
+    text=True,
+    capture_output=True,
+    check=False,
+  )
+  assert done.returncode == status
+  return done.stdout == 'requeue 7\n'
 
 
 @pytest.mark.parametrize(
