@@ -86,13 +86,24 @@ def spawn(
   return _start([module, *argv])
 
 
-def _start(command: list[str], devices: int = 1) -> subprocess.Popen:
+def spawn_in_cluster(
+  argv: list[str], variables: list[dict[str, str]]
+) -> list[subprocess.Popen]:
+  """Starts processes that learn their places from environment variables."""
+  command = ['dreamer_nnx.main', *argv, '--distributed']
+  return [_start(command, more=more) for more in variables]
+
+
+def _start(
+  command: list[str], devices: int = 1, more: dict[str, str] | None = None
+) -> subprocess.Popen:
   flags = f'--xla_force_host_platform_device_count={devices}'
   return subprocess.Popen(
     [sys.executable, '-m', *command],
     cwd=ROOT,
     env=os.environ
-    | {'JAX_DISABLE_MOST_OPTIMIZATIONS': '0', 'XLA_FLAGS': flags},
+    | {'JAX_DISABLE_MOST_OPTIMIZATIONS': '0', 'XLA_FLAGS': flags}
+    | (more or {}),
     stdout=subprocess.PIPE,
     stderr=subprocess.STDOUT,
     text=True,

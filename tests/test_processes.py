@@ -1,6 +1,7 @@
 """Runs of several processes: together, interrupted, killed, and elsewhere."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -9,7 +10,7 @@ import time
 import pytest
 
 from dreamer_nnx.training.checkpoint import latest, load_meta
-from tests.launcher import arguments, finish, spawn_all
+from tests.launcher import arguments, finish, spawn_all, spawn_in_cluster
 from tests.test_resume import restored
 from tests.training.elastic import digests
 
@@ -116,6 +117,34 @@ def test_the_same_topology_resumes_bit_for_bit(pair, tmp_path):
   assert metas[0]['counters'] == metas[1]['counters']
   owns = [[own['envs'] for own in meta['processes']] for meta in metas]
   assert owns[0] == owns[1]
+
+
+def slurm(index):
+  return {
+    'SLURM_JOB_ID': str(os.getpid()),
+    'SLURM_STEP_NODELIST': 'localhost',
+    'SLURM_NTASKS': '2',
+    'SLURM_PROCID': str(index),
+    'SLURM_LOCALID': str(index),
+  }
+
+
+def open_mpi(index):
+  job = (os.getpid() % 4096) << 16
+  return {
+    'OMPI_MCA_orte_hnp_uri': f'{job}.0;tcp://127.0.0.1:34911',
+    'OMPI_COMM_WORLD_SIZE': '2',
+    'OMPI_COMM_WORLD_RANK': str(index),
+    'OMPI_COMM_WORLD_LOCAL_RANK': str(index),
+  }
+
+
+@pytest.mark.parametrize('cluster', [slurm, open_mpi])
+def test_a_cluster_says_who_takes_part(tmp_path, cluster):
+  argv = arguments(tmp_path, **OPTIONS | {'train__steps': 8})
+  variables = [cluster(index) for index in range(2)]
+  end(spawn_in_cluster([*argv, '--mode=train'], variables))
+  assert len(load_meta(tmp_path)['processes']) == 2
 
 
 def training(processes):
