@@ -1,7 +1,6 @@
 """Replay of latent-carrying sequences from a pool of chunks."""
 
 import dataclasses
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -230,6 +229,8 @@ class ChunkedReplay:
     Raises:
       OSError: A chunk could not be stored.
     """
+    if self._priority:
+      self._priority.finish()
     index = self._archive.save() if self._archive else {'chunks': []}
     index |= self._pool.state()
     index['rng'] = generators.to_json(self._rng)
@@ -262,13 +263,12 @@ class ChunkedReplay:
     pool = self._pool
     if self._archive is None and (index is None or index['chunks']):
       raise ValueError('replay: without a directory there is none to load.')
-    pool.clear()
     if self._priority:
       self._priority.reset(slice(0, pool.num_chunks))
+    pool.clear()
     same = index is not None and index['layout'] == pool.layout
     if self._archive:
-      root = pathlib.Path(self.directory)
-      unused = sharing.strays(root, indices or [], share, shares)
+      unused = sharing.strays(self.directory, indices or [], share, shares)
       self._archive.load(index, same, unused)
       if index is not None and not self.skip_damaged:
         self._archive.require_whole()
@@ -372,8 +372,7 @@ class ChunkedReplay:
     return self._pool.around(long.rows, 0, self._pool.length - 1), long.part
 
   def _draw(self) -> np.ndarray:
-    count = self.batch_size
-    fresh = np.empty(0, np.int64)
+    count, fresh = self.batch_size, np.empty(0, np.int64)
     if self._queue is not None:
       fresh = self._queue.pop(count)
     if len(fresh) == count:

@@ -102,6 +102,7 @@ class Priority:
     self._uniform = Uniform(pool)
     self._fresh = SumTree(rows)  # 1 for each start of infinite weight.
     self._finite = SumTree(rows)
+    self._drawn: list[np.ndarray] = []  # Starts whose steps must become 0.
     self._stale: list[np.ndarray] = []  # Last rows of changed windows.
     self._known = np.zeros(pool.num_chunks, np.int64)
     # Step priorities to the exponent, shaped like the pool.
@@ -110,30 +111,44 @@ class Priority:
   def reset(self, slots: slice) -> None:
     """Forgets chunks about to be recycled; their steps are new again."""
     size = self._pool.chunk_size
+    self.finish()
     self.powers[slots] = self._initial
     if self._known[slots].any():
       self._weigh(np.arange(slots.start * size, slots.stop * size), 0.0)
     self._known[slots] = 0
 
   def select(self, rng: np.random.Generator, count: int) -> np.ndarray:
+    self.finish()
     self._settle()
     self._learn_starts()
     fresh = round(self._fresh.total)
     first = min(fresh, count)
-    ranks = rng.choice(fresh, first, replace=False) if first else np.empty(0)
-    rows = [self._fresh.find(ranks + 0.5)]
+    rows = np.empty(0, np.int64)
+    if first:
+      ranks = rng.choice(fresh, first, replace=False)
+      rows = self._fresh.find(ranks + 0.5)
     if first < count:
-      rows.append(self._select_finite(rng, count - first))
-    rows = np.concatenate(rows)
-    windows = self._pool.around(rows, 0, self._pool.length - 1)
-    self.powers.reshape(-1)[windows[:, self._context :]] = 0
-    self._stale.append(windows[:, -1])
+      rest = self._select_finite(rng, count - first)
+      rows = np.concatenate([rows, rest])
+    self._drawn.append(rows)
     return rows
+
+  def finish(self) -> None:
+    """Sets the priorities of what was drawn to 0.
+
+    Not while it is drawn: the batch is waited for, and this is not.
+    """
+    if self._drawn:
+      rows, self._drawn = np.concatenate(self._drawn), []
+      windows = self._pool.around(rows, 0, self._pool.length - 1)
+      self.powers.reshape(-1)[windows[:, self._context :]] = 0
+      self._stale.append(windows[:, -1])
 
   def update(
     self, rows: np.ndarray, alive: np.ndarray, priority: np.ndarray
   ) -> None:
     """Sets the priorities (B, T) of steps where alive (B, T)."""
+    self.finish()
     powers = np.maximum(priority, 0).astype(np.float64) ** self._exponent
     self.powers.reshape(-1)[rows[alive]] = powers[alive]
     # The oldest is recycled first: if any step of a row lives, the last does.

@@ -63,13 +63,14 @@ def shared(
 
 
 def strays(
-  root: pathlib.Path,
+  directory: str,
   indices: Sequence[Mapping[str, Any]],
   share: int,
   shares: int,
 ) -> list[str]:
   """Files that no index needs, of the folders that fall to a share."""
   needed = set().union(*map(files, indices))
+  root = pathlib.Path(directory)
   folders = [(0, root)]
   for folder in sorted(root.glob('process_*')):
     folders.append((owner(f'{folder.name}/'), folder))

@@ -4,13 +4,13 @@ import itertools
 
 import numpy as np
 
-_FAN = 256
+_FAN = 64
 
 
 class SumTree:
-  """Non-negative weights and their sums, 256 children to a node.
+  """Non-negative weights and their sums, 64 children to a node.
 
-  Three levels reach 16 million weights, so that a draw is three array
+  Four levels reach 16 million weights, so that a draw is four array
   operations over the batch. A node is always summed afresh from its children:
   its value depends on the weights alone, not on the order of changes.
   """

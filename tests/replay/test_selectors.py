@@ -100,10 +100,21 @@ def test_the_context_has_no_say_and_stays():
   set_priorities(selector, pool, [9, 9, 0, 0, 0, 5, 0, 0, 0])
   rng = np.random.default_rng(0)
   drawn = [int(selector.select(rng, 1)[0]) for _ in range(2)]
+  selector.finish()
   # Steps 1 and 5 are behind the context of windows 0, and of 3 and 4.
   assert 0 in drawn and set(drawn) & {3, 4}
   assert selector.powers.reshape(-1)[0] == 9
   assert selector.powers.reshape(-1)[[1, 5]].tolist() == [0, 0]
+
+
+def test_recycled_steps_are_new_whatever_was_drawn_before():
+  pool = pool_of(9)
+  selector = priority_of(pool, context=1)
+  set_priorities(selector, pool, np.arange(1.0, 10.0))
+  selector.select(np.random.default_rng(0), 4)
+  selector.reset(slice(0, pool.num_chunks))
+  expected = np.full_like(selector.powers, selector._initial)
+  np.testing.assert_array_equal(selector.powers, expected)
 
 
 def test_new_sequences_come_first_each_once():
