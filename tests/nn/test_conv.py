@@ -135,6 +135,9 @@ def test_pooled_equals_convolving_and_pooling(kernel):
 def test_products_equal_the_native_convolution(size, outputs):
   kernel = RNG.normal(size=(size, size, 3, outputs)).astype(np.float32)
   assert_same(product, native, X, kernel)
+  # With gradients the result is computed in another way than without.
+  found, _ = jax.vjp(product, X, kernel)
+  np.testing.assert_allclose(found, native(X, kernel), atol=ROUNDING)
 
 
 @pytest.mark.parametrize('form', [upsampled, pooled, Conv.__call__])
