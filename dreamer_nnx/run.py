@@ -105,7 +105,8 @@ class Run(contextlib.ExitStack):
     config, workdir = self.config, self.workdir
     if self.training:
       self._own_workdir()
-    self.env_steps = checkpoint.latest(workdir, self.step) or 0
+    found = checkpoint.latest(workdir, self.step)
+    self.env_steps = found or 0
     self.envs = workflow.make_envs(config, self.env_steps)
     self.callback(self.envs.close)
     self.obs_space, self.action_space = (
@@ -118,8 +119,8 @@ class Run(contextlib.ExitStack):
     if unsplit := self.learner.unsplit():
       say('Not split over the mesh:', *unsplit, sep='\n')
     self.saved = None
-    if self.env_steps or self.step is not None:
-      self.saved = checkpoint.restore(workdir, self.learner.abstract, self.step)
+    if found is not None:
+      self.saved = checkpoint.restore(workdir, self.learner.abstract, found)
     self.state = self.saved.state if self.saved else self._fresh(self.source)
 
   def _own_workdir(self) -> None:

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from dreamer_nnx import config as configs
-from dreamer_nnx import workflow
-from dreamer_nnx.run import saved_config
+from dreamer_nnx import overrides, workflow
+from dreamer_nnx.run import Run, saved_config
 from dreamer_nnx.training import sharding
 from dreamer_nnx.training.checkpoint import load_meta, restore
-from tests.launcher import arguments, finish, spawn
+from tests.launcher import ROOT, arguments, finish, spawn
+
+DEMO = str(ROOT / 'configs' / 'demo.py')
 
 
 def train(workdir, **changes):
@@ -97,6 +99,16 @@ def test_sigterm_saves_and_exits_with_0(tmp_path):
   steps = load_meta(tmp_path)['counters']['env_steps']
   assert 0 < steps < 1_000_000
   assert f'Stopped at {steps} environment steps' in result.out
+
+
+def test_a_checkpoint_before_the_first_step_is_gone_on_from(tmp_path):
+  argv = [*arguments(tmp_path, train__steps=2), '--mode=train']
+  config = configs.from_json(configs.to_json(overrides.load_file(DEMO)))
+  overrides.override(config, [x for x in argv if x.startswith('--config.')])
+  with Run(config, tmp_path) as run:
+    run._save(run._trainer(evaluate=False), {})
+  with Run(config, tmp_path) as run:
+    assert run.saved.step == run.env_steps == 0
 
 
 def test_a_stop_can_have_a_status_of_its_own(tmp_path):

@@ -13,6 +13,8 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from dreamer_nnx.training.checkpoint_files import first_line
+
 # A process that is gone is noticed after so many seconds.
 HEARTBEAT = 30
 # Prime, so that processes and what else is added to a seed never meet.
@@ -140,7 +142,3 @@ def whole(tree: Any) -> Any:
   if count() == 1:
     return jax.device_get(tree)
   return multihost_utils.process_allgather(tree, tiled=True)
-
-
-def first_line(error: Exception) -> str:
-  return (str(error) or type(error).__name__).splitlines()[0][:200]

@@ -229,13 +229,6 @@ class Learner:
     rows = self.sharding.batch
     return self._train(state, *jax.device_put((carry, dict(batch)), rows))
 
-  def compiled(
-    self, state: State, carry: Carry, batch: Mapping[str, Any]
-  ) -> str:
-    """The compiled module of `train_step` for such inputs, as text."""
-    rows = jax.device_put((carry, dict(batch)), self.sharding.batch)
-    return self._train.lower(state, *rows).compile().as_text()
-
   def report(
     self, state: State, carry: Carry, batch: Mapping[str, Any], key: Array
   ) -> tuple[dict[str, Array], dict[str, Array]]:

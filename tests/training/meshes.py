@@ -78,7 +78,8 @@ def train(options: MeshOptions, count: int) -> dict:
   state = learner.init(0)
   carry = learner.initial_rows(config.train.batch_size)
   first = batch_of(learner, config, 0)
-  text = learner.compiled(state, carry, first)
+  rows = jax.device_put((carry, first), mesh.batch)
+  text = learner._train.lower(state, *rows).compile().as_text()
   losses = []
   for seed in range(UPDATES):
     batch = sharding.put_rows(mesh, batch_of(learner, config, seed))
