@@ -249,7 +249,10 @@ def maximum(parts: Sequence[jax.Array]) -> jax.Array:
 def _maximum_forward(parts):
   y = maximum(parts)
   bits = [(part == y).astype(jnp.uint8) << i for i, part in enumerate(parts)]
-  return y, (functools.reduce(jnp.bitwise_or, bits), [None] * len(parts))
+  bits = functools.reduce(jnp.bitwise_or, bits)
+  # Or XLA makes the bits when they are read, and keeps all parts so long.
+  y, bits = jax.lax.optimization_barrier((y, bits))
+  return y, (bits, [None] * len(parts))
 
 
 def _maximum_backward(remembered, cotangent):
