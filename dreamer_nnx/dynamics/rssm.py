@@ -85,7 +85,7 @@ class RSSM(nnx.Module):
     blocks: G of the core.
     free_nats: KL below which dyn and rep have no gradient.
     remat: Observed steps are computed once more in the backward pass, which
-      takes less memory and more time.
+      takes more time, and less memory where their arrays are the largest.
     act, norm, winit: See `nn`.
 
   Source: Hafner et al. 2025; danijar/dreamerv3 `rssm.py`.
