@@ -43,6 +43,7 @@ MECHANICS = {
   'dreamer_nnx/main.py',
   'dreamer_nnx/training/checkpoint.py',
   'dreamer_nnx/training/sharding.py',
+  'dreamer_nnx/training/snapshot.py',
   'dreamer_nnx/training/step.py',
 }
 # Environments written in JAX compile their own step, and nothing else.

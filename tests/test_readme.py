@@ -48,9 +48,9 @@ def commands() -> list[list[str]]:
   """Arguments of every launch in the README."""
   lines = '\n'.join(blocks('sh')).replace('\\\n', ' ').splitlines()
   return [
-    shlex.split(line.removeprefix(LAUNCHER))
+    shlex.split(line.partition(LAUNCHER)[2])
     for line in lines
-    if line.startswith(LAUNCHER)
+    if LAUNCHER in line
   ]
 
 

@@ -20,6 +20,7 @@ import functools
 import json
 import re
 from collections.abc import Iterator, Mapping
+from concurrent import futures
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +31,7 @@ from orbax.checkpoint import checkpoint_managers
 
 from dreamer_nnx.training import checkpoint_files as files
 from dreamer_nnx.training import checkpoint_fit as fit
-from dreamer_nnx.training import processes
+from dreamer_nnx.training import processes, snapshot
 
 CheckpointError = files.CheckpointError
 find = files.find
@@ -87,6 +88,9 @@ class Checkpoints:
     self._directory = files.writable(Path(directory).expanduser().absolute())
     self._best_metric = best_metric if keep_best else None
     self._pending: int | None = None
+    self._snapshot = snapshot.Snapshot()
+    self._thread = futures.ThreadPoolExecutor(1, 'checkpoint')
+    self._started: futures.Future | None = None
     self._manager = ocp.CheckpointManager(
       self._directory,
       options=self._options(keep_last, keep_every),
@@ -106,6 +110,7 @@ class Checkpoints:
 
   def steps(self) -> list[int]:
     """Steps kept, in order, with the one being saved."""
+    futures.wait([self._started] if self._started else [])
     return sorted(self._manager.all_steps())
 
   def latest(self) -> int | None:
@@ -120,6 +125,8 @@ class Checkpoints:
     metrics: Mapping[str, float] | None = None,
   ) -> bool:
     """Starts to save a step; its arrays may be donated or changed after.
+
+    On the CPU this keeps a copy of the state, to write it from.
 
     Args:
       step: Larger than every step saved before.
@@ -148,9 +155,15 @@ class Checkpoints:
     items = _items(state, loop, meta)
     score = fit.score(self._best_metric, metrics)
     self._pending = step
+    if copied := snapshot.useful(state):
+      state = self._snapshot.take(state)
+    args = ocp.args.Composite(state=ocp.args.PyTreeSave(dict(state)), **items)
     with self._saving():
-      if not self._manager.save(step, args=items, metrics=score):
-        raise CheckpointError('the manager refused it')
+      self._started = self._thread.submit(
+        self._manager.save, step, args=args, metrics=score
+      )
+      if not copied:
+        self._join()
     return True
 
   def restore(self, target: fit.Target, step: int | None = None) -> Restored:
@@ -163,7 +176,8 @@ class Checkpoints:
     try:
       self.wait()
     finally:
-      self._manager.close()
+      self._thread.submit(self._manager.close).result()
+      self._thread.shutdown()
 
   def _options(
     self, keep_last: int, keep_every: int
@@ -205,7 +219,14 @@ class Checkpoints:
   def wait(self) -> None:
     """Waits for a save in flight; raises CheckpointError if it failed."""
     with self._saving():
-      self._manager.wait_until_finished()
+      self._join()
+      # The manager tells each thread of a failed save, so it has but one.
+      self._thread.submit(self._manager.wait_until_finished).result()
+
+  def _join(self) -> None:
+    started, self._started = self._started, None
+    if started and not started.result():
+      raise CheckpointError('the manager refused it')
 
   @contextlib.contextmanager
   def _saving(self) -> Iterator[None]:
@@ -333,20 +354,18 @@ def _items(
   state: Mapping[str, jax.Array],
   loop: Mapping[str, np.ndarray],
   meta: Mapping[str, Any],
-) -> ocp.args.Composite:
-  host = {name: np.asarray(value) for name, value in loop.items()}
+) -> dict[str, ocp.args.CheckpointArgs]:
+  """What is saved beside the state, if all of it can be."""
+  host = {name: np.array(value) for name, value in loop.items()}
   fit.check_savable(state, host)
   try:
     copied = json.loads(json.dumps(dict(meta)))
   except (TypeError, ValueError) as error:
     raise TypeError(f'checkpoint meta must be JSON: {error}.') from error
-  items = {
-    'state': ocp.args.PyTreeSave(dict(state)),
-    'meta': ocp.args.JsonSave(copied),
-  }
+  items = {'meta': ocp.args.JsonSave(copied)}
   if host:
     items['loop'] = ocp.args.PyTreeSave(host)
-  return ocp.args.Composite(**items)
+  return items
 
 
 def _load(root: Path, item: str, args: ocp.args.CheckpointArgs) -> Any:
@@ -367,16 +386,7 @@ def _load_arrays(root: Path, target: fit.Target) -> State:
     partial_restore=True,
   )
   state = _load(root, 'state', args)
-  # Kinds of PRNG keys differ in no shape or dtype that Orbax lists.
-  fit.reject(
-    root.name,
-    [
-      f'{name} is {state[name].dtype}, this config builds {leaf.dtype}'
-      for name, leaf in target.items()
-      if state[name].dtype != leaf.dtype
-    ],
-    'Was the kind of PRNG changed?',
-  )
+  fit.check_dtypes(root.name, state, target)
   return state
 
 

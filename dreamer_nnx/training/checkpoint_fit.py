@@ -41,10 +41,25 @@ def check(step: str, saved: Leaves, target: Target) -> None:
     lines.append(f'{name} is {saved[name][0]}, this config builds no such leaf')
   for name in built.keys() - saved.keys():
     lines.append(f'{name} is missing, this config builds {built[name][0]}')
-  reject(step, sorted(lines), hint)
+  _reject(step, sorted(lines), hint)
 
 
-def reject(step: str, lines: list[str], hint: str) -> None:
+def check_dtypes(
+  step: str, state: Mapping[str, jax.Array], target: Target
+) -> None:
+  """Compares what was loaded; raises CheckpointError.
+
+  Kinds of PRNG keys differ in no shape or dtype that `check` sees.
+  """
+  lines = [
+    f'{name} is {state[name].dtype}, this config builds {leaf.dtype}'
+    for name, leaf in target.items()
+    if state[name].dtype != leaf.dtype
+  ]
+  _reject(step, lines, 'Was the kind of PRNG changed?')
+
+
+def _reject(step: str, lines: list[str], hint: str) -> None:
   """Raises CheckpointError if there are any lines, one a leaf."""
   if not lines:
     return

@@ -10,8 +10,8 @@ unless flags say otherwise. Prints one JSON line:
                     update, compilation included
   update, policy    s, medians; the policy acts in one environment, results
                     on the host
-  save_blocks, save s that training waits for a checkpoint, and until it is
-                    written; the disk's, not only the code's
+  save_blocks, save s that training waits for a checkpoint straight after an
+                    update, and until it is written; the disk's, too
   after_save        s of the update that runs while one is being written
   restore           s
   gflop             of an update: its matrix products and convolutions
@@ -63,19 +63,20 @@ def peak() -> float:
 def checkpoints(here: Here) -> dict[str, float]:
   """Seconds of saving and restoring the state, and of an update meanwhile.
 
-  Medians of three saves; the first, which is not counted, starts threads.
+  Medians of three saves; the first and second compile what copies the state.
   """
   times: dict[str, list[float]] = {'save_blocks': [], 'save': []}
   after = []
   with tempfile.TemporaryDirectory() as folder:
     with contextlib.closing(Checkpoints(folder)) as manager:
-      for step in range(1, 5):
+      for step in range(1, 6):
+        jax.block_until_ready(here.update())
         start = time.perf_counter()
         manager.save(step, here.state, {}, {})
         times['save_blocks'].append(time.perf_counter() - start)
         manager.wait()
         times['save'].append(time.perf_counter() - start)
-      for step in range(5, 8):
+      for step in range(6, 9):
         manager.save(step, here.state, {}, {})
         start = time.perf_counter()
         jax.block_until_ready(here.update())
@@ -86,7 +87,7 @@ def checkpoints(here: Here) -> dict[str, float]:
       saved = manager.restore(here.learner.abstract)
       jax.block_until_ready(saved.state)
       restore = time.perf_counter() - start
-  figures = {k: float(np.median(v[1:])) for k, v in times.items()}
+  figures = {k: float(np.median(v[2:])) for k, v in times.items()}
   after = float(np.median(after))
   return figures | {'after_save': after, 'restore': restore}
 
