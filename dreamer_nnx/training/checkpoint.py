@@ -177,7 +177,6 @@ class Checkpoints:
       self.wait()
     finally:
       self._thread.submit(self._manager.close).result()
-      self._thread.shutdown()
 
   def _options(
     self, keep_last: int, keep_every: int

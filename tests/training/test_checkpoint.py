@@ -146,6 +146,13 @@ def test_a_saved_step_is_not_saved_again(tmp_path):
   assert_same(restored.state, build(1))
 
 
+def test_closing_again_is_no_error(tmp_path):
+  with Checkpoints(tmp_path) as checkpoints:
+    checkpoints.save(5, build(), {}, META)
+    checkpoints.close()
+  assert find(tmp_path) == tmp_path / '5'
+
+
 def test_an_earlier_step_is_an_error(tmp_path):
   with Checkpoints(tmp_path) as checkpoints:
     checkpoints.save(5, build(), {}, META)
