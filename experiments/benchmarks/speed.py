@@ -63,7 +63,7 @@ def peak() -> float:
 def checkpoints(here: Here) -> dict[str, float]:
   """Seconds of saving and restoring the state, and of an update meanwhile.
 
-  Medians of three saves; the first and second compile what copies the state.
+  Medians of three saves after two that start threads and compile the copying.
   """
   times: dict[str, list[float]] = {'save_blocks': [], 'save': []}
   after = []

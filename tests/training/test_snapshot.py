@@ -1,6 +1,5 @@
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from dreamer_nnx.training.snapshot import Snapshot
 
@@ -12,11 +11,6 @@ def state_of(seed: int) -> dict[str, jax.Array]:
     'updates': jnp.int32(seed),
     'key': jax.random.key(seed),
   }
-
-
-def bits(x: jax.Array) -> np.ndarray:
-  is_key = jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
-  return np.asarray(jax.random.key_data(x) if is_key else x)
 
 
 def test_copies_outlive_the_state_and_use_their_memory_again():
@@ -31,8 +25,11 @@ def test_copies_outlive_the_state_and_use_their_memory_again():
     overwrite(state)
     assert all(x.is_deleted() for x in state.values())
     for name, expected in state_of(seed).items():
-      np.testing.assert_array_equal(bits(taken[name]), bits(expected), name)
-      assert taken[name].dtype == expected.dtype
+      assert (taken[name].dtype, taken[name].shape) == (
+        expected.dtype,
+        expected.shape,
+      )
+      assert (taken[name] == expected).all(), name
     places.append(taken['kernel'].unsafe_buffer_pointer())
     del taken
   assert len(set(places)) == 1
