@@ -10,6 +10,7 @@ import os
 import pathlib
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from logging import LogRecord
 from typing import NoReturn
@@ -155,7 +156,7 @@ def dispatch(argv: Sequence[str]) -> None:
   """Does what the flags say."""
   logging.set_verbosity(logging.WARNING)
   if not _DEBUG.value:
-    logging.get_absl_handler().addFilter(is_not_of_orbax)
+    tell_once()
   use_cache(_CACHE.value)
   join_processes()
   config = make_config(argv)
@@ -169,10 +170,23 @@ def dispatch(argv: Sequence[str]) -> None:
   start(config, pathlib.Path(_WORKDIR.value).expanduser())
 
 
+def tell_once() -> None:
+  """Drops the pages about a failed save, whose error is raised and told."""
+  logging.get_absl_handler().addFilter(is_not_of_orbax)
+  warnings.filterwarnings('ignore', "coroutine '.*' was never awaited")
+  sys.unraisablehook = unraisablehook
+
+
 def is_not_of_orbax(record: LogRecord) -> bool:
-  """Drops the pages logged of an error that is then raised, and told once."""
   threads = ('asyncio', 'concurrent.futures')
   return 'orbax' not in record.pathname and record.name not in threads
+
+
+def unraisablehook(unraisable: 'sys.UnraisableHookArgs') -> None:
+  # TensorStore raises this for each array still being written when the error
+  # of one ended the save, before or after that error is told.
+  if repr(unraisable.exc_value) != "RuntimeError('Event loop is closed')":
+    sys.__unraisablehook__(unraisable)
 
 
 def join_processes() -> None:

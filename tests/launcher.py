@@ -64,7 +64,7 @@ def arguments(workdir: str | os.PathLike, **changes: object) -> list[str]:
 
 def launch(argv: list[str]) -> Result:
   """Runs the launcher in this process."""
-  out, err = io.StringIO(), io.StringIO()
+  out, err, hook = io.StringIO(), io.StringIO(), sys.unraisablehook
   flags.FLAGS.unparse_flags()
   for name in ('config', 'workdir', 'restore', 'import_reference'):
     flags.FLAGS[name].value = None
@@ -76,6 +76,8 @@ def launch(argv: list[str]) -> Result:
       status = 0
     except SystemExit as exit:
       status = exit.code
+    finally:
+      sys.unraisablehook = hook
   return Result(status, out.getvalue(), err.getvalue())
 
 
