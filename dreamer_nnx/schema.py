@@ -5,6 +5,7 @@ arguments are its config *fields*: keyword-only, each with a default, which
 says the type. Errors say where (the config path), what, got, and remedy.
 """
 
+import abc
 import dataclasses
 import difflib
 import inspect
@@ -41,21 +42,21 @@ def pick(table: Mapping[str, Any], name: str, where: str) -> Any:
   )
 
 
-class Deferred:
+class Deferred(abc.ABC):
   """A field that is itself a call, or several, and has fields of its own."""
 
+  @abc.abstractmethod
   def at(self, where: str) -> Self:
     """The same call, found at another config path."""
-    raise NotImplementedError
 
+  @abc.abstractmethod
   def accepts(self, value: Any) -> bool:
     """Whether `value` can stand where this is the default."""
-    raise NotImplementedError
 
   @property
+  @abc.abstractmethod
   def kind(self) -> str:
     """What `value` has to be, with its article."""
-    raise NotImplementedError
 
 
 def fields(
