@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 # Two processes suit a laptop: each compiles with all the cores it finds.
 WORKERS ?= 2
+# Files in order, for the longest have one test and would be left for the end.
+SPREAD := --dist loadfile --no-loadscope-reorder
 # Every demo starts afresh; name a WORKDIR to resume one.
 WORKDIR ?= runs/demo/$(shell date +%Y%m%d-%H%M%S)
 # More flags for the demo, as in ARGS='--config.seed=1'.
@@ -36,7 +38,7 @@ demo: $(READY)  ## Train an agent from pixels and evaluate it, in minutes.
 	  --workdir=$(WORKDIR) --mode=train_and_evaluate $(ARGS)
 
 test: $(READY)  ## Run the tests.
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -q -n $(WORKERS) $(SPREAD)
 
 lint: $(READY)  ## Check style and formatting.
 	$(BIN)/python -m ruff check .
