@@ -173,7 +173,8 @@ def dispatch(argv: Sequence[str]) -> None:
 def tell_once() -> None:
   """Drops the pages about a failed save, whose error is raised and told."""
   logging.get_absl_handler().addFilter(is_not_of_orbax)
-  warnings.filterwarnings('ignore', "coroutine '.*' was never awaited")
+  # Writes that Orbax had not begun; other coroutines are a component's own.
+  warnings.filterwarnings('ignore', "coroutine 'async_serialize_from_host")
   sys.unraisablehook = unraisablehook
 
 
