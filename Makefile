@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 # Two processes suit a laptop: each compiles with all the cores it finds.
 WORKERS ?= 2
-# Files in order, for the longest have one test and would be left for the end.
+# Files in order; by number of tests the longest, which has one, would be last.
 SPREAD := --dist loadfile --no-loadscope-reorder
 # Every demo starts afresh; name a WORKDIR to resume one.
 WORKDIR ?= runs/demo/$(shell date +%Y%m%d-%H%M%S)
