@@ -20,7 +20,7 @@ COMPONENTS = (
   'decoders dynamics encoders envs heads loggers normalizers optimizers replay'
 )
 ROWS = (
-  'contracts schema',
+  'contracts paths schema',
   'registry',
   'slots spaces',
   'numerics',
