@@ -1,7 +1,10 @@
 # Needs nothing but make and Python 3.11 or newer; `make help` lists targets.
 
-PYTHON ?= python3
 VENV ?= .venv
+# The Python of the environment, once there is one.
+PYTHON ?= $(firstword $(wildcard $(VENV)/bin/python) python3)
+# Extras beside those for development: EXTRA=cuda13. Remembered in the venv.
+EXTRA ?= $(shell cat $(VENV)/.extra 2>/dev/null)
 # Two processes suit a laptop: each compiles with all the cores it finds.
 WORKERS ?= 2
 # Files in order; by number of tests the longest, which has one, would be last.
@@ -13,7 +16,11 @@ ARGS ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-READY := $(VENV)/.ready
+VERSION := $(shell $(PYTHON) -c \
+  'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+# JAX 0.10.2 is the last for Python 3.11: the two ends of what is supported.
+LOCK := $(if $(filter 3.11,$(VERSION)),requirements,requirements-newest).lock
+READY := $(VENV)/.ready-$(VERSION)$(EXTRA:%=-%)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -23,14 +30,18 @@ help:  ## List the targets.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | \
 	  awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
 
-venv: $(READY)  ## Set up .venv with the pinned versions.
+venv: $(READY)  ## Set up .venv with the pinned versions; EXTRA=cuda13 for a GPU.
 
-$(READY): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
-	  "$(PYTHON) is too old: make PYTHON=python3.11 or newer")'
+$(READY): $(LOCK) pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit( \
+	  not (3, 11) <= sys.version_info < (3, 15) and \
+	  "$(PYTHON) is $(VERSION): make PYTHON=python3.11, or up to 3.14")'
+	@test ! -x $(BIN)/python || $(BIN)/python -c 'import sys; sys.exit( \
+	  "%d.%d" % sys.version_info[:2] != "$(VERSION)" and \
+	  "$(VENV) is not of Python $(VERSION): remove it, or name another VENV")'
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet -r requirements.lock
-	$(PIP) install --quiet --no-deps -e .
+	$(PIP) install --quiet -r $(LOCK) -e '.$(EXTRA:%=[%])'
+	@echo '$(EXTRA)' > $(VENV)/.extra
 	@touch $@
 
 demo: $(READY)  ## Train an agent from pixels and evaluate it, in minutes.
@@ -48,14 +59,14 @@ format: $(READY)  ## Fix what can be fixed of both.
 	$(BIN)/python -m ruff check --fix .
 	$(BIN)/python -m ruff format .
 
-lock: $(READY)  ## Pin the newest versions that pyproject.toml allows.
+lock: $(READY)  ## Pin the newest versions allowed for this Python.
 	$(PIP) install --quiet pip-tools
 	$(BIN)/pip-compile --quiet --extra dev --allow-unsafe --strip-extras \
 	  --upgrade --no-annotate --no-header --no-emit-index-url \
 	  --no-emit-find-links --no-emit-trusted-host \
 	  --output-file requirements.tmp pyproject.toml
 	@{ echo '# All versions of `.[dev]`, pinned by `make lock`.'; \
-	  grep -E '^[a-z0-9.-]+==' requirements.tmp; } > requirements.lock
+	  grep -E '^[a-z0-9.-]+==' requirements.tmp | LC_ALL=C sort; } > $(LOCK)
 	@rm requirements.tmp
 
 clean:  ## Remove caches and build products; keeps .venv and runs.

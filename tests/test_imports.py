@@ -1,6 +1,7 @@
 """What importing has no effect on, and what an installation contains."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -10,11 +11,14 @@ from pathlib import Path
 import pytest
 import setuptools
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text('utf-8'))
-LOCK = (ROOT / 'requirements.lock').read_text('utf-8')
+# For Python 3.11, and for later ones.
+LOCKS = ('requirements.lock', 'requirements-newest.lock')
+PYTHONS = ('3.11', '3.12', '3.13', '3.14')
 PIN = re.compile(r'([a-z0-9.-]+)==([A-Za-z0-9.+!]+)')
 
 # Libraries are imported first, for what they do on import is theirs.
@@ -47,12 +51,13 @@ def run(program: str) -> subprocess.CompletedProcess:
   )
 
 
-def pins() -> dict[str, str]:
-  return dict(PIN.fullmatch(line).groups() for line in lock_lines())
+def pins(lock: str) -> dict[str, str]:
+  return dict(PIN.fullmatch(line).groups() for line in lock_lines(lock))
 
 
-def lock_lines() -> list[str]:
-  return [line for line in LOCK.splitlines() if not line.startswith('#')]
+def lock_lines(lock: str) -> list[str]:
+  lines = (ROOT / lock).read_text('utf-8').splitlines()
+  return [line for line in lines if not line.startswith('#')]
 
 
 def requirements(*extras: str) -> list[Requirement]:
@@ -115,14 +120,70 @@ def test_console_script_names_a_function():
   assert function in {getattr(node, 'name', None) for node in tree.body}
 
 
-def test_lock_is_pins_alone():
-  found = [line for line in lock_lines() if not PIN.fullmatch(line)]
+@pytest.mark.parametrize('lock', LOCKS)
+def test_lock_is_pins_alone(lock):
+  found = [line for line in lock_lines(lock) if not PIN.fullmatch(line)]
   assert not found
 
 
+@pytest.mark.parametrize('lock', LOCKS)
 @pytest.mark.parametrize(
   'requirement', requirements() + requirements('dev'), ids=str
 )
-def test_lock_pins_what_the_project_asks_for(requirement):
+def test_lock_pins_what_the_project_asks_for(requirement, lock):
   name = canonicalize_name(requirement.name)
-  assert pins()[name] in requirement.specifier
+  assert pins(lock)[name] in requirement.specifier
+
+
+def test_locks_are_the_ends_of_the_range():
+  (jax,) = (r for r in requirements() if r.name == 'jax')
+  oldest, newest = (pins(lock)['jax'] for lock in LOCKS)
+  assert f'>={oldest}' in map(str, jax.specifier)
+  major, minor = newest.split('.')[:2]
+  assert f'<{major}.{int(minor) + 1}' in map(str, jax.specifier)
+
+
+def test_pythons_are_said_alike():
+  project = PROJECT['project']
+  said = [
+    text.rpartition(' ')[2]
+    for text in project['classifiers']
+    if re.fullmatch(r'.*:: 3\.\d+', text)
+  ]
+  assert tuple(said) == PYTHONS
+  allowed = SpecifierSet(project['requires-python'])
+  minors = [f'3.{minor}' for minor in range(20)]
+  assert tuple(x for x in minors if x in allowed) == PYTHONS
+
+
+@pytest.mark.parametrize('name', ('cuda12', 'cuda13', 'tpu'))
+def test_accelerators_are_extras_of_jax(name):
+  (found,) = requirements(name)
+  assert (found.name, found.extras, str(found.specifier)) == ('jax', {name}, '')
+
+
+def make_venv(**variables: str) -> str:
+  """What `make venv` would do with a Python that says it is another version."""
+  given = [f'{name}={value}' for name, value in variables.items()]
+  result = subprocess.run(
+    ['make', '--dry-run', '--always-make', 'venv', 'VENV=nowhere', *given],
+    cwd=ROOT,
+    # Without what a make that runs these tests was given.
+    env={'PATH': os.environ['PATH']},
+    capture_output=True,
+    text=True,
+  )
+  assert result.returncode == 0, result.stderr
+  return result.stdout
+
+
+@pytest.mark.parametrize(
+  ('version', 'lock'), [(v, LOCKS[v != '3.11']) for v in PYTHONS]
+)
+def test_make_installs_the_lock_of_the_python(version, lock):
+  said = make_venv(PYTHON=f"printf '%s' {version} #")
+  assert f"install --quiet -r {lock} -e '.'\n" in said
+
+
+def test_make_installs_an_extra_beside_the_lock():
+  assert " -e '.[cuda13]'\n" in make_venv(EXTRA='cuda13')

@@ -2,7 +2,7 @@
 
 import math
 
-import jax
+from jax.extend.core import jaxprs_in_params
 
 
 def count(jaxpr) -> int:
@@ -19,5 +19,5 @@ def count(jaxpr) -> int:
       taps = math.prod(kernel) // kernel[outputs]
       total += 2 * taps * math.prod(eqn.outvars[0].aval.shape)
     trips = eqn.params.get('length', 1)
-    total += trips * sum(map(count, jax.core.jaxprs_in_params(eqn.params)))
+    total += trips * sum(map(count, jaxprs_in_params(eqn.params)))
   return total

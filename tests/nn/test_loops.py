@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from jax.extend.core import jaxprs_in_params
 
 from dreamer_nnx.nn import loops
 from dreamer_nnx.nn.linear import BlockLinear, Linear
@@ -22,6 +23,8 @@ XS = {
 }
 CARRY = RNG.normal(size=(B, 8)).astype(np.float32)
 WEIGHTS = RNG.normal(size=(T, B, 8)).astype(np.float32)
+# Of the layers below.
+KERNELS = ((12, 8), (2, 12, 4), (2, 4, 8))
 
 
 class Cell(nnx.Module):
@@ -70,21 +73,29 @@ def test_equal_to_a_plain_scan_with_its_gradients(device, remat):
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
-def test_no_gradient_as_large_as_a_kernel_is_carried_along():
-  cell = filled(Cell)
-  graph, state = nnx.split(cell)
+def made_in_loops(jaxpr, inside=False):
+  """Shapes of all that a program computes at each step of its loops."""
+  shapes = set()
+  for eqn in jaxpr.eqns:
+    if inside:
+      shapes |= {x.aval.shape for x in eqn.outvars}
+    for part in jaxprs_in_params(eqn.params):
+      shapes |= made_in_loops(part, inside or eqn.primitive.name == 'scan')
+  return shapes
+
+
+@pytest.mark.parametrize(
+  ('scan', 'made'), [(loops.scan, False), (jax.lax.scan, True)]
+)
+def test_no_gradient_as_large_as_a_kernel_is_made_at_each_step(scan, made):
+  graph, state = nnx.split(filled(Cell))
 
   def total(state):
-    return loops.scan(nnx.merge(graph, state), CARRY, XS)[1].sum()
+    return scan(nnx.merge(graph, state), CARRY, XS)[1].sum()
 
-  jaxpr = jax.make_jaxpr(jax.grad(total))(state).jaxpr
-  backward = [e for e in jaxpr.eqns if e.params.get('reverse')]
-  assert backward
-  kernels = {(12, 8), (2, 12, 4), (2, 4, 8)}
-  for eqn in backward:
-    consts = eqn.params['num_consts']
-    carries = eqn.invars[consts : consts + eqn.params['num_carry']]
-    assert not kernels & {x.aval.shape for x in carries}
+  found = made_in_loops(jax.make_jaxpr(jax.grad(total))(state))
+  assert (B, 8) in found
+  assert all((kernel in found) == made for kernel in KERNELS)
 
 
 def test_outside_of_a_loop_a_product_is_a_product():
