@@ -23,7 +23,9 @@ from dreamer_nnx.envs.make import make
 from dreamer_nnx.registry import fields
 from dreamer_nnx.training import processes
 from dreamer_nnx.training import sharding as meshes
+from dreamer_nnx.training.actor import flat
 from dreamer_nnx.training.checkpoint import Checkpoints
+from dreamer_nnx.training.checkpoint_fit import check_savable
 from dreamer_nnx.training.evaluate import Returns, evaluate
 from dreamer_nnx.training.step import Learner, State
 
@@ -67,6 +69,7 @@ def make_learner(
 
   Raises:
     RegistryError, ValueError: The config does not fit itself or the spaces.
+    CheckpointError: An array is of a format that checkpoints do not have.
   """
   parts = configs.bind_all(config)
   sharding = sharding or meshes.make(parts['mesh']())
@@ -78,13 +81,15 @@ def make_learner(
     action_space,
     **{name: parts[name] for name in fields(build)},
   )
-  return Learner(
+  learner = Learner(
     lambda rngs: make_agent(rngs=rngs),
     parts['optimizer'](),
     sharding,
     batch_length=train.batch_length,
     loss_scaling=precision.compute_dtype == np.float16,
   )
+  check_savable({**learner.abstract, **flat(learner.abstract_carry(1))})
+  return learner
 
 
 def make_replay(

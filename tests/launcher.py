@@ -82,10 +82,16 @@ def launch(argv: list[str]) -> Result:
 
 
 def spawn(
-  argv: list[str], module: str = 'dreamer_nnx.main'
+  argv: list[str],
+  module: str = 'dreamer_nnx.main',
+  more: dict[str, str] | None = None,
 ) -> subprocess.Popen:
-  """Starts the launcher in a process of its own, compiling as users do."""
-  return _start([module, *argv])
+  """Starts the launcher in a process of its own, compiling as users do.
+
+  Args:
+    more: Environment variables.
+  """
+  return _start([module, *argv], more=more)
 
 
 def spawn_in_cluster(
@@ -113,13 +119,18 @@ def _start(
 
 
 def spawn_all(
-  argv: list[str], count: int, devices: int = 1, module: str = ''
+  argv: list[str],
+  count: int,
+  devices: int = 1,
+  module: str = '',
+  more: dict[str, str] | None = None,
 ) -> list[subprocess.Popen]:
   """Starts processes that train together, each with some CPU devices.
 
   Args:
     module: Another program than the launcher, which is given the address of
       the first process, their number and its own before `argv`.
+    more: Environment variables.
   """
   with socket.socket() as probe:
     probe.bind(('127.0.0.1', 0))
@@ -132,7 +143,7 @@ def spawn_all(
       names = ('coordinator_address', 'num_processes', 'process_id')
       flags = (f'--{n}={x}' for n, x in zip(names, place, strict=True))
       command = ['dreamer_nnx.main', *argv, '--distributed', *flags]
-    processes.append(_start(command, devices))
+    processes.append(_start(command, devices, more))
   return processes
 
 

@@ -60,7 +60,10 @@ class Actor:
     """Goes on with the episodes of `arrays`."""
     saved = unflat(arrays)
     self.obs = saved['obs']
-    self.carry = self.learner.place(saved['carry'])
+    like = self.learner.abstract_carry(self.envs.num_envs)
+    # Another precision computes with another format.
+    cast = lambda x, like: x.astype(like.dtype)
+    self.carry = self.learner.place(jax.tree.map(cast, saved['carry'], like))
 
 
 def flat(tree: Mapping, prefix: str = '') -> dict[str, np.ndarray]:

@@ -356,7 +356,7 @@ def _items(
 ) -> dict[str, ocp.args.CheckpointArgs]:
   """What is saved beside the state, if all of it can be."""
   host = {name: np.array(value) for name, value in loop.items()}
-  fit.check_savable(state, host)
+  fit.check_savable({**state, **host})
   try:
     copied = json.loads(json.dumps(dict(meta)))
   except (TypeError, ValueError) as error:

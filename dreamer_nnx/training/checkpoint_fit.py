@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import tensorstore
 
 from dreamer_nnx.training.checkpoint_files import SHOWN, CheckpointError
 
@@ -73,20 +74,36 @@ def _reject(step: str, lines: list[str], hint: str) -> None:
   raise CheckpointError(f'{head}{body}\n{hint}')
 
 
-def check_savable(
-  state: Mapping[str, jax.Array], host: Mapping[str, np.ndarray]
-) -> None:
-  """Refuses what Orbax cannot store; raises CheckpointError."""
-  for name, value in {**state, **host}.items():
-    if value.size == 0:
+def check_savable(arrays: Mapping[str, Any]) -> None:
+  """Refuses what Orbax cannot store; raises CheckpointError.
+
+  Args:
+    arrays: Named arrays, or their shapes and dtypes.
+  """
+  for name, value in arrays.items():
+    if math.prod(value.shape) == 0:
       raise CheckpointError(
-        f'{name} is {value.shape}: an array without elements cannot be saved.'
+        f'{name} is {tuple(value.shape)}: an array without elements cannot be '
+        'saved.'
       )
-  for name, value in host.items():
-    if value.dtype.kind not in 'biuf':
+    if not storable(value.dtype):
       raise CheckpointError(
-        f'{name} is of dtype {value.dtype}: only numbers can be saved.'
+        f'{name} is of dtype {value.dtype}: checkpoints have no such format. '
+        'Keep it in another one, such as int8 or float32.'
       )
+
+
+def storable(dtype: Any) -> bool:
+  """Whether TensorStore has the format; typed PRNG keys are stored as numbers.
+
+  It takes other names for text and raw bytes, and they come back as these.
+  """
+  if jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key):
+    return True
+  try:
+    return tensorstore.dtype(np.dtype(dtype)).name == np.dtype(dtype).name
+  except ValueError:
+    return False
 
 
 def matching(target: Target, include: str, exclude: str) -> set[str]:

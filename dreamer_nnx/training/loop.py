@@ -226,8 +226,11 @@ class Trainer:
     carry = {k: x for k, x in arrays.items() if k.startswith('train|')}
     if fits(carry, flat({'train': self.carry})):
       rows = self.learner.sharding.batch
+      # Another precision computes with another format.
       self.carry = jax.tree.map(
-        lambda x: put_whole(x, rows), unflat(carry)['train']
+        lambda x, like: put_whole(x.astype(like.dtype), rows),
+        unflat(carry)['train'],
+        self.carry,
       )
     episodes = {k: x for k, x in arrays.items() if k not in carry}
     if len(owns) != processes.count() or not episodes:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -73,6 +74,40 @@ def write(directory: Path, steps: tuple[int, ...] = (5,), **options) -> Path:
     for step in steps:
       assert checkpoints.save(step, build(step), loop_of(step), META)
   return directory / str(steps[-1])
+
+
+FORMATS = [
+  *('bool', 'int8', 'uint8', 'int16', 'uint16', 'int32', 'uint32'),
+  *('float16', 'float32', 'complex64', 'bfloat16', 'float8_e3m4'),
+  *('float8_e4m3b11fnuz', 'float8_e4m3fn', 'float8_e4m3fnuz', 'float8_e5m2'),
+  *('float8_e5m2fnuz', 'float8_e8m0fnu', 'float4_e2m1fn', 'int4', 'int2'),
+]
+
+
+def every_value(name: str) -> np.ndarray:
+  """All numbers of a short format, bit patterns of a long one; NaN included."""
+  dtype = np.dtype(getattr(ml_dtypes, name, name))
+  if dtype.kind == 'b' or name in ('float4_e2m1fn', 'int4', 'int2'):
+    return np.arange(-2, 2).astype(dtype)
+  return np.frombuffer(bytes(range(256)) * dtype.itemsize, dtype).copy()
+
+
+def bits(x: jax.Array) -> bytes:
+  return np.asarray(x).tobytes()
+
+
+def test_every_format_is_restored_bit_for_bit(tmp_path):
+  host = {name: every_value(name) for name in FORMATS}
+  state = {name: jnp.asarray(value) for name, value in host.items()}
+  with Checkpoints(tmp_path) as checkpoints:
+    assert checkpoints.save(5, state, host, META)
+    restored = checkpoints.restore(target_of(state))
+  for name, value in host.items():
+    assert (
+      restored.state[name].dtype == restored.loop[name].dtype == value.dtype
+    )
+    assert bits(state[name]) == bits(restored.state[name]), name
+    assert bits(value) == bits(restored.loop[name]), name
 
 
 def test_everything_saved_is_restored(tmp_path):
@@ -494,7 +529,14 @@ def test_a_save_that_fails_in_the_background_surfaces(
     ({'meta': {'a': np.int64(3)}}, TypeError, 'meta must be JSON: .*int64'),
     ({'state': {'a': jnp.ones((0, 3))}}, CheckpointError, r'a is \(0, 3\)'),
     ({'loop': {'o': np.ones((2, 0))}}, CheckpointError, r'o is \(2, 0\)'),
-    ({'loop': {'o': np.array(['x'])}}, CheckpointError, 'o is of dtype <U1'),
+    ({'loop': {'o': np.array([b'x'])}}, CheckpointError, 'dtype |S1'),
+    ({'loop': {'o': np.ones(2, ml_dtypes.uint4)}}, CheckpointError, 'uint4'),
+    ({'state': {'a': jnp.ones(2, jnp.uint4)}}, CheckpointError, 'uint4'),
+    (
+      {'loop': {'o': np.array(['x'])}},
+      CheckpointError,
+      'o is of dtype <U1: checkpoints have no',
+    ),
   ],
 )
 def test_what_cannot_be_saved_is_refused_at_once(
