@@ -9,10 +9,12 @@ of both and their ratio, the reference over this project:
   start_up   s from the start of a process to the end of its first update
   update     s
   act        s of the policy for one environment, results on the host
-  memory     bytes of the process at its largest
+  memory     bytes of the process at its largest; of the accelerator, where
+             JAX_PLATFORMS names one (cuda)
 """
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -29,7 +31,12 @@ class Process:
     start = time.perf_counter()
     program = [sys.executable, '-m', 'experiments.benchmarks.contender', *args]
     self.process = subprocess.Popen(
-      program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+      program,
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      text=True,
+      # Both are on one device, so neither may take all of its memory.
+      env=os.environ | {'XLA_PYTHON_CLIENT_PREALLOCATE': 'false'},
     )
     self._answer()
     self.start_up = time.perf_counter() - start

@@ -61,12 +61,19 @@ def serve(who) -> None:
   for line in sys.stdin:
     what = line.strip()
     if what == 'memory':
-      peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-      say(peak)
+      say(memory())
       continue
     start = time.perf_counter()
     jax.block_until_ready(getattr(who, what)())
     say(time.perf_counter() - start)
+
+
+def memory() -> int:
+  """Bytes at the largest: of the accelerator, else of the process."""
+  stats = jax.local_devices()[0].memory_stats()
+  if stats:
+    return stats['peak_bytes_in_use']
+  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def say(number: float) -> None:

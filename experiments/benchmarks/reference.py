@@ -6,6 +6,7 @@ ruamel.yaml.
 """
 
 import functools
+import os
 import pathlib
 import sys
 from collections.abc import Mapping
@@ -19,6 +20,9 @@ from experiments.benchmarks.problem import KINDS
 
 class Reference:
   """The agent of a checkout, float32 on a CPU and bfloat16 elsewhere.
+
+  What it runs on is read from JAX_PLATFORMS, for the agent sets flags of XLA
+  that count only before the first device is seen; a CPU where that is not set.
 
   Args:
     path: The checkout.
@@ -38,8 +42,12 @@ class Reference:
     presets = ruamel.yaml.YAML(typ='safe').load(file.read_text())
     config = elements.Config(presets['defaults'])
     config = config.update(presets[f'size{size}'])
-    config = config.update({'jax.platform': 'cpu', 'logdir': '/tmp'})
-    config = config.update({'jax.compute_dtype': 'float32', **settings})
+    platform = os.environ.get('JAX_PLATFORMS', 'cpu')
+    dtype = 'float32' if platform == 'cpu' else 'bfloat16'
+    config = config.update({'jax.platform': platform, 'logdir': '/tmp'})
+    # Two agents share a device.
+    config = config.update({'jax.compute_dtype': dtype, 'jax.prealloc': False})
+    config = config.update(settings)
     self.config = elements.Config(
       **config.agent,
       jax=config.jax | {'precompile': False, 'profiler': False},
