@@ -26,6 +26,8 @@ END
 }
 
 run() {
+  # Games in JAX are computed on the CPU, beside the card.
+  export JAX_PLATFORMS=$JAX_PLATFORMS,cpu
   local workdir
   workdir=$(mktemp -d)/run
   demo="timeout 150 python3 -m dreamer_nnx.main --config=configs/demo.py
@@ -40,11 +42,11 @@ run() {
 }
 
 case $1 in
-  run) product; run ;;
+  run) product; (run) ;;
   compare)
     path=$2
     shift 2
     for problem; do
-      timeout 240 python3 -m experiments.benchmarks.compare "$path" $problem
+      timeout 300 python3 -m experiments.benchmarks.compare "$path" $problem
     done ;;
 esac
