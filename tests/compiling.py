@@ -1,6 +1,7 @@
-"""Compiling as users do, where a test is about just that."""
+"""Compiling as users do, and what is compiled, for tests about just that."""
 
 import contextlib
+import logging
 from collections.abc import Iterator
 
 import jax
@@ -17,3 +18,28 @@ def optimized() -> Iterator[None]:
     yield
   finally:
     jax.config.update(FLAG, before)
+
+
+class _Compiled(logging.Handler):
+  """Keeps what JAX says that it compiles."""
+
+  def __init__(self):
+    super().__init__(logging.WARNING)
+    self.texts = []
+
+  def emit(self, record: logging.LogRecord) -> None:
+    text = record.getMessage()
+    if text.startswith('Compiling '):
+      self.texts.append(text)
+
+
+@contextlib.contextmanager
+def compiled() -> Iterator[list[str]]:
+  """Lines of JAX's log that name the functions compiled within."""
+  handler, log = _Compiled(), logging.getLogger('jax')
+  log.addHandler(handler)
+  try:
+    with jax.log_compiles():
+      yield handler.texts
+  finally:
+    log.removeHandler(handler)

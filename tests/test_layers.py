@@ -5,6 +5,7 @@ rule is also tested on a line that breaks it.
 """
 
 import ast
+import functools
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = 'dreamer_nnx'
+CODE = (PACKAGE, 'configs', 'experiments', 'tests')
 
 # A unit (a module or folder of the package) imports from the rows above its
 # own only, so the units of one row never import each other.
@@ -53,6 +55,21 @@ PROCESS_STATE = re.compile(
   r'jax\.config\.update|os\.(putenv|unsetenv)'
   r'|os\.environ\.(clear|pop|popitem|setdefault|update)'
 )
+# What these do not document changes without a word.
+LIBRARIES = re.compile(
+  r'(jax|jaxlib|flax|optax|orbax|gymnasium|chex|etils|ml_collections'
+  r'|tensorstore)\b.*'
+)
+INSIDE = re.compile(
+  r'.*\._[a-z].*|jaxlib\b.*'
+  r'|jax\.(core|interpreters|lib|api_util|linear_util)\b.*'
+  r'|jax\.experimental\.(?!(multihost_utils|topologies)\b).+'
+  r'|flax\.nnx\.(graph|graphlib|reprlib|statelib|tracers|variablelib)\b.*'
+)
+# Parameters of JAX's equations.
+UNDOCUMENTED = {'num_carry', 'num_consts'}
+# Of named tuples and of `os`, documented.
+DOCUMENTED = {'_asdict', '_exit', '_fields', '_make', '_replace'}
 VAGUE_NAMES = {'base', 'common', 'helpers', 'utils'}
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 35
@@ -160,6 +177,39 @@ def process_is_left_alone(path: str, tree: ast.Module) -> Iterator[str]:
       yield f'{path}:{node.lineno}: only {PACKAGE}/main.py may call {name}'
 
 
+def libraries_show_what_is_used(path: str, tree: ast.Module) -> Iterator[str]:
+  for line, name in uses_of(path, tree):
+    if LIBRARIES.fullmatch(name) and INSIDE.fullmatch(name):
+      yield f'{path}:{line}: {name} is not documented'
+  own = own_names() | defined_in(tree) | DOCUMENTED
+  for node in ast.walk(tree):
+    name = getattr(node, 'attr', getattr(node, 'value', None))
+    private = isinstance(node, ast.Attribute) and re.match('_(?!_)', name)
+    if (private and name not in own) or (
+      isinstance(name, str) and name in UNDOCUMENTED
+    ):
+      yield f'{path}:{node.lineno}: {name} is of a library, not documented'
+
+
+def defined_in(tree: ast.Module) -> set[str]:
+  """Names of the functions, classes, variables and attributes made there."""
+  named = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+  made = [n for n in ast.walk(tree) if isinstance(n, named)]
+  set_here = [
+    n for n in ast.walk(tree) if isinstance(getattr(n, 'ctx', None), ast.Store)
+  ]
+  return {n.name for n in made} | {
+    getattr(n, 'attr', getattr(n, 'id', '')) for n in set_here
+  }
+
+
+@functools.cache
+def own_names() -> set[str]:
+  """All that the project defines."""
+  files = sources(*CODE).items()
+  return set().union(*(defined_in(ast.parse(t, path)) for path, t in files))
+
+
 def functions_are_short(path: str, tree: ast.Module) -> Iterator[str]:
   for node in ast.walk(tree):
     if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -233,6 +283,14 @@ def test_code_keeps_rule(rule):
   assert not found, '\n'.join(found)
 
 
+def test_only_what_libraries_document_is_used():
+  # This file has the lists of what is not.
+  files = sources(*CODE)
+  del files['tests/test_layers.py']
+  found = violations(libraries_show_what_is_used, files)
+  assert not found, '\n'.join(found)
+
+
 def test_files_are_short():
   counts = {
     path: len(text.splitlines())
@@ -281,6 +339,14 @@ BROKEN = (
   (process_is_left_alone, 'config.py', 'import os\nos.environ["A"] = "b"'),
   (process_is_left_alone, 'config.py', 'import os\ndel os.environ["A"]'),
   (process_is_left_alone, 'config.py', 'import os\nos.environ.pop("A")'),
+  (libraries_show_what_is_used, 'nn/a.py', 'import jax.core'),
+  (libraries_show_what_is_used, 'nn/a.py', 'from jax import core'),
+  (libraries_show_what_is_used, 'nn/a.py', 'from jax._src import mesh'),
+  (libraries_show_what_is_used, 'nn/a.py', 'from flax.nnx import statelib'),
+  (libraries_show_what_is_used, 'nn/a.py', 'from jax.experimental import x64'),
+  (libraries_show_what_is_used, 'nn/a.py', 'f._cache_size()'),
+  (libraries_show_what_is_used, 'nn/a.py', 'e.params["num_consts"]'),
+  (libraries_show_what_is_used, 'nn/a.py', 'self._np_random'),
   (functions_are_short, 'config.py', 'def f():' + '\n  x = 1' * 36),
   (names_say_something, 'nn/utils.py', ''),
   (names_say_something, 'common/mlp.py', ''),
@@ -295,6 +361,10 @@ def test_rule_sees_what_breaks_it(rule, path, text):
 
 
 KEPT = (
+  (libraries_show_what_is_used, 'nn/a.py', 'from jax.extend import core'),
+  (libraries_show_what_is_used, 'nn/a.py', 'import jax\njax.numpy.ones(3)'),
+  (libraries_show_what_is_used, 'nn/a.py', 'self._a = 1\nb._a'),
+  (libraries_show_what_is_used, 'nn/a.py', 'answer._replace(obs=1)'),
   (imports_point_down, 'heads/a.py', 'from dreamer_nnx.heads import b'),
   (imports_point_down, 'heads/a.py', 'from dreamer_nnx import nn, slots'),
   (imports_point_down, 'main.py', 'from dreamer_nnx import config'),
