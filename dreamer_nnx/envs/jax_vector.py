@@ -56,8 +56,7 @@ class JaxVectorEnv:
     self.num_envs = num_envs
     self.obs_space = dict(env.obs_space)
     self.action_space = dict(env.action_space)
-    # Games as small as these are not worth the way to an accelerator.
-    self._device = jax.local_devices(backend='cpu')[0]
+    self._device = device()
     self._seed = seed
     self._env = env
     self._carry = None
@@ -198,3 +197,14 @@ def _load(saved, like, where):
       f'one {like.shape}. Was the number of environments changed?'
     )
   return array
+
+
+def device() -> jax.Device:
+  """Where games are computed: the CPU, for they are not worth the way further.
+
+  Where JAX_PLATFORMS leaves the CPU out, it is the first device there is.
+  """
+  try:
+    return jax.local_devices(backend='cpu')[0]
+  except RuntimeError:
+    return jax.local_devices()[0]

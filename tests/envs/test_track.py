@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dreamer_nnx import contracts, envs
-from dreamer_nnx.envs import drawing
+from dreamer_nnx.envs import drawing, jax_vector
 from dreamer_nnx.envs.track import Track, track
 from dreamer_nnx.registry import Choice
 from dreamer_nnx.slots import ENV
@@ -222,3 +222,17 @@ def test_misuse():
     env.step({'action': np.array([0, 1, 1])})
   assert env.stats() == {'env/restarts': 0.0}
   env.close()
+
+
+def test_without_a_cpu_games_run_on_what_there_is(monkeypatch):
+  devices, asked = jax.local_devices(), []
+
+  def local_devices(*, backend=None):
+    asked.append(backend)
+    if backend == 'cpu':
+      raise RuntimeError("Unknown backend cpu. Available backends are ['cuda']")
+    return devices
+
+  monkeypatch.setattr(jax, 'local_devices', local_devices)
+  assert jax_vector.device() == devices[0]
+  assert asked == ['cpu', None]
