@@ -20,6 +20,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from dreamer_nnx import trust
 from dreamer_nnx.registry import (
   Choice,
   Choices,
@@ -253,21 +254,51 @@ def to_json(config: ConfigDict, tree: Tree | None = None) -> str:
   return json.dumps(resolve(config, tree).to_dict(), indent=2) + '\n'
 
 
-def from_json(text: str, tree: Tree | None = None) -> ConfigDict:
+def from_json(
+  text: str,
+  tree: Tree | None = None,
+  *,
+  trust_config: bool = False,
+  named: Mapping[str, Any] | None = None,
+) -> ConfigDict:
   """A whole config from the text of a resolved one; loads its plugins.
 
+  Args:
+    trust_config: Whether it may import plugins, modules and attributes that
+      are not of this package.
+    named: Path to value of what was named here, not in the text: this stands
+      in place of what the text has there, and is trusted.
+
   Raises:
+    UntrustedError: It names code, and is not trusted; nothing was imported.
     ConfigError, RegistryError: The text is not of a config, or of one with
       names or fields that are no more.
   """
   try:
     saved = json.loads(text)
-  except json.JSONDecodeError as error:
+  except (json.JSONDecodeError, RecursionError) as error:
     raise ConfigError(f'config: not JSON ({error}).') from error
   if not isinstance(saved, dict):
     raise ConfigError('config: not a JSON object.')
+  tree, named = sections() if tree is None else tree, named or {}
+  _lay_over(saved, named)
+  if 'plugins' in named:
+    load_plugins(named['plugins'])
+  if not trust_config:
+    trust.check(saved, tree, named)
   load_plugins(cast(saved.get('plugins', ()), (), 'config.plugins'))
   return make(bind_all(saved, tree))
+
+
+def _lay_over(saved: dict[str, Any], named: Mapping[str, Any]) -> None:
+  """Puts names that decide what is imported in place of those saved."""
+  for path, value in named.items():
+    *sections, key = path.split('.')
+    node = saved
+    for section in sections:
+      node = node.get(section) if isinstance(node, dict) else None
+    if key in ('name', 'names', 'plugins') and isinstance(node, dict):
+      node[key] = value
 
 
 def leaves(config: ConfigDict, prefix: str = '') -> dict[str, Any]:

@@ -8,18 +8,19 @@ and exit status 2.
 
 import os
 import pathlib
+import shlex
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from logging import LogRecord
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
 from dreamer_nnx import config as configs
-from dreamer_nnx import overrides, registry
+from dreamer_nnx import overrides, registry, trust
 
 MODES = ('train', 'evaluate', 'train_and_evaluate', 'show')
 _CONFIG = flags.DEFINE_string(
@@ -79,6 +80,12 @@ _STOPPED = flags.DEFINE_integer(
 )
 _PROFILE = flags.DEFINE_bool(
   'profile', False, 'Trace a few updates into WORKDIR/profile.'
+)
+_TRUST = flags.DEFINE_bool(
+  'trust_config',
+  False,
+  'The config in the checkpoint may import what is not of this package: only '
+  'where you trust whoever made it.',
 )
 _DEBUG = flags.DEFINE_bool('debug', False, 'Show tracebacks of all errors.')
 
@@ -210,10 +217,7 @@ def make_config(argv: Sequence[str]) -> ConfigDict:
   if _CONFIG.value:
     config = overrides.load_file(_CONFIG.value)
   elif _WORKDIR.value:
-    from dreamer_nnx.run import saved_config
-
-    workdir = pathlib.Path(_WORKDIR.value).expanduser()
-    config = saved_config(workdir, _RESTORE_STEP.value)
+    config = config_of_workdir(overrides.named(argv))
   else:
     raise configs.ConfigError(
       '--config: name a config file, e.g. configs/demo.py, or by --workdir a '
@@ -225,6 +229,20 @@ def make_config(argv: Sequence[str]) -> ConfigDict:
     hint = registry.suggest(rest[0].partition('=')[0], known)
     raise configs.ConfigError(f'{rest[0]}: there is no such flag.{hint}')
   return configs.resolve(config)
+
+
+def config_of_workdir(named: Mapping[str, Any]) -> ConfigDict:
+  """The config in the checkpoint, which may name code only if it is trusted."""
+  from dreamer_nnx.run import saved_config
+
+  workdir = pathlib.Path(_WORKDIR.value).expanduser()
+  try:
+    return saved_config(
+      workdir, _RESTORE_STEP.value, trust_config=_TRUST.value, named=named
+    )
+  except trust.UntrustedError as error:
+    command = shlex.join([*sys.orig_argv, '--trust_config'])
+    raise trust.UntrustedError(error.found, f'run:\n  {command}') from error
 
 
 def start(config: ConfigDict, workdir: pathlib.Path) -> None:

@@ -56,9 +56,21 @@ def load_file(name: str) -> ConfigDict:
 
 def plugins_from_argv(argv: Sequence[str]) -> tuple[str, ...]:
   """The value of `--config.plugins`, needed before the tree is generated."""
-  found = [flag for flag in _flags(argv) if flag.path == 'plugins']
-  text = found[-1].text if found else ''
-  return tuple(map(str, _elements(text or '')))
+  return tuple(map(str, named(argv).get('plugins', ())))
+
+
+def named(argv: Sequence[str]) -> dict[str, Any]:
+  """Path to value of the flags of `argv`, read without a config.
+
+  Names of components and plugins are as the config will have them; any other
+  value is its text, or True for a switch.
+  """
+  result = {}
+  for path, text, *_ in _flags(argv):
+    many = path == 'plugins' or path.endswith('.names')
+    value = True if text is None else text
+    result[path] = tuple(map(str, _elements(text or ''))) if many else value
+  return result
 
 
 def override(
@@ -131,6 +143,8 @@ def _flags(
       negated, path, text = match.groups()
       if text is None and not negated and not is_switch(path):
         places = (index, index + 1)[: len(argv) - index]
+        if len(places) == 2 and FLAG.fullmatch(argv[index + 1]):
+          places = (index,)
         text = argv[index + 1] if len(places) == 2 else None
       yield _Flag(path, text, bool(negated), places)
     index = places[-1] + 1

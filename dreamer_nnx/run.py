@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import json
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -296,11 +296,27 @@ def summary(names: list[str]) -> str:
   return '\n'.join(f'  {name}' for name in sorted(names)) or '  none'
 
 
-def saved_config(workdir: pathlib.Path, step: int | None = None) -> ConfigDict:
-  """The config of a run, from its checkpoint alone."""
+def saved_config(
+  workdir: pathlib.Path,
+  step: int | None = None,
+  *,
+  trust_config: bool = False,
+  named: Mapping[str, Any] | None = None,
+) -> ConfigDict:
+  """The config of a run, from its checkpoint alone.
+
+  Args:
+    trust_config, named: As `config.from_json` takes them.
+
+  Raises:
+    UntrustedError: It names code that is not of this package, and is not
+      trusted; nothing of it was imported.
+    ConfigError, CheckpointError: There is no such config.
+  """
   meta = checkpoint.load_meta(workdir, step)
   for node in meta['config'].get('env', {}).values():
     # The name of this field in version 0.1.
     if isinstance(node, dict) and 'vectorization' in node:
       node['workers'] = node.pop('vectorization')
-  return configs.from_json(json.dumps(meta['config']))
+  text = json.dumps(meta['config'])
+  return configs.from_json(text, trust_config=trust_config, named=named)

@@ -10,7 +10,7 @@ import dataclasses
 import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Self
+from typing import Annotated, Any, Self, get_args, get_origin, get_type_hints
 
 Builder = Callable[..., Any]
 KEYWORD = inspect.Parameter.KEYWORD_ONLY
@@ -40,6 +40,24 @@ def pick(table: Mapping[str, Any], name: str, where: str) -> Any:
   raise ValueError(
     f'{where} = {name!r}: no such name.{suggest(name, table)} Known: {known}.'
   )
+
+
+@dataclasses.dataclass(frozen=True)
+class Imports:
+  """Marks a field by which code is run: `make: Annotated[str, Imports()] = ''`.
+
+  What its value names is imported, or called with it. A saved config that
+  sets the field is refused unless it is trusted.
+
+  Args:
+    mark: Only texts that contain it do so; empty for all but the empty value.
+  """
+
+  mark: str = ''
+
+  def holds(self, value: Any) -> bool:
+    """Whether this value makes code run."""
+    return bool(value) and (not isinstance(value, str) or self.mark in value)
 
 
 class Deferred(abc.ABC):
@@ -97,6 +115,23 @@ def fields(
       )
     result[name] = _default(builder, parameter)
   return result
+
+
+def imports(builder: Builder) -> dict[str, Imports]:
+  """The fields of a builder that `Imports` marks."""
+  function = builder.__init__ if inspect.isclass(builder) else builder
+  try:
+    hints = get_type_hints(function, include_extras=True)
+  except (NameError, TypeError, AttributeError):
+    # Annotations that only type checkers can read: any field may be marked.
+    return dict.fromkeys(parameters(builder), Imports())
+  return {
+    name: mark
+    for name, hint in hints.items()
+    if get_origin(hint) is Annotated
+    for mark in get_args(hint)[1:]
+    if isinstance(mark, Imports)
+  }
 
 
 def _refuse(builder: Builder, what: str, why: str) -> None:

@@ -68,7 +68,8 @@ def launch(argv: list[str]) -> Result:
   flags.FLAGS.unparse_flags()
   for name in ('config', 'workdir', 'restore', 'import_reference'):
     flags.FLAGS[name].value = None
-  for name in ('mode', 'restore_step', 'restore_include', 'restore_exclude'):
+  names = ('mode', 'restore_step', 'restore_include', 'restore_exclude')
+  for name in (*names, 'trust_config'):
     flags.FLAGS[name].value = flags.FLAGS[name].default
   with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
     try:

@@ -136,7 +136,11 @@ def test_component_is_trained_by_its_command(plugins, tmp_path):
   meta = load_meta(workdir)
   assert meta['counters']['updates'] > 0
   assert meta['config']['encoder'] == {'name': 'flat', 'flat': {'units': 256}}
-  result = run([*main, '--mode=evaluate', f'--workdir={workdir}'], plugins)
+  argv = [*main, '--mode=evaluate', f'--workdir={workdir}']
+  result = run(argv, plugins)
+  assert result.returncode == 2, result.stdout
+  assert "config.plugins = ('flat_encoder',)" in result.stderr
+  result = run([*argv, '--config.plugins=flat_encoder'], plugins)
   assert result.returncode == 0, result.stderr
   assert 'greedy' in result.stdout
 

@@ -1,7 +1,10 @@
 """`custom`: your own environment, by the function that makes one."""
 
+from typing import Annotated
+
 from dreamer_nnx.envs import single
 from dreamer_nnx.envs.vector import GymVectorEnv
+from dreamer_nnx.schema import Imports
 from dreamer_nnx.slots import ENV
 
 WHERE = 'config.env.custom'
@@ -12,7 +15,7 @@ def custom(
   *,
   num_envs,
   seed,
-  make: str = '',
+  make: Annotated[str, Imports()] = '',
   workers: str = 'sync',
   repeat: int = 1,
   image_size: tuple[int, ...] = (),

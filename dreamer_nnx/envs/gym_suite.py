@@ -3,12 +3,13 @@
 import ast
 import dataclasses
 import difflib
-from typing import Any
+from typing import Annotated, Any
 
 import gymnasium
 
 from dreamer_nnx.envs import single
 from dreamer_nnx.envs.vector import GymVectorEnv
+from dreamer_nnx.schema import Imports
 from dreamer_nnx.slots import ENV
 
 WHERE = 'config.env.gymnasium'
@@ -27,8 +28,8 @@ def gymnasium_suite(
   *,
   num_envs,
   seed,
-  id: str = 'CartPole-v1',
-  arguments: tuple[str, ...] = (),
+  id: Annotated[str, Imports(':')] = 'CartPole-v1',
+  arguments: Annotated[tuple[str, ...], Imports()] = (),
   workers: str = 'sync',
   repeat: int = 1,
   image_size: tuple[int, ...] = (),

@@ -1,0 +1,302 @@
+"""A stranger's workdir runs nothing, and leads nowhere."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from typing import Annotated
+
+import pytest
+
+from dreamer_nnx import config as configs
+from dreamer_nnx.registry import Choice, Choices, Part, Slot
+from dreamer_nnx.run import saved_config
+from dreamer_nnx.schema import Imports, imports
+from dreamer_nnx.trust import UntrustedError, check
+from tests import hostile, toys
+from tests.launcher import ROOT, arguments, launch
+
+# Which code a config names.
+
+
+def suite(
+  *,
+  make: Annotated[str, Imports()] = 'ours:env',
+  id: Annotated[str, Imports(':')] = '',
+  plain: str = '',
+  lines: Annotated[tuple[str, ...], Imports()] = (),
+  head: Choice = Choice(toys.HEAD, 'plain'),
+): ...
+
+
+SUITE = Slot('suite', home='tests.toys', given=(), builds=object)
+SUITE.register('suite')(suite)
+HOST = Slot('host', home='tests.toys', given=(), builds=object)
+
+
+SUITES = Choices(SUITE)
+
+
+def hosts(*, suites: Choices = SUITES): ...
+
+
+HOST.register('hosts')(hosts)
+TREE = {
+  'plugins': (),
+  'seed': 0,
+  'suite': Choice(SUITE, 'suite'),
+  'all': Choices(SUITE, ('suite',)),
+  'part': Part(suite),
+  'deep': Choice(HOST, 'hosts'),
+  'ours': Choice(SUITE, 'tests.toys:Unregistered'),
+}
+
+
+def named(**fields):
+  return {'name': 'suite', 'suite': fields}
+
+
+def found(saved, named=()):
+  try:
+    check(saved, TREE, named)
+  except UntrustedError as error:
+    return dict(error.found)
+  return {}
+
+
+@pytest.mark.parametrize(
+  ('saved', 'path'),
+  [
+    ({'plugins': ['evil']}, 'plugins'),
+    ({'suite': {'name': 'evil:x'}}, 'suite.name'),
+    (
+      {'suite': {'name': 'suite', 'suite': {'make': 'e:x'}}},
+      'suite.suite.make',
+    ),
+    ({'suite': named(id='e:x')}, 'suite.suite.id'),
+    ({'suite': named(lines=['x'])}, 'suite.suite.lines'),
+    ({'suite': named(make=[3])}, 'suite.suite.make'),
+    ({'suite': named(head={'name': 'e:x'})}, 'suite.suite.head.name'),
+    ({'all': {'names': ['suite', 'evil:x']}}, 'all.names'),
+    ({'all': {'names': ['suite'], 'suite': {'id': 'e:x'}}}, 'all.suite.id'),
+    ({'part': {'make': 'e:x'}}, 'part.make'),
+    ({'part': {'head': {'name': 'e:x'}}}, 'part.head.name'),
+    (
+      {
+        'deep': {
+          'name': 'hosts',
+          'hosts': {'suites': {'names': ['suite'], 'suite': {'make': 'e:x'}}},
+        }
+      },
+      'deep.hosts.suites.suite.make',
+    ),
+  ],
+)
+def test_code_is_found_wherever_it_is_named(saved, path):
+  assert list(found(saved)) == [f'config.{path}']
+  assert not found(saved, {path})
+
+
+@pytest.mark.parametrize(
+  'saved',
+  [
+    {},
+    {'plugins': []},
+    {'suite': named()},
+    # Defaults are the builder's own; ids without a module name no code.
+    {
+      'suite': {
+        'name': 'suite',
+        'suite': {'make': 'ours:env', 'id': 'CartPole'},
+      }
+    },
+    {'suite': named(plain='e:x', lines=[])},
+    # A branch that is not chosen is not read.
+    {'suite': {'name': 'suite', 'other': {'make': 'e:x'}}},
+    {'ours': {'name': 'tests.toys:Unregistered'}},
+    # Not of the form of a config: an error of another kind.
+    {'suite': 'e:x', 'all': {'names': 'e:x'}, 'part': ['e:x'], 'seed': 'e:x'},
+  ],
+)
+def test_nothing_is_found_where_no_code_is_named(saved):
+  assert not found(saved)
+
+
+def test_marks_are_read_from_any_kind_of_builder():
+  assert imports(suite) == {
+    'make': Imports(),
+    'id': Imports(':'),
+    'lines': Imports(),
+  }
+  assert imports(toys.Scaled) == imports(toys.plain) == {}
+
+
+def test_a_field_whose_annotation_cannot_be_read_counts_as_marked():
+  def late(*, make='') -> None: ...
+
+  late.__annotations__['make'] = 'NameOfNothing'
+
+  assert imports(late) == {'make': Imports()}
+
+
+def test_everything_is_listed_and_nothing_is_imported(tmp_path, monkeypatch):
+  for name in ('evil_plugin', 'evil_env'):
+    touch = f'open({str(tmp_path / name)!r} + ".ran", "w")\nbuild = print\n'
+    (tmp_path / f'{name}.py').write_text(touch)
+  monkeypatch.syspath_prepend(tmp_path)
+  saved = {
+    'plugins': ['evil_plugin'],
+    'env': {'name': 'evil_env:build'},
+    'loggers': {'names': ['terminal', 'evil_env:build']},
+    'reward': {'head': {'name': 'evil_env:build'}},
+  }
+  with pytest.raises(UntrustedError) as error:
+    configs.from_json(json.dumps(saved))
+  assert str(error.value).splitlines() == [
+    'config: the saved one names code that is not of this package, and that '
+    'would be run:',
+    "  config.plugins = ('evil_plugin',)",
+    "  config.env.name = 'evil_env:build'",
+    "  config.reward.head.name = 'evil_env:build'",
+    "  config.loggers.names = 'evil_env:build'",
+    'If you trust whoever made it, trust_config=True runs it.',
+  ]
+  assert not list(tmp_path.glob('*.ran'))
+  assert not {'evil_plugin', 'evil_env'} & set(sys.modules)
+
+
+# What the command line names.
+
+
+@pytest.fixture(scope='module')
+def honest(tmp_path_factory):
+  """A short run on the built-in game."""
+  workdir = tmp_path_factory.mktemp('honest')
+  argv = arguments(workdir, train__steps=40, evaluate__sampled='false')
+  result = launch([*argv, '--mode=train'])
+  assert result.status == 0, result.err
+  return workdir
+
+
+@pytest.fixture
+def shell(honest, tmp_path):
+  """A workdir whose config runs a command, and the file that it makes."""
+  workdir = hostile.copied(honest, tmp_path / 'theirs')
+  ran = tmp_path / 'ran'
+
+  def change(meta):
+    fields = {
+      'id': 'subprocess:getoutput',
+      'arguments': [f"cmd='touch {ran}'"],
+    }
+    meta['config']['env'] = {'name': 'gymnasium', 'gymnasium': fields}
+
+  hostile.edit_meta(workdir, change)
+  return workdir, ran
+
+
+def run(argv, folder=None):
+  return subprocess.run(
+    [sys.executable, '-m', 'dreamer_nnx.main', *argv],
+    cwd=ROOT,
+    env=os.environ | {'PYTHONPATH': f'{folder or ""}{os.pathsep}{ROOT}'},
+    capture_output=True,
+    text=True,
+  )
+
+
+@pytest.mark.parametrize('mode', ['evaluate', 'train', 'show'])
+def test_a_command_in_a_config_is_refused_at_every_door(shell, mode):
+  workdir, ran = shell
+  result = run([f'--mode={mode}', f'--workdir={workdir}'])
+  assert result.returncode == 2, result.stderr
+  assert not ran.exists()
+  lines = result.stderr.strip().splitlines()
+  assert lines[-5:-1] == [
+    'config: the saved one names code that is not of this package, and that '
+    'would be run:',
+    f'  config.env.gymnasium.arguments = ("cmd=\'touch {ran}\'",)',
+    "  config.env.gymnasium.id = 'subprocess:getoutput'",
+    'If you trust whoever made it, run:',
+  ]
+  command = shlex.split(lines[-1])
+  assert command[1:] == [
+    '-m',
+    'dreamer_nnx.main',
+    f'--mode={mode}',
+    f'--workdir={workdir}',
+    '--trust_config',
+  ]
+
+
+def test_the_command_that_is_printed_trusts_the_config(shell):
+  workdir, ran = shell
+  result = launch([f'--workdir={workdir}', '--mode=show', '--trust_config'])
+  assert result.status == 2 and 'it made a str' in result.err
+  assert ran.exists()
+
+
+def test_in_python_a_config_is_trusted_by_an_argument(shell):
+  workdir, ran = shell
+  with pytest.raises(UntrustedError, match='subprocess:getoutput'):
+    saved_config(workdir)
+  config = saved_config(workdir, trust_config=True)
+  assert config.env.gymnasium.id == 'subprocess:getoutput'
+  assert not ran.exists()
+
+
+def test_what_the_command_line_names_stands_in_for_what_is_saved(shell):
+  workdir, ran = shell
+  own = launch(
+    [f'--workdir={workdir}', '--mode=evaluate', '--config.env.name=track']
+  )
+  assert own.status == 2 and 'does not fit' in own.err, own.err
+  fields = ['id=CartPole-v1', 'arguments=()']
+  argv = [f'--config.env.gymnasium.{field}' for field in fields]
+  result = launch([f'--workdir={workdir}', '--mode=show', *argv])
+  assert result.status == 0, result.err
+  assert not ran.exists()
+
+
+PLUGIN = """
+from typing import Annotated
+
+from dreamer_nnx.envs.track import track
+from dreamer_nnx.schema import Imports
+from dreamer_nnx.slots import ENV
+
+@ENV.register('mine')
+def mine(*, num_envs, seed, code: Annotated[str, Imports()] = ''):
+  if code:
+    exec(code)
+  return track(num_envs=num_envs, seed=seed, size=8, length=8)
+"""
+
+
+@pytest.mark.parametrize('name', ['mine', 'mine_plugin:mine'])
+def test_a_plugin_is_trusted_where_the_command_line_names_it(
+  honest, tmp_path, name
+):
+  (tmp_path / 'mine_plugin.py').write_text(PLUGIN)
+  workdir = hostile.copied(honest, tmp_path / 'run')
+  ran = tmp_path / 'ran'
+  env = {'name': name, 'mine': {'code': ''}}
+  plugins = ['mine_plugin'] if name == 'mine' else []
+
+  def change(meta):
+    meta['config'] |= {'env': env, 'plugins': plugins}
+
+  hostile.edit_meta(workdir, change)
+  own = f'--config.env.name={name}'
+  named = '--config.plugins=mine_plugin' if plugins else own
+  argv = ['--mode=show', f'--workdir={workdir}']
+  assert run(argv, tmp_path).returncode == 2
+  result = run([*argv, named], tmp_path)
+  assert result.returncode == 0, result.stderr
+  # But not what a stranger has it do.
+  env['mine'] = {'code': f'open({str(ran)!r}, "w")'}
+  hostile.edit_meta(workdir, change)
+  result = run([*argv, named], tmp_path)
+  assert result.returncode == 2 and 'config.env.mine.code' in result.stderr
+  assert not ran.exists()
