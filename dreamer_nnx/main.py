@@ -14,13 +14,16 @@ import traceback
 import warnings
 from collections.abc import Mapping, Sequence
 from logging import LogRecord
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
 from dreamer_nnx import config as configs
-from dreamer_nnx import overrides, registry, trust
+from dreamer_nnx import overrides, paths, registry, trust
+
+if TYPE_CHECKING:
+  from dreamer_nnx.training.start import Source
 
 MODES = ('train', 'evaluate', 'train_and_evaluate', 'show')
 _CONFIG = flags.DEFINE_string(
@@ -38,6 +41,12 @@ _RESTORE = flags.DEFINE_string(
 )
 _RESTORE_STEP = flags.DEFINE_integer(
   'restore_step', None, 'Step of the checkpoint; the latest if not given.'
+)
+_AGAIN = flags.DEFINE_bool(
+  'restore_again',
+  False,
+  'Goes back, or starts from the named run, although the workdir records that '
+  'it was done before.',
 )
 _INCLUDE = flags.DEFINE_string(
   'restore_include', '.*', 'Regular expression: arrays to take by --restore.'
@@ -174,7 +183,7 @@ def dispatch(argv: Sequence[str]) -> None:
     return
   if not _WORKDIR.value:
     raise configs.ConfigError('--workdir: name a folder, e.g. runs/demo.')
-  start(config, pathlib.Path(_WORKDIR.value).expanduser())
+  start(config, paths.parse(_WORKDIR.value, '--workdir'))
 
 
 def tell_once() -> None:
@@ -235,20 +244,18 @@ def config_of_workdir(named: Mapping[str, Any]) -> ConfigDict:
   """The config in the checkpoint, which may name code only if it is trusted."""
   from dreamer_nnx.run import saved_config
 
-  workdir = pathlib.Path(_WORKDIR.value).expanduser()
+  workdir = paths.parse(_WORKDIR.value, '--workdir')
+  step = first_step(workdir)
   try:
-    return saved_config(
-      workdir, _RESTORE_STEP.value, trust_config=_TRUST.value, named=named
-    )
+    return saved_config(workdir, step, trust_config=_TRUST.value, named=named)
   except trust.UntrustedError as error:
     command = shlex.join([*sys.orig_argv, '--trust_config'])
     raise trust.UntrustedError(error.found, f'run:\n  {command}') from error
 
 
-def start(config: ConfigDict, workdir: pathlib.Path) -> None:
-  """Trains and evaluates."""
-  from dreamer_nnx.run import Run, Source
-  from dreamer_nnx.training.checkpoint import find
+def source_and_step() -> 'tuple[Source, int | None]':
+  """What a new run starts from, and the step of the workdir to go back to."""
+  from dreamer_nnx.training.start import Source
 
   source = Source(
     restore=_RESTORE.value,
@@ -257,10 +264,29 @@ def start(config: ConfigDict, workdir: pathlib.Path) -> None:
     exclude=_EXCLUDE.value,
     reference=_REFERENCE.value,
   )
+  # Of the run to start from, if there is one; else of this one.
+  return source, None if source.restore else source.step
+
+
+def first_step(workdir: paths.Path) -> int | None:
+  """The step whose config is this run's; None for the latest."""
+  from dreamer_nnx.training.start import plan
+
+  source, step = source_and_step()
+  if step is None or 'train' not in _MODE.value:
+    return step
+  return plan(workdir, source.flags(), step, _AGAIN.value).step
+
+
+def start(config: ConfigDict, workdir: paths.Path) -> None:
+  """Trains and evaluates."""
+  from dreamer_nnx.run import Run
+  from dreamer_nnx.training.checkpoint import find
+
+  source, step = source_and_step()
   if 'train' in _MODE.value:
-    # Of the run to start from, if there is one; else of this one.
-    step = None if source.restore else source.step
-    with Run(config, workdir, source, step, _PROFILE.value) as session:
+    how = {'profile': _PROFILE.value, 'again': _AGAIN.value}
+    with Run(config, workdir, source, step, **how) as session:
       session.train(evaluate='evaluate' in _MODE.value)
     if session.stopped:
       sys.exit(_STOPPED.value)

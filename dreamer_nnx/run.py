@@ -21,29 +21,12 @@ from dreamer_nnx.training.loop import Trainer
 from dreamer_nnx.training.profiler import Profiler
 from dreamer_nnx.training.progress import Progress
 from dreamer_nnx.training.sharding import put_whole
+from dreamer_nnx.training.start import Source, Start
 from dreamer_nnx.training.step import State
 from dreamer_nnx.training.video import write_video
 from dreamer_nnx.training.workdir import owned
 
 MODES = {'greedy': 'mode', 'sampled': 'sample'}
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-  """What a new run starts from, other than fresh parameters.
-
-  Args:
-    restore: Workdir or checkpoint folder, or None.
-    step: Its step; None for the latest.
-    include, exclude: Regular expressions of the arrays to take.
-    reference: Folder of a danijar/dreamerv3 run, or None.
-  """
-
-  restore: str | None = None
-  step: int | None = None
-  include: str = '.*'
-  exclude: str = ''
-  reference: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,8 +53,9 @@ class Run(contextlib.ExitStack):
   the same workdir; the first one prints and logs.
 
   Args:
-    step: The checkpoint to go on from, if not the latest. Training sets those
-      after it aside, in the folder `superseded` of the checkpoints.
+    step: The checkpoint to go on from, if not the latest. Training goes back
+      to it once: those after it are superseded, and the workdir records it.
+    again: Goes back to `step`, or starts from `source`, once more.
     profile: Traces a few updates into the workdir.
     training: Otherwise nothing is trained or saved, and the workdir may be
       one that another process trains in.
@@ -84,14 +68,17 @@ class Run(contextlib.ExitStack):
     self,
     config: ConfigDict,
     workdir: pathlib.Path,
-    source: Source = Source(),
+    source: Source | None = None,
     step: int | None = None,
     profile: bool = False,
     training: bool = True,
+    again: bool = False,
   ):
     super().__init__()
-    self.config, self.workdir, self.source = config, workdir, source
+    self.config, self.workdir = config, workdir
+    self.source = source or Source()
     self.step, self.profile, self.training = step, profile, training
+    self.again = again
     self.stop: Callable[[], bool] = lambda: False
     self.stopped = False
     self.parts = configs.bind_all(config)
@@ -103,9 +90,10 @@ class Run(contextlib.ExitStack):
 
   def _open(self) -> None:
     config, workdir = self.config, self.workdir
-    if self.training:
-      self._own_workdir()
-    found = checkpoint.latest(workdir, self.step)
+    start = self._own_workdir() if self.training else None
+    found = start.step if start else self.step
+    if found is None and not start:
+      found = checkpoint.latest(workdir)
     self.env_steps = found or 0
     self.envs = workflow.make_envs(config, self.env_steps)
     self.callback(self.envs.close)
@@ -120,15 +108,19 @@ class Run(contextlib.ExitStack):
       say('Not split over the mesh:', *unsplit, sep='\n')
     self.saved = None
     if found is not None:
-      self.saved = checkpoint.restore(workdir, self.learner.abstract, found)
+      root = workdir / checkpoint.FOLDER / str(found)
+      self.saved = checkpoint.restore(root, self.learner.abstract)
     self.state = self.saved.state if self.saved else self._fresh(self.source)
+    if start:
+      start.record()
+      self._open_checkpoints()
 
-  def _own_workdir(self) -> None:
+  def _own_workdir(self) -> Start:
     if processes.first():
       self.enter_context(owned(self.workdir))
-      if self.step is not None:
-        checkpoint.set_aside(self.workdir, self.step)
-    processes.gather(None)
+    return Start(self.workdir, self.source, self.step, self.again)
+
+  def _open_checkpoints(self) -> None:
     self.checkpoints = workflow.make_checkpoints(self.config, self.workdir)
     self.callback(self.checkpoints.close)
 

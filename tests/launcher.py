@@ -71,6 +71,7 @@ def launch(argv: list[str]) -> Result:
   names = ('mode', 'restore_step', 'restore_include', 'restore_exclude')
   for name in (*names, 'trust_config'):
     flags.FLAGS[name].value = flags.FLAGS[name].default
+  flags.FLAGS['restore_again'].value = False
   with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
     try:
       main.main(main.parse(['dreamer-nnx', *argv]))

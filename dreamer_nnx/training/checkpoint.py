@@ -16,7 +16,6 @@ builds by `checkpoint_fit`, both before anything is loaded.
 
 import contextlib
 import dataclasses
-import functools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -27,17 +26,15 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from orbax.checkpoint import checkpoint_managers
 
 from dreamer_nnx.training import checkpoint_files as files
 from dreamer_nnx.training import checkpoint_fit as fit
-from dreamer_nnx.training import processes, snapshot
+from dreamer_nnx.training import processes, retention, snapshot
 
 CheckpointError = files.CheckpointError
+FOLDER = files.FOLDER
 find = files.find
 State = dict[str, jax.Array]
-# Seconds for a save, by the clock of the machine, which may be set meanwhile.
-PATIENCE = 86_400
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +90,13 @@ class Checkpoints:
     self._started: futures.Future | None = None
     self._manager = ocp.CheckpointManager(
       self._directory,
-      options=self._options(keep_last, keep_every),
+      options=retention.options(
+        self._directory,
+        keep_last,
+        keep_every,
+        self._best_metric,
+        self._write_manifest,
+      ),
       # Parameters hardly compress; trying takes cores from the update.
       item_handlers={
         'state': ocp.PyTreeCheckpointHandler(use_compression=False),
@@ -160,7 +163,7 @@ class Checkpoints:
     args = ocp.args.Composite(state=ocp.args.PyTreeSave(dict(state)), **items)
     with self._saving():
       self._started = self._thread.submit(
-        self._manager.save, step, args=args, metrics=score
+        self._save_in_thread, step, args, score
       )
       if not copied:
         self._join()
@@ -178,36 +181,12 @@ class Checkpoints:
     finally:
       self._thread.submit(self._manager.close).result()
 
-  def _options(
-    self, keep_last: int, keep_every: int
-  ) -> ocp.CheckpointManagerOptions:
-    policies = [checkpoint_managers.LatestN(keep_last)]
-    if keep_every:
-      # Saves follow a clock, so they rarely fall on multiples of an interval.
-      policies.append(
-        checkpoint_managers.EveryNSteps(keep_every, exact_interval=False)
-      )
-    score = None
-    if self._best_metric is not None:
-      score = functools.partial(fit.read_score, name=self._best_metric)
-      policies.append(
-        checkpoint_managers.BestN(
-          get_metric_fn=score, n=1, keep_checkpoints_without_metrics=False
-        )
-      )
-    return ocp.CheckpointManagerOptions(
-      # The manager writes metrics to disk only where it has a `best_fn`; what
-      # is kept is the policy's decision alone.
-      best_fn=score,
-      preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
-      cleanup_tmp_directories=True,
-      async_options=ocp.AsyncOptions(
-        timeout_secs=PATIENCE,
-        post_finalization_callback=self._write_manifest,
-        # Threads that wait for a folder that cannot be made wait for minutes.
-        create_directories_asynchronously=False,
-      ),
-    )
+  def _save_in_thread(
+    self, step: int, args: ocp.args.Composite, score: Any
+  ) -> bool:
+    if processes.first():
+      files.make_room(self._directory, step)
+    return self._manager.save(step, args=args, metrics=score)
 
   def _write_manifest(self) -> None:
     # Runs in the thread that saves, after the arrays are on disk and before
@@ -318,15 +297,6 @@ def latest(path: str | Path, step: int | None = None) -> int | None:
   """
   look = lambda: files.latest(path, step)
   return processes.in_first(look, CheckpointError)
-
-
-def set_aside(path: str | Path, step: int) -> None:
-  """Moves the steps after one out of the way, so that a run can go on there.
-
-  Raises:
-    CheckpointError: as in `find`.
-  """
-  files.set_aside(find(path, step))
 
 
 def load_meta(path: str | Path, step: int | None = None) -> dict[str, Any]:

@@ -6,26 +6,24 @@ internals; with the list both are found, and named, before anything is loaded.
 """
 
 import contextlib
+import dataclasses
 import errno
 import json
 import os
+import shutil
 import tempfile
-import time
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import jax
 
+from dreamer_nnx.training.record import CheckpointError, Record
+
 FOLDER = 'checkpoints'
 MANIFEST = 'files.json'
-SUPERSEDED = 'superseded'
 REQUIRED = ('state', 'meta')
 SHOWN = 10
-
-
-class CheckpointError(ValueError):
-  """A checkpoint cannot be written, found, read or fitted to this config."""
 
 
 def find(path: str | Path, step: int | None = None) -> Path:
@@ -47,18 +45,19 @@ def find(path: str | Path, step: int | None = None) -> Path:
       f'in that.'
     )
   directory, named = _locate(path)
-  steps = _steps(directory)
-  if not steps:
+  found = steps(directory) if named is None else _all_steps(directory)
+  if not found:
     raise CheckpointError(
       f'{directory} holds no checkpoint: name a workdir, its folder '
       f'{FOLDER!r}, or one step in that.'
     )
   if step is None:
-    step = steps[-1] if named is None else named
-  if step not in steps or named not in (None, step):
+    step = found[-1] if named is None else named
+  if step not in found or named not in (None, step):
+    there = _listed([named] if named is not None else found)
+    gone = '; it is superseded' if step in _all_steps(directory) else ''
     raise CheckpointError(
-      f'{path} holds no checkpoint step {step}. Steps there: '
-      f'{_listed([named] if named is not None else steps)}.'
+      f'{path} holds no checkpoint step {step}{gone}. Steps there: {there}.'
     )
   verify(directory / str(step))
   return directory / str(step)
@@ -66,21 +65,32 @@ def find(path: str | Path, step: int | None = None) -> Path:
 
 def latest(path: str | Path, step: int | None = None) -> int | None:
   """The step that `find` returns; None where a run has not saved yet."""
-  directory = Path(path).expanduser() / FOLDER
-  if step is None and not (directory.is_dir() and _steps(directory)):
+  if step is None and not kept(Path(path).expanduser()):
     return None
   return int(find(path, step).name)
 
 
-def set_aside(root: Path) -> None:
-  """Moves all steps after this one to the folder `superseded`."""
-  for step in _steps(root.parent):
-    if step > int(root.name):
-      target = root.parent / SUPERSEDED / str(step)
-      target.parent.mkdir(exist_ok=True)
-      if target.exists():
-        target = target.with_name(f'{step}-{time.time_ns()}')
-      (root.parent / str(step)).rename(target)
+def kept(workdir: Path) -> list[int]:
+  """The steps of a run, in order; none where it has not saved yet."""
+  directory = workdir / FOLDER
+  return steps(directory) if directory.is_dir() else []
+
+
+def steps(directory: Path) -> list[int]:
+  """The complete steps in a folder of checkpoints that are not superseded."""
+  gone = Record.read(directory).superseded
+  return [step for step in _all_steps(directory) if step not in gone]
+
+
+def make_room(directory: Path, step: int) -> None:
+  """Removes a superseded step of this number, which is to be saved anew."""
+  record = Record.read(directory)
+  if step in record.superseded:
+    # In this order: killed in between, what is left of it stays superseded.
+    if (directory / str(step)).is_dir():
+      shutil.rmtree(directory / str(step))
+    superseded = record.superseded - {step}
+    dataclasses.replace(record, superseded=superseded).write(directory)
 
 
 def verify(root: Path, items: Iterable[str] = ()) -> None:
@@ -132,7 +142,7 @@ def _locate(path: Path) -> tuple[Path, int | None]:
   return (path.parent, int(path.name)) if is_step else (path, None)
 
 
-def _steps(directory: Path) -> list[int]:
+def _all_steps(directory: Path) -> list[int]:
   # A save cut off by a crash keeps a temporary name, which is no number.
   found = (entry for entry in directory.iterdir() if entry.is_dir())
   return sorted(int(entry.name) for entry in found if entry.name.isdigit())
@@ -153,7 +163,7 @@ def _crc(path: Path) -> int:
 
 
 def _damaged(root: Path, what: str) -> CheckpointError:
-  others = [step for step in _steps(root.parent) if step != int(root.name)]
+  others = [step for step in steps(root.parent) if step != int(root.name)]
   remedy = '; --restore_step goes on from one.' if others else '.'
   return CheckpointError(
     f'checkpoint step {root.name} in {root.parent} is damaged: {what}. '
