@@ -16,11 +16,12 @@ from gymnasium import spaces as gym_spaces
 from ml_collections import ConfigDict
 
 from dreamer_nnx import config as configs
-from dreamer_nnx import contracts, spaces
+from dreamer_nnx import contracts, spaces, streams
 from dreamer_nnx.agent.build import build
 from dreamer_nnx.agent.context import LATENT
 from dreamer_nnx.envs.make import make
 from dreamer_nnx.registry import fields
+from dreamer_nnx.streams import Stream
 from dreamer_nnx.training import processes
 from dreamer_nnx.training import sharding as meshes
 from dreamer_nnx.training.actor import flat
@@ -29,8 +30,6 @@ from dreamer_nnx.training.checkpoint_fit import check_savable
 from dreamer_nnx.training.evaluate import Returns, evaluate
 from dreamer_nnx.training.step import Learner, State
 
-# Evaluation environments must not repeat the training episodes.
-EVALUATION_SEED = 1_000_003
 FLAGS = {
   'reward': np.float32,
   'is_first': bool,
@@ -47,7 +46,8 @@ def make_envs(config: ConfigDict, env_steps: int = 0) -> contracts.VectorEnv:
   """
   parts = configs.bind_all(config)
   count = processes.own_share(parts['train']().envs, 'config.train.envs')
-  seed = processes.own_seed(config.seed) + env_steps
+  place = processes.index(), env_steps
+  seed = streams.seed(config.seed, Stream.ENVS, *place)
   return make(parts['env'], count, seed)
 
 
@@ -55,7 +55,8 @@ def make_eval_envs(config: ConfigDict) -> contracts.VectorEnv:
   """The evaluation environments of this process, with seeds of their own."""
   parts = configs.bind_all(config)
   count = max(1, parts['evaluate']().envs // processes.count())
-  seed = processes.own_seed(config.seed) + EVALUATION_SEED
+  stream = Stream.EVALUATION_ENVS
+  seed = streams.seed(config.seed, stream, processes.index())
   return make(parts['env'], count, seed)
 
 
@@ -113,7 +114,7 @@ def make_replay(
     batch_size=share(train.batch_size, 'config.train.batch_size'),
     batch_length=train.batch_length,
     directory=str(directory),
-    seed=processes.own_seed(config.seed),
+    seed=streams.seed(config.seed, Stream.REPLAY, processes.index()),
     process=processes.index(),
     processes=processes.count(),
   )
@@ -179,7 +180,7 @@ def evaluate_policy(
       envs,
       episodes=len(range(index, options.episodes, count)),
       mode=mode,
-      seed=processes.own_seed(config.seed),
+      key=streams.key(config.seed, Stream.EVALUATE, index),
       stop=stop,
     )
   finally:

@@ -171,7 +171,8 @@ class Agent(nnx.Module):
     Returns:
       Scalars; and {key: (T, H', W', C) uint8} videos of the image keys.
     """
-    _, aux = self.loss(carry, batch, key, length=length, update=False)
+    loss_key, video_key = jax.random.split(key)
+    _, aux = self.loss(carry, batch, loss_key, length=length, update=False)
     latent, before, steps = context.apply_context(
       carry, batch, length, self.action_space
     )
@@ -183,7 +184,7 @@ class Agent(nnx.Module):
       aux['tokens'],
       before,
       steps,
-      key,
+      video_key,
     )
     return aux['metrics'], videos
 

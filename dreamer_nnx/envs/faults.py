@@ -8,7 +8,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from dreamer_nnx import spaces
+from dreamer_nnx import spaces, streams
+from dreamer_nnx.streams import Stream
 
 
 class EnvError(RuntimeError):
@@ -76,7 +77,8 @@ class Restart(gymnasium.Env):
         if fault.fatal:
           return self._last, info
       # The same seed could lead to the same crash.
-      seed = None if seed is None else (seed + 7919) % 2**31
+      if seed is not None:
+        seed = streams.seed(seed, Stream.CRASH)
 
   def step(self, action: Any) -> tuple[dict, float, bool, bool, dict]:
     try:

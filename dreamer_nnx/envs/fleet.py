@@ -11,12 +11,11 @@ from typing import NamedTuple, Protocol
 import gymnasium
 import numpy as np
 
-from dreamer_nnx import spaces
+from dreamer_nnx import spaces, streams
 from dreamer_nnx.envs.faults import Fault
+from dreamer_nnx.streams import Stream
 
 Make = Callable[[], gymnasium.Env]
-# Added to a seed that led to the loss of a worker.
-OTHER_SEED = 7919
 
 
 class Lost(Exception):
@@ -133,7 +132,7 @@ class Worker:
     """Asks for a step with (1, ...) actions, or for the overdue reset."""
     if self._fresh:
       # Not the seed of the episode that has led to the loss.
-      self.send_reset((self._seed + OTHER_SEED) % 2**31)
+      self.send_reset(streams.seed(self._seed, Stream.LOSS))
       return
     self._resetting = False
     self._send(self._link.step, action)
@@ -150,7 +149,7 @@ class Worker:
         if losses[-1].fatal or not self._resetting:
           answer = Answer(self._obs, 0.0, False, not self._resetting, None)
           break
-        self.send_reset((self._seed + OTHER_SEED) % 2**31)
+        self.send_reset(streams.seed(self._seed, Stream.LOSS))
     self._obs = answer.obs
     fault = _merge(losses, answer.fault)
     if fault is None and (answer.terminated or answer.truncated):

@@ -10,7 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dreamer_nnx import streams
 from dreamer_nnx.envs.faults import EnvError
+from dreamer_nnx.streams import Stream
 
 Array = jax.Array
 State = dict[str, Array]
@@ -108,7 +110,7 @@ class JaxVectorEnv:
 
   def _first(self):
     with jax.default_device(self._device):
-      key = jax.random.key(self._seed)
+      key = streams.key(self._seed, Stream.GAME)
     key = jax.device_put(key, self._device)
     return _start(self._env, self.num_envs, key)
 
@@ -128,7 +130,7 @@ class JaxVectorEnv:
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _start(env, num_envs, key):
   fold = lambda index: jax.random.fold_in(key, index)
-  begin = lambda index: _begin(env, fold(index))
+  begin = lambda index: _begin(env, *jax.random.split(fold(index)))
   return jax.vmap(begin)(jnp.arange(num_envs))
 
 
@@ -144,8 +146,7 @@ def _observe(env, carry):
   return {**jax.vmap(env.observe)(carry['state']), **flags}
 
 
-def _begin(env, key):
-  key, sub = jax.random.split(key)
+def _begin(env, key, sub):
   return {
     'key': key,
     'state': env.reset(sub),
@@ -159,18 +160,17 @@ def _begin(env, key):
 def _advance_one(env, carry, action):
   """One step of one environment; the step after the last one is a reset."""
   over = carry['is_last']
-  fresh = _begin(env, carry['key'])
-  _, sub = jax.random.split(carry['key'])
-  state, outcome = env.step(carry['state'], action, sub)
+  key, start, move = jax.random.split(carry['key'], 3)
+  fresh = _begin(env, key, start)
+  state, outcome = env.step(carry['state'], action, move)
   after = {
-    'key': fresh['key'],
+    'key': key,
     'state': state,
     'reward': outcome.reward.astype(jnp.float32),
     'is_first': jnp.array(False),
     'is_last': outcome.terminated | outcome.truncated,
     'is_terminal': outcome.terminated,
   }
-  # Both branches draw from the same key, but only one of them is kept.
   choose = lambda a, b: a if a is b else jnp.where(over, a, b)
   return jax.tree.map(choose, fresh, after)
 

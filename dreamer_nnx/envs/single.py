@@ -9,10 +9,11 @@ from typing import Any
 
 import gymnasium
 
-from dreamer_nnx import spaces
+from dreamer_nnx import spaces, streams
 from dreamer_nnx.envs import wrappers
 from dreamer_nnx.envs.faults import EnvError, describe
-from dreamer_nnx.envs.vector import WORKERS, GymVectorEnv, env_seed
+from dreamer_nnx.envs.vector import WORKERS, GymVectorEnv
+from dreamer_nnx.streams import Stream
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +138,8 @@ class Maker:
   seed: int
 
   def __call__(self, index: int) -> gymnasium.Env:
-    offered = {'seed': env_seed(self.seed, index), 'index': index}
+    seed = streams.seed(self.seed, Stream.MAKE, index)
+    offered = {'seed': seed, 'index': index}
     named = inspect.signature(self.function).parameters
     given = {k: v for k, v in offered.items() if k in named}
     return self.function(**{**self.fields, **given})

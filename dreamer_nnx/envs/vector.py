@@ -8,11 +8,12 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from dreamer_nnx import spaces
+from dreamer_nnx import spaces, streams
 from dreamer_nnx.envs.actors import Actor
 from dreamer_nnx.envs.faults import EnvError, Restart, check_finite
 from dreamer_nnx.envs.fleet import FleetVectorEnv
 from dreamer_nnx.envs.processes import Process
+from dreamer_nnx.streams import Stream
 
 WORKERS = ('sync', 'async', 'ray')
 LINKS = {'async': Process, 'ray': Actor}
@@ -71,7 +72,9 @@ class GymVectorEnv:
       mode = AutoresetMode.NEXT_STEP
       self._workers = SyncVectorEnv(makers, autoreset_mode=mode)
     self._where = where
-    self._seeds = [env_seed(seed, index) for index in range(num_envs)]
+    self._seeds = [
+      streams.seed(seed, Stream.RESET, index) for index in range(num_envs)
+    ]
     self._was_last = None
     self._steps = 0
     self._restarts = 0
@@ -162,9 +165,3 @@ class GymVectorEnv:
       if fault.fatal:
         raise EnvError(f'{place}: {fault.message}')
       _logger.warning('%s is restarted: %s', place, fault.message)
-
-
-def env_seed(seed: int, index: int) -> int:
-  """An independent seed for environment `index`, below 2**31."""
-  state = np.random.SeedSequence([seed, index]).generate_state(1)
-  return int(state[0]) % 2**31

@@ -286,7 +286,7 @@ class ChunkedReplay:
       self._rng.bit_generator.state = generators.from_json(index['rng'])
       self._counts = dict(index['counts'])
     elif index:
-      self._rng = np.random.default_rng([self.seed, index['saves']])
+      self._rng = generators.shared(self.seed, index['saves'])
 
   def stats(self) -> dict[str, float]:
     """What is held, and what happened since the last call."""

@@ -5,6 +5,15 @@ from typing import Any
 
 import numpy as np
 
+from dreamer_nnx import streams
+from dreamer_nnx.streams import Stream
+
+
+def shared(seed: int, saves: int) -> np.random.Generator:
+  """That of a share of a replay which was saved so many times."""
+  seed = streams.seed(seed, Stream.SHARED_REPLAY, saves)
+  return np.random.default_rng(seed)
+
 
 def to_json(rng: np.random.Generator) -> dict[str, Any]:
   """The generator's state, with 128-bit numbers as text."""

@@ -6,22 +6,20 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 
-from dreamer_nnx import contracts
+from dreamer_nnx import contracts, streams
 from dreamer_nnx.agent.context import LATENT
+from dreamer_nnx.streams import Stream
+from dreamer_nnx.training import processes
 from dreamer_nnx.training.step import Learner, State
-
-# Streams of random numbers that must not meet.
-ACT, REPORT = 1, 2
-
-
-def stream_of(seed: int, stream: int) -> jax.Array:
-  """The key of a stream; `fold_in` a count for that of one draw."""
-  return jax.random.fold_in(jax.random.key(seed), stream)
 
 
 @dataclasses.dataclass
 class Actor:
-  """The running episodes: last observations, and the policy's carry."""
+  """The running episodes: last observations, and the policy's carry.
+
+  Args:
+    seed: Of the whole run.
+  """
 
   envs: contracts.VectorEnv
   learner: Learner
@@ -31,7 +29,7 @@ class Actor:
   action: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
   def __post_init__(self):
-    self.key = stream_of(self.seed, ACT)
+    self.key = streams.key(self.seed, Stream.ACT, processes.index())
 
   def start(self) -> None:
     """Begins new episodes."""

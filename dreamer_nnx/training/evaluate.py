@@ -59,7 +59,7 @@ def evaluate(
   *,
   episodes: int,
   mode: str,
-  seed: int,
+  key: jax.Array,
   stop: Callable[[], bool] = lambda: False,
 ) -> Returns:
   """Plays whole episodes without learning.
@@ -73,10 +73,10 @@ def evaluate(
     envs: Environments of their own; they are reset.
     episodes: How many are counted.
     mode: `sample`, or `mode` for greedy actions.
-    seed: Of the policy's samples.
+    key: Of the policy's samples; each step folds its number in.
     stop: Asked after every step whether to end early, with fewer episodes.
   """
-  acting, key = learner.acting(state), jax.random.key(seed)
+  acting = learner.acting(state)
   workers = envs.num_envs
   quota = np.full(workers, episodes // workers)
   quota[: episodes % workers] += 1

@@ -7,9 +7,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from dreamer_nnx import contracts
+from dreamer_nnx import contracts, streams
+from dreamer_nnx.streams import Stream
 from dreamer_nnx.training import processes
-from dreamer_nnx.training.actor import REPORT, Actor, flat, stream_of, unflat
+from dreamer_nnx.training.actor import Actor, flat, unflat
 from dreamer_nnx.training.clocks import Every, Ratio
 from dreamer_nnx.training.metrics import Episodes, Metrics, Rates
 from dreamer_nnx.training.options import TrainOptions
@@ -55,7 +56,7 @@ class Trainer:
     self.env_steps = self.updates = 0
     self.evaluated = -np.inf
     self.learning = False
-    self.actor = Actor(self.envs, self.learner, processes.own_seed(self.seed))
+    self.actor = Actor(self.envs, self.learner, self.seed)
     self.carry = self.learner.initial_rows(options.batch_size)
     self.episodes = Episodes(self.envs.num_envs)
     self.metrics, self.rates = Metrics(), Rates()
@@ -151,7 +152,7 @@ class Trainer:
 
   def report(self) -> dict[str, Any]:
     """Metrics and open-loop videos of the last batch."""
-    key = jax.random.fold_in(stream_of(self.seed, REPORT), self.env_steps)
+    key = streams.key(self.seed, Stream.REPORT, self.env_steps)
     scalars, videos = jax.device_get(
       self.learner.report(self.state, self.carry, self.batch, key)
     )

@@ -17,8 +17,6 @@ from dreamer_nnx.training.checkpoint_files import first_line
 
 # A process that is gone is noticed after so many seconds.
 HEARTBEAT = 30
-# Prime, so that processes and what else is added to a seed never meet.
-SEED_STRIDE = 15_485_863
 
 
 def join(
@@ -69,11 +67,6 @@ def index() -> int:
 def first() -> bool:
   """Whether this is the process that prints and logs."""
   return index() == 0
-
-
-def own_seed(seed: int) -> int:
-  """A seed for this process: the one given for the first."""
-  return seed + SEED_STRIDE * index()
 
 
 def own_share(total: int, what: str) -> int:

@@ -14,9 +14,10 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
-from dreamer_nnx import contracts
+from dreamer_nnx import contracts, streams
 from dreamer_nnx.agent.agent import Agent, Carry
 from dreamer_nnx.agent.context import LATENT
+from dreamer_nnx.streams import Stream
 from dreamer_nnx.training.sharding import Sharding, whole
 
 Array = jax.Array
@@ -143,7 +144,7 @@ class Learner:
   @functools.cached_property
   def abstract(self) -> dict[str, jax.ShapeDtypeStruct]:
     """Shape, format and placement of every array of the state."""
-    shapes = jax.eval_shape(self._initialize, jax.random.key(0))
+    shapes = jax.eval_shape(self._initialize, *_first_keys(0))
     return {
       name: jax.ShapeDtypeStruct(
         x.shape,
@@ -166,7 +167,7 @@ class Learner:
 
   def init(self, seed: int) -> State:
     """The state before the first update, born on the mesh."""
-    return self._init(jax.random.key(seed))
+    return self._init(*_first_keys(seed))
 
   def initial(self, batch_size: int) -> Carry:
     """Zero latents and actions of so many rows, for `policy`."""
@@ -235,8 +236,7 @@ class Learner:
     """Metrics and open-loop videos; see `Agent.report`."""
     return self._report(state, carry, dict(batch), key)
 
-  def _initialize(self, key: Array) -> State:
-    init_key, train_key = jax.random.split(key)
+  def _initialize(self, init_key: Array, train_key: Array) -> State:
     arrays = self.layout.flatten(self._make_agent(nnx.Rngs(init_key)))
     params = {k: arrays[k] for k in self.layout.trained}
     state = arrays | self._pack(self.optimizer.init(params))
@@ -330,6 +330,11 @@ class Learner:
   def _unpack(self, state: State):
     leaves = [state[name] for name in self._opt_names]
     return jax.tree.unflatten(self._opt_tree, leaves)
+
+
+def _first_keys(seed: int) -> tuple[Array, Array]:
+  """Those of initial parameters, and the one that a state keeps."""
+  return streams.key(seed, Stream.INIT), streams.key(seed, Stream.UPDATE)
 
 
 def optimizer_metrics(

@@ -61,8 +61,9 @@ def state(learner):
 
 
 def play(learner, state, *, episodes=40, mode='sample', seed=0, **kw):
+  key = jax.random.key(seed)
   return evaluate(
-    learner, state, Counting(**kw), episodes=episodes, mode=mode, seed=seed
+    learner, state, Counting(**kw), episodes=episodes, mode=mode, key=key
   )
 
 
@@ -106,7 +107,7 @@ def test_it_ends_early_when_asked(learner, state):
     Counting(),
     episodes=40,
     mode='mode',
-    seed=0,
+    key=jax.random.key(0),
     stop=lambda: next(turns),
   )
   # In five turns: two episodes of the first worker, one of the second.

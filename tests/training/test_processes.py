@@ -17,7 +17,6 @@ def test_alone_everything_is_its_own():
     0,
     True,
   )
-  assert processes.own_seed(7) == 7
   assert processes.own_share(6, 'x') == 6
   assert processes.anywhere(True) and not processes.anywhere(False)
   assert processes.gather({'a': 1}) == [{'a': 1}]
@@ -25,14 +24,6 @@ def test_alone_everything_is_its_own():
   np.testing.assert_array_equal(stacked['x'], [[0, 1, 2]])
   whole = processes.whole({'x': jax.numpy.arange(3)})
   assert type(whole['x']) is np.ndarray
-
-
-def test_seeds_differ_by_process(monkeypatch):
-  seeds = []
-  for index in range(4):
-    monkeypatch.setattr(jax, 'process_index', lambda index=index: index)
-    seeds.append(processes.own_seed(5))
-  assert len(set(seeds)) == 4 and seeds[0] == 5
 
 
 def test_what_does_not_divide_is_named(monkeypatch):

@@ -1,0 +1,74 @@
+"""The random streams of a run: one table, and their keys and seeds.
+
+Every stream has a number. A key is that of the seed, folded with the number of
+its stream and then with what tells its draws apart; a seed is a hash of the
+same. As `split(k)[i] == fold_in(k, i)`, nothing is split or drawn from a key
+that is folded too, and no other key is made of a seed.
+"""
+
+import enum
+
+import jax
+import numpy as np
+
+# Both ends of what JAX's keys, and the seeds of environments, can hold.
+LIMIT, SEED_LIMIT = 2**32, 2**31
+
+
+@enum.unique
+class Stream(enum.IntEnum):
+  """What draws; behind each, what is folded in after its number."""
+
+  # Keys.
+  INIT = 1  # a count of the arrays: initial parameters
+  UPDATE = 2  # updates: the draws of a loss
+  ACT = 3  # process, env_steps
+  REPORT = 4  # env_steps
+  EVALUATE = 5  # process, steps; the same in every evaluation
+  GAME = 6  # environment, then a chain: games in JAX, from the seed they get
+  # Seeds of numpy and of environments.
+  ENVS = 7  # process, env_steps at the start: what `make_envs` hands on
+  EVALUATION_ENVS = 8  # process
+  REPLAY = 9  # process
+  SHARED_REPLAY = 10  # saves: a share of another run's, from its seed
+  MAKE = 11  # environment: given to a maker that names it
+  RESET = 12  # environment: its first reset
+  CRASH = 13  # the reset after a crash, from the seed before it
+  LOSS = 14  # the reset after the loss of a worker, likewise
+  AGAIN = 15  # how often: all streams anew
+
+
+def key(seed: int, stream: Stream, *path: int) -> jax.Array:
+  """The key of a stream, or of what `path` names in it.
+
+  Raises:
+    ValueError: A number is below 0 or needs more than 32 bits.
+  """
+  result = jax.random.key(_checked(seed))
+  for number in (stream, *path):
+    result = jax.random.fold_in(result, _checked(number))
+  return result
+
+
+def seed(seed: int, stream: Stream, *path: int) -> int:
+  """A seed below 2**31 from another one.
+
+  Raises:
+    ValueError: As for `key`.
+  """
+  numbers = [_checked(x) for x in (stream, *path)]
+  mixed = np.random.SeedSequence(_checked(seed), spawn_key=numbers)
+  return int(mixed.generate_state(1)[0]) % SEED_LIMIT
+
+
+def another(given: int, count: int) -> int:
+  """The seed of all streams at the count-th new start; at 0 the one given."""
+  return seed(given, Stream.AGAIN, count) if count else given
+
+
+def _checked(number: int) -> int:
+  """Larger numbers would be cut off, and so equal smaller ones."""
+  number = int(number)
+  if not 0 <= number < LIMIT:
+    raise ValueError(f'config.seed = {number}: must be in [0, 2**32).')
+  return number

@@ -1,0 +1,190 @@
+"""No two draws of a run share a key or a seed."""
+
+import collections
+import contextlib
+import itertools
+
+import jax
+import numpy as np
+import pytest
+
+from dreamer_nnx import config as configs
+from dreamer_nnx import overrides, streams, workflow
+from dreamer_nnx.streams import Stream
+from dreamer_nnx.training import loop
+from tests.launcher import ROOT, TINY
+
+SEEDS = (0, 1, 2, 15_485_863, 1_000_003, 2**32 - 1)
+FEW = (0, 1, 2, 3)
+# What a run folds in; one count of processes and steps is the other's, too.
+KEYS = {
+  Stream.INIT: [FEW],
+  Stream.UPDATE: [FEW],
+  Stream.ACT: [FEW, (0, 1, 2, 16)],
+  Stream.REPORT: [(0, 1, 2, 16)],
+  Stream.EVALUATE: [FEW, FEW],
+  Stream.GAME: [FEW],
+}
+NUMBERS = {
+  Stream.ENVS: [FEW, (0, 1, 2, 16, 15_485_863)],
+  Stream.EVALUATION_ENVS: [FEW],
+  Stream.REPLAY: [FEW],
+  Stream.SHARED_REPLAY: [FEW],
+  Stream.MAKE: [range(16)],
+  Stream.RESET: [range(16)],
+  Stream.CRASH: [],
+  Stream.LOSS: [],
+  Stream.AGAIN: [(1, 2, 3)],
+}
+DRAWS = ('uniform', 'normal', 'truncated_normal', 'randint', 'bernoulli')
+
+
+def data(key):
+  return tuple(np.asarray(jax.random.key_data(key)).tolist())
+
+
+def places(table):
+  for stream, axes in table.items():
+    yield from ((stream, *path) for path in itertools.product(*axes))
+
+
+def test_the_table_has_all_streams():
+  assert {*KEYS, *NUMBERS} == set(Stream) and not KEYS.keys() & NUMBERS.keys()
+
+
+def test_keys_of_all_streams_and_what_is_split_off_them_differ():
+  split = jax.jit(lambda key: jax.random.key_data(jax.random.split(key, 4)))
+  found = []
+  for seed, place in itertools.product(SEEDS, places(KEYS)):
+    key = streams.key(seed, *place)
+    # A whole path is split further; what it begins with never is.
+    found += [data(key), *map(tuple, np.asarray(split(key)).tolist())]
+  roots = [data(jax.random.key(seed)) for seed in SEEDS]
+  roots += [data(streams.key(s, x)) for s in SEEDS for x in KEYS]
+  assert len(set(found)) == len(found)
+  assert not set(found) & set(roots)
+
+
+def test_a_split_is_a_fold():
+  # Why a key that is folded must not be split, too.
+  key = streams.key(0, Stream.UPDATE)
+  halves = jax.random.split(key)
+  assert [data(k) for k in halves] == [
+    data(jax.random.fold_in(key, i)) for i in range(2)
+  ]
+
+
+def test_seeds_of_all_streams_differ():
+  found = [
+    streams.seed(seed, *place)
+    for seed, place in itertools.product(SEEDS, places(NUMBERS))
+  ]
+  assert len(set(found)) == len(found)
+  assert all(0 <= seed < 2**31 for seed in found)
+  assert not set(found) & set(SEEDS)
+
+
+def test_generators_of_seeds_differ():
+  first = lambda rng: rng.integers(2**62)
+  found = [
+    first(np.random.default_rng(streams.seed(3, *place)))
+    for place in places(NUMBERS)
+  ]
+  assert len(set(found)) == len(found)
+
+
+def test_a_new_start_has_other_streams_and_the_first_its_own():
+  again = [streams.another(5, count) for count in range(4)]
+  assert again[0] == 5 and len(set(again)) == 4
+  keys = {data(streams.key(seed, *x)) for seed in again for x in places(KEYS)}
+  assert len(keys) == 4 * len(list(places(KEYS)))
+
+
+def test_draws_stay_as_they_are():
+  assert data(streams.key(7, Stream.ACT, 1)) == (4073741833, 2748900490)
+  assert streams.seed(7, Stream.ENVS, 1, 20) == 1442508329
+
+
+@pytest.mark.parametrize('seed', [-1, 2**32])
+def test_seeds_that_would_equal_others_are_refused(seed):
+  for make in (streams.key, streams.seed):
+    with pytest.raises(ValueError, match=rf'^config.seed = {seed}: must be in'):
+      make(seed, Stream.REPLAY)
+
+
+class Recorder:
+  """The keys of all draws, by the part of the run that drew."""
+
+  def __init__(self, monkeypatch):
+    self.keys = collections.defaultdict(list)
+    self._part = ''
+    for name in DRAWS:
+      draw = getattr(jax.random, name)
+      monkeypatch.setattr(jax.random, name, self._recorded(draw))
+
+  @contextlib.contextmanager
+  def during(self, part):
+    self._part = part
+    yield
+    jax.effects_barrier()
+
+  def _recorded(self, draw):
+    def recorded(key, *args, **kwargs):
+      jax.debug.callback(self._add, jax.random.key_data(key))
+      return draw(key, *args, **kwargs)
+
+    return recorded
+
+  def _add(self, key):
+    self.keys[self._part].append(tuple(np.asarray(key).tolist()))
+
+
+def played(config, recorder):
+  """Goes through a run by hand; `recorder` is told what it does."""
+  envs = workflow.make_envs(config)
+  learner = workflow.make_learner(config, envs.obs_space, envs.action_space)
+  with recorder.during('init'):
+    state = learner.init(config.seed)
+  replay = workflow.make_replay(
+    config, envs.obs_space, envs.action_space, learner
+  )
+  train = configs.bind_all(config)['train']()
+  trainer = loop.Trainer(learner, state, envs, replay, (), train, config.seed)
+  with recorder.during('games'):
+    trainer.actor.start()
+  for count in range(12):
+    acting = learner.acting(state)
+    with recorder.during(f'act {count}'):
+      replay.add(trainer.actor.act(acting, count))
+    with recorder.during('games'):
+      trainer.actor.move()
+  for count in range(2):
+    with recorder.during(f'update {count}'):
+      trainer.update()
+      trainer.write_back()
+    trainer.env_steps = count
+    with recorder.during(f'report {count}'):
+      trainer.report()
+  with recorder.during('evaluation'):
+    workflow.evaluate_policy(config, learner, trainer.state, 'sample')
+
+
+def test_no_key_of_a_run_draws_twice(monkeypatch):
+  config = overrides.load_file(str(ROOT / 'configs' / 'demo.py'))
+  # A game that no other test has traced without the recorder.
+  fields = TINY | {'config.env.track.move_probability': 0.375}
+  overrides.override(config, ['', *(f'--{k}={v}' for k, v in fields.items())])
+  recorder = Recorder(monkeypatch)
+  played(configs.resolve(config), recorder)
+  assert len(recorder.keys) == 1 + 1 + 12 + 2 + 2 + 1
+  parts = {name: set(keys) for name, keys in recorder.keys.items()}
+  for name, keys in recorder.keys.items():
+    # The backward pass repeats draws.
+    assert 'update' in name or len(parts[name]) == len(keys), name
+  drawn = set().union(*parts.values())
+  assert len(drawn) == sum(map(len, parts.values()))
+  assert len(drawn) > 200
+  # Nor was any of them split as well.
+  keys = jax.random.wrap_key_data(np.array(sorted(drawn), np.uint32))
+  split = jax.vmap(lambda key: jax.random.key_data(jax.random.split(key, 8)))
+  assert not drawn & {tuple(x) for x in split(keys).reshape(-1, 2).tolist()}
