@@ -10,6 +10,7 @@ renamed or locked there, and an empty folder does not exist.
 import os
 import pathlib
 import re
+from collections.abc import Collection
 
 from etils import epath
 
@@ -81,6 +82,54 @@ def sync_folder(path: Path) -> None:
     os.fsync(descriptor)
   finally:
     os.close(descriptor)
+
+
+def check_inside(
+  folder: Path, root: Path, below: Collection[str] | None = None
+) -> None:
+  """Refuses a folder in which something leads out of a root, or hangs.
+
+  Files may be links within the root. Buckets have none.
+
+  Args:
+    below: Names of the folders in it to look into; all by default.
+
+  Raises:
+    PathError: A link leads out; or something is neither file nor folder.
+  """
+  if in_bucket(folder):
+    return
+  real, waiting = os.path.realpath(root), [os.fspath(folder)]
+  _check_link(folder, real)
+  while waiting:
+    for entry in _entries(waiting.pop()):
+      if entry.is_symlink():
+        _check_link(entry.path, real)
+      elif entry.is_dir(follow_symlinks=False):
+        if below is None or entry.name in below:
+          waiting.append(entry.path)
+      elif not entry.is_file(follow_symlinks=False):
+        raise PathError(
+          f'{entry.path}: is neither a file nor a folder. Remove it.'
+        )
+    below = None
+
+
+def _entries(folder: str) -> list[os.DirEntry]:
+  try:
+    with os.scandir(folder) as entries:
+      return list(entries)
+  except FileNotFoundError:
+    return []  # A run that goes on has just deleted it.
+
+
+def _check_link(path: str | os.PathLike, root: str) -> None:
+  target = os.path.realpath(path)
+  if target != root and not target.startswith(os.path.join(root, '')):
+    raise PathError(
+      f'{path}: leads to {target}, outside of {root}. If that is yours, put it '
+      'there itself instead of a link.'
+    )
 
 
 def size(path: Path) -> int:

@@ -14,6 +14,7 @@ from dreamer_nnx import config as configs
 from dreamer_nnx import workflow
 from dreamer_nnx.interop.pickles import load_reference
 from dreamer_nnx.interop.reference import convert
+from dreamer_nnx.replay.index import IndexFormError
 from dreamer_nnx.training import checkpoint, processes
 from dreamer_nnx.training.evaluate import Returns
 from dreamer_nnx.training.interrupt import Interrupt
@@ -24,7 +25,7 @@ from dreamer_nnx.training.sharding import put_whole
 from dreamer_nnx.training.start import Source, Start
 from dreamer_nnx.training.step import State
 from dreamer_nnx.training.video import write_video
-from dreamer_nnx.training.workdir import owned
+from dreamer_nnx.training.workdir import check, owned
 
 MODES = {'greedy': 'mode', 'sampled': 'sample'}
 
@@ -90,6 +91,7 @@ class Run(contextlib.ExitStack):
 
   def _open(self) -> None:
     config, workdir = self.config, self.workdir
+    check(workdir)
     start = self._own_workdir() if self.training else None
     found = start.step if start else self.step
     if found is None and not start:
@@ -225,10 +227,15 @@ class Run(contextlib.ExitStack):
     owns = saved.meta['processes']
     indices = [own['replay'] for own in owns]
     index, count = processes.index(), processes.count()
-    if len(owns) == count:
-      trainer.replay.load(indices[index])
-    else:
-      trainer.replay.adopt(indices, index, count)
+    try:
+      if len(owns) == count:
+        trainer.replay.load(indices[index])
+      else:
+        trainer.replay.adopt(indices, index, count)
+    except IndexFormError as error:
+      raise checkpoint.CheckpointError(
+        f'checkpoint step {saved.step} in {self.workdir}: {error}'
+      ) from error
     trainer.resume(saved.meta['counters'], owns, saved.loop)
 
   def _evaluate_while_training(

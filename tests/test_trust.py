@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from typing import Annotated
@@ -13,6 +14,7 @@ from dreamer_nnx import config as configs
 from dreamer_nnx.registry import Choice, Choices, Part, Slot
 from dreamer_nnx.run import saved_config
 from dreamer_nnx.schema import Imports, imports
+from dreamer_nnx.training.workdir import check as check_workdir
 from dreamer_nnx.trust import UntrustedError, check
 from tests import hostile, toys
 from tests.launcher import ROOT, arguments, launch
@@ -300,3 +302,76 @@ def test_a_plugin_is_trusted_where_the_command_line_names_it(
   result = run([*argv, named], tmp_path)
   assert result.returncode == 2 and 'config.env.mine.code' in result.stderr
   assert not ran.exists()
+
+
+# What leads out of a folder.
+
+
+LINKS = {
+  'checkpoints': 'folder',
+  'checkpoints/40/state': 'folder',
+  'checkpoints/40/meta/metadata': 'file',
+  'replay': 'folder',
+  'replay/process_1': 'folder',
+  'replay/0000000000.data': 'file',
+  '.lock': 'file',
+  'evaluations.jsonl': 'file',
+  'metrics.jsonl': 'gone',
+  'videos': 'folder',
+}
+
+
+def removed(path):
+  if path.is_dir():
+    shutil.rmtree(path)
+  else:
+    path.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize('mode', ['evaluate', 'train'])
+@pytest.mark.parametrize('name', LINKS)
+def test_links_out_of_the_folder_are_refused(honest, tmp_path, name, mode):
+  workdir = hostile.copied(honest, tmp_path / 'theirs')
+  outside = tmp_path / 'outside'
+  link, kind = workdir / name, LINKS[name]
+  if kind == 'folder':
+    outside.mkdir()
+    if link.exists():
+      shutil.copytree(link, outside, dirs_exist_ok=True)
+  elif kind == 'file':
+    outside.write_bytes(link.read_bytes() if link.exists() else b'dear')
+  before = contents(outside)
+  removed(link)
+  link.symlink_to(outside)
+  result = launch([f'--workdir={workdir}', f'--mode={mode}'])
+  assert result.status == 2, result.err
+  assert f'{name}: leads to {outside}' in result.err.replace('/40: ', ': ')
+  assert contents(outside) == before
+
+
+def contents(path):
+  """Names and bytes of everything below a path."""
+  return {
+    str(file): file.read_bytes()
+    for file in [path, *path.rglob('*')]
+    if file.is_file()
+  }
+
+
+@pytest.mark.parametrize('name', ['checkpoints/40/meta/metadata', 'replay/x'])
+def test_what_would_hang_is_refused(honest, tmp_path, name):
+  workdir = hostile.copied(honest, tmp_path / 'theirs')
+  removed(workdir / name)
+  os.mkfifo(workdir / name)
+  result = launch([f'--workdir={workdir}', '--mode=train'])
+  assert result.status == 2
+  assert f'{name}: is neither a file nor a folder' in result.err
+
+
+def test_links_within_a_workdir_and_to_it_are_followed(honest, tmp_path):
+  workdir = hostile.copied(honest, tmp_path / 'run')
+  (workdir / 'checkpoints').rename(workdir / 'moved')
+  (workdir / 'checkpoints').symlink_to('moved')
+  (tmp_path / 'link').symlink_to(workdir)
+  assert saved_config(tmp_path / 'link') == saved_config(honest)
+  check_workdir(tmp_path / 'link')

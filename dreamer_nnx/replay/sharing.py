@@ -4,6 +4,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dreamer_nnx.replay import index as forms
+
 # Numbers of chunks that a process can give, so that no two give the same.
 RANGE = 10**7
 
@@ -37,7 +39,12 @@ def shared(
   As many shares as indices are these indices. Otherwise the chunks are laid
   out stream by stream, each by age, and cut into parts of equal size, so that
   few sequences are cut. Together the shares have every chunk once.
+
+  Raises:
+    IndexFormError: One of them is not of the form of an index.
   """
+  for index in indices:
+    forms.check(index)
   if len(indices) == shares:
     return indices[share]
   chunks = [

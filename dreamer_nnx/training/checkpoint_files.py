@@ -18,6 +18,7 @@ from pathlib import Path
 
 import jax
 
+from dreamer_nnx import paths
 from dreamer_nnx.training.record import CheckpointError, Record
 
 FOLDER = 'checkpoints'
@@ -45,6 +46,7 @@ def find(path: str | Path, step: int | None = None) -> Path:
       f'in that.'
     )
   directory, named = _locate(path)
+  _check_inside(directory, directory if path.parent == directory else path)
   found = steps(directory) if named is None else _all_steps(directory)
   if not found:
     raise CheckpointError(
@@ -61,6 +63,13 @@ def find(path: str | Path, step: int | None = None) -> Path:
     )
   verify(directory / str(step))
   return directory / str(step)
+
+
+def _check_inside(directory: Path, whole: Path) -> None:
+  try:
+    paths.check_inside(directory, whole)
+  except paths.PathError as error:
+    raise CheckpointError(str(error)) from error
 
 
 def latest(path: str | Path, step: int | None = None) -> int | None:

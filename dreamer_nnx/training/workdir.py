@@ -7,11 +7,27 @@ import pathlib
 import socket
 from collections.abc import Iterator
 
+from dreamer_nnx import paths
+
 LOCK = '.lock'
+FOLDERS = ('checkpoints', 'replay', 'videos', 'profile')
 
 
 class WorkdirError(ValueError):
   """A workdir cannot be used."""
+
+
+def check(workdir: pathlib.Path) -> None:
+  """Refuses a workdir from which something that a run uses leads away.
+
+  Raises:
+    WorkdirError: A link leads out of it, or what should be a file is none.
+  """
+  try:
+    if workdir.is_dir():
+      paths.check_inside(workdir, workdir, FOLDERS)
+  except paths.PathError as error:
+    raise WorkdirError(f'--workdir={workdir}: {error}') from error
 
 
 @contextlib.contextmanager
