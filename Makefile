@@ -9,8 +9,13 @@ EXTRA ?= $(shell cat $(VENV)/.extra 2>/dev/null)
 WORKERS ?= 2
 # Files in order; by number of tests the longest, which has one, would be last.
 SPREAD := --dist loadfile --no-loadscope-reorder
+# Tests of parts; those beside them run the whole program.
+QUICK := $(wildcard tests/*/) $(patsubst %,tests/test_%.py, \
+  config imports layers overrides paths registry schema spaces)
 # Every demo starts afresh; name a WORKDIR to resume one.
 WORKDIR ?= runs/demo/$(shell date +%Y%m%d-%H%M%S)
+# Interpreters for the matrix.
+PYTHONS ?= python3
 # More flags for the demo, as in ARGS='--config.seed=1'.
 ARGS ?=
 
@@ -24,7 +29,7 @@ READY := $(VENV)/.ready-$(VERSION)$(EXTRA:%=-%)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test lint format lock clean
+.PHONY: help venv demo test quick kills matrix lint format lock clean
 
 help:  ## List the targets.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | \
@@ -50,6 +55,15 @@ demo: $(READY)  ## Train an agent from pixels and evaluate it, in minutes.
 
 test: $(READY)  ## Run the tests.
 	$(BIN)/python -m pytest -q -n $(WORKERS) $(SPREAD)
+
+quick: $(READY)  ## Run the short tests, between edits.
+	$(BIN)/python -m pytest -q -n $(WORKERS) -m 'not slow' $(QUICK)
+
+kills: $(READY)  ## Kill runs thirty times each; they end like one that was not.
+	DREAMER_KILLS=30 $(BIN)/python -m pytest -q -s tests/test_kills.py
+
+matrix:  ## Test fresh clones with PYTHONS; write docs/matrix.md.
+	@$(PYTHON) tests/matrix.py $(PYTHONS)
 
 lint: $(READY)  ## Check style and formatting.
 	$(BIN)/python -m ruff check .

@@ -3,6 +3,7 @@
 import os
 import random
 import subprocess
+import time
 
 import pytest
 
@@ -10,9 +11,9 @@ from dreamer_nnx.training.checkpoint import latest, load_meta
 from tests.launcher import arguments, finish, spawn
 from tests.test_resume import assert_same, state_of
 
-KILLS = int(os.environ.get('DREAMER_KILLS', '10'))
-# Seconds: a start takes about four, so a third of the kills meet one.
-DELAYS = (1.0, 9.0)
+KILLS = int(os.environ.get('DREAMER_KILLS', '3'))
+# Of the time that a whole run takes: some of the kills meet a start.
+DELAYS = (0.05, 0.4)
 OPTIONS = {
   'train__steps': 400,
   'train__save_every': 2,
@@ -27,18 +28,18 @@ def start(workdir):
 
 @pytest.fixture(scope='module')
 def whole(tmp_path_factory):
-  workdir = tmp_path_factory.mktemp('whole')
+  workdir, begin = tmp_path_factory.mktemp('whole'), time.perf_counter()
   assert finish(start(workdir)).status == 0
-  return workdir
+  return workdir, time.perf_counter() - begin
 
 
 def test_killed_at_random_moments_it_resumes_and_ends_the_same(whole, tmp_path):
-  delays, steps = random.Random(0), [0]
+  (finished, seconds), delays, steps = whole, random.Random(0), [0]
   for _ in range(KILLS):
     process = start(tmp_path)
     try:
       # A run that ends before its time is over did not need to be killed.
-      out, _ = process.communicate(timeout=delays.uniform(*DELAYS))
+      out, _ = process.communicate(timeout=delays.uniform(*DELAYS) * seconds)
       assert process.returncode == 0, out
     except subprocess.TimeoutExpired:
       process.kill()
@@ -50,7 +51,7 @@ def test_killed_at_random_moments_it_resumes_and_ends_the_same(whole, tmp_path):
   assert steps == sorted(steps)
   assert steps[-1] > 0
   assert finish(start(tmp_path)).status == 0
-  assert_same(state_of(whole), state_of(tmp_path))
-  metas = [load_meta(path)['counters'] for path in (whole, tmp_path)]
+  assert_same(state_of(finished), state_of(tmp_path))
+  metas = [load_meta(path)['counters'] for path in (finished, tmp_path)]
   assert metas[0] == metas[1]
   print(f'steps after each of {KILLS} kills: {steps[1:]}')

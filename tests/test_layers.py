@@ -84,6 +84,16 @@ UNWANTED = re.compile(
 Rule = Callable[[str, ast.Module], Iterator[str]]
 
 
+@functools.cache
+def parsed(text: str, path: str) -> ast.Module:
+  return ast.parse(text, path)
+
+
+@functools.cache
+def nodes(tree: ast.Module) -> list[ast.AST]:
+  return list(ast.walk(tree))
+
+
 def unit_of(path: str) -> str:
   """`dreamer_nnx/nn/mlp.py` to `nn`; `dreamer_nnx/config.py` to `config`."""
   return path.removeprefix(f'{PACKAGE}/').split('/')[0].removesuffix('.py')
@@ -103,7 +113,7 @@ def absolute(path: str, node: ast.ImportFrom) -> str:
 
 def imports_of(path: str, tree: ast.Module) -> Iterator[tuple[int, str, str]]:
   """Line, name in the file and dotted target of each import, at any depth."""
-  for node in ast.walk(tree):
+  for node in nodes(tree):
     if isinstance(node, ast.Import):
       for alias in node.names:
         target = alias.name if alias.asname else alias.name.split('.')[0]
@@ -131,7 +141,7 @@ def uses_of(path: str, tree: ast.Module) -> Iterator[tuple[int, str]]:
   imports = list(imports_of(path, tree))
   names = {name: target for _, name, target in imports if name}
   yield from ((line, target) for line, _, target in imports)
-  for node in ast.walk(tree):
+  for node in nodes(tree):
     if isinstance(node, ast.Attribute):
       yield node.lineno, dotted(node, names)
 
@@ -168,7 +178,7 @@ def process_is_left_alone(path: str, tree: ast.Module) -> Iterator[str]:
   if path == f'{PACKAGE}/main.py':
     return
   names = {name: target for _, name, target in imports_of(path, tree) if name}
-  for node in ast.walk(tree):
+  for node in nodes(tree):
     name = ''
     if isinstance(node, ast.Call):
       name = dotted(node.func, names)
@@ -183,7 +193,7 @@ def libraries_show_what_is_used(path: str, tree: ast.Module) -> Iterator[str]:
     if LIBRARIES.fullmatch(name) and INSIDE.fullmatch(name):
       yield f'{path}:{line}: {name} is not documented'
   own = own_names() | defined_in(tree) | DOCUMENTED
-  for node in ast.walk(tree):
+  for node in nodes(tree):
     name = getattr(node, 'attr', getattr(node, 'value', None))
     private = isinstance(node, ast.Attribute) and re.match('_(?!_)', name)
     if (private and name not in own) or (
@@ -194,25 +204,24 @@ def libraries_show_what_is_used(path: str, tree: ast.Module) -> Iterator[str]:
 
 def defined_in(tree: ast.Module) -> set[str]:
   """Names of the functions, classes, variables and attributes made there."""
-  named = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-  made = [n for n in ast.walk(tree) if isinstance(n, named)]
-  set_here = [
-    n for n in ast.walk(tree) if isinstance(getattr(n, 'ctx', None), ast.Store)
-  ]
-  return {n.name for n in made} | {
-    getattr(n, 'attr', getattr(n, 'id', '')) for n in set_here
-  }
+  names = set()
+  for node in nodes(tree):
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+      names.add(node.name)
+    elif isinstance(getattr(node, 'ctx', None), ast.Store):
+      names.add(getattr(node, 'attr', getattr(node, 'id', '')))
+  return names
 
 
 @functools.cache
 def own_names() -> set[str]:
   """All that the project defines."""
   files = sources(*CODE).items()
-  return set().union(*(defined_in(ast.parse(t, path)) for path, t in files))
+  return set().union(*(defined_in(parsed(t, path)) for path, t in files))
 
 
 def functions_are_short(path: str, tree: ast.Module) -> Iterator[str]:
-  for node in ast.walk(tree):
+  for node in nodes(tree):
     if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
       continue
     # The signature of a builder is its schema, with a line for every field.
@@ -257,7 +266,7 @@ def violations(rule: Rule, files: dict[str, str]) -> list[str]:
   return [
     message
     for path, text in files.items()
-    for message in rule(path, ast.parse(text, path))
+    for message in rule(path, parsed(text, path))
   ]
 
 

@@ -13,6 +13,8 @@ from dreamer_nnx import envs
 from dreamer_nnx.envs import single
 from tests.envs import games
 
+pytestmark = pytest.mark.slow
+
 WHERE = 'config.env.test'
 
 

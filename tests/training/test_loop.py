@@ -15,6 +15,8 @@ from dreamer_nnx.training.loop import Trainer, fits
 from tests import compiling
 from tests.launcher import TINY
 
+pytestmark = pytest.mark.slow
+
 CHANGES = {
   name.removeprefix('config.'): value
   for name, value in TINY.items()

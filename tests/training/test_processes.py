@@ -10,6 +10,8 @@ from dreamer_nnx.training import processes
 from dreamer_nnx.training.evaluate import Returns
 from dreamer_nnx.training.loop import merged
 
+pytestmark = pytest.mark.slow
+
 
 def test_alone_everything_is_its_own():
   assert (processes.count(), processes.index(), processes.first()) == (

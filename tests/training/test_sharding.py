@@ -22,6 +22,8 @@ from dreamer_nnx.training.sharding import AXES, MeshOptions, Sharding
 from dreamer_nnx.training.step import OPTIMIZER
 from tests.training.meshes import ACTIONS, OBS, make_config
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ('data', 'fsdp', 'all')
 IMAGE = gym_spaces.Box(0, 255, (64, 64, 3), np.uint8)
