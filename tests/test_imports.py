@@ -19,7 +19,7 @@ PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text('utf-8'))
 # For Python 3.11, and for later ones.
 LOCKS = ('requirements.lock', 'requirements-newest.lock')
 PYTHONS = ('3.11', '3.12', '3.13', '3.14')
-PIN = re.compile(r'([a-z0-9.-]+)==([A-Za-z0-9.+!]+)')
+PIN = re.compile(r'([a-z0-9.-]+)==([A-Za-z0-9.+!]+)(?: ; python_.*)?')
 
 # Libraries are imported first, for what they do on import is theirs.
 EVERY_MODULE = """

@@ -15,7 +15,7 @@ KILLS = int(os.environ.get('DREAMER_KILLS', '3'))
 # Of the time that a whole run takes: some of the kills meet a start.
 DELAYS = (0.05, 0.4)
 OPTIONS = {
-  'train__steps': 400,
+  'train__steps': 100 + 10 * KILLS,
   'train__save_every': 2,
   'train__train_ratio': 4.0,
   'replay__chunked__chunk_size': 8,
