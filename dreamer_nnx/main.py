@@ -7,7 +7,6 @@ and exit status 2.
 """
 
 import os
-import pathlib
 import shlex
 import sys
 import traceback
@@ -15,6 +14,9 @@ import warnings
 from collections.abc import Mapping, Sequence
 from logging import LogRecord
 from typing import TYPE_CHECKING, Any, NoReturn
+
+# Buckets are reached by fsspec; epath would look for TensorFlow first.
+os.environ.setdefault('EPATH_USE_TF', 'false')
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict
@@ -58,6 +60,12 @@ _REFERENCE = flags.DEFINE_string(
   'import_reference',
   None,
   'Log or checkpoint folder of a danijar/dreamerv3 run to start from.',
+)
+_SCRATCH = flags.DEFINE_string(
+  'scratch',
+  '',
+  'Folder of this machine for what is on its way to a workdir in a bucket; '
+  'one for temporary files where none is named.',
 )
 _CACHE = flags.DEFINE_string(
   'compilation_cache',
@@ -156,7 +164,7 @@ def expected(error: Exception) -> bool:
   from dreamer_nnx.training.workdir import WorkdirError
 
   own = (configs.ConfigError, registry.RegistryError, CheckpointError, EnvError)
-  if isinstance(error, (*own, WorkdirError, OSError)):
+  if isinstance(error, (*own, WorkdirError, OSError)) or paths.refused(error):
     return True
   named = str(error).startswith(('config', '--'))
   return named and isinstance(error, ValueError | TypeError)
@@ -286,7 +294,9 @@ def start(config: ConfigDict, workdir: paths.Path) -> None:
   source, step = source_and_step()
   if 'train' in _MODE.value:
     how = {'profile': _PROFILE.value, 'again': _AGAIN.value}
-    with Run(config, workdir, source, step, **how) as session:
+    with Run(
+      config, workdir, source, step, scratch=_SCRATCH.value, **how
+    ) as session:
       session.train(evaluate='evaluate' in _MODE.value)
     if session.stopped:
       sys.exit(_STOPPED.value)
@@ -295,7 +305,8 @@ def start(config: ConfigDict, workdir: paths.Path) -> None:
   if not (source.restore or source.reference):
     root = find(workdir, source.step)
     workdir, step = root.parents[1], int(root.name)
-  with Run(config, workdir, source, step, training=False) as session:
+  how = {'scratch': _SCRATCH.value, 'training': False}
+  with Run(config, workdir, source, step, **how) as session:
     session.evaluate()
 
 
@@ -305,7 +316,7 @@ def use_cache(folder: str) -> None:
 
   if not folder:
     return
-  path = pathlib.Path(folder).expanduser()
+  path = paths.parse(folder, '--compilation_cache')
   jax.config.update('jax_compilation_cache_dir', str(path))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
   jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)

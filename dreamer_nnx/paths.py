@@ -7,11 +7,15 @@ nothing else of them. A bucket has whole objects only: nothing can be appended,
 renamed or locked there, and an empty folder does not exist.
 """
 
+import importlib.util
 import os
 import pathlib
 import re
+import shutil
+import typing
 from collections.abc import Collection
 
+import fsspec
 from etils import epath
 
 Path = pathlib.Path | epath.Path
@@ -19,8 +23,22 @@ SCHEMES = ('gs',)
 _SCHEME = re.compile(r'([A-Za-z][A-Za-z0-9+.-]*)://')
 
 
+# Packages by which a bucket is reached, and whose errors tell of it.
+_CLIENTS = ('gcsfs', 'google', 'aiohttp', 'requests')
+# What another process writes has to be seen here, so listings are not kept.
+for _scheme in SCHEMES:
+  fsspec.config.conf.setdefault(_scheme, {})['use_listings_cache'] = False
+
+
 class PathError(ValueError):
   """A path that cannot be used; the message begins with what names it."""
+
+
+class File(typing.NamedTuple):
+  """Bytes of a file; of an object also the CRC-32C that the store keeps."""
+
+  size: int
+  checksum: str = ''
 
 
 def parse(text: str | os.PathLike, what: str) -> Path:
@@ -30,7 +48,8 @@ def parse(text: str | os.PathLike, what: str) -> Path:
     what: What errors begin with, such as `--workdir`.
 
   Raises:
-    PathError: The text has a scheme other than SCHEMES.
+    PathError: The text has a scheme other than SCHEMES, or no bucket behind
+      it, or the package for buckets is not installed.
   """
   if isinstance(text, epath.Path) and in_bucket(text):
     return text
@@ -43,7 +62,16 @@ def parse(text: str | os.PathLike, what: str) -> Path:
       f'{what} = {text!r}: paths of {match[1]}:// cannot be used. Name a local '
       'folder or gs://BUCKET/FOLDER.'
     )
-  return epath.Path(text)
+  if not importlib.util.find_spec('gcsfs'):
+    raise PathError(
+      f'{what} = {text!r}: buckets need the package gcsfs. Install the extra: '
+      "pip install 'dreamer_nnx[gcs]'."
+    )
+  if not text[match.end() :].strip('/') or '..' in text.split('/'):
+    raise PathError(
+      f'{what} = {text!r}: name gs://BUCKET/FOLDER, without `..`.'
+    )
+  return epath.Path(text.rstrip('/'))
 
 
 def in_bucket(path: str | os.PathLike) -> bool:
@@ -58,7 +86,7 @@ def write(path: Path, data: bytes) -> None:
     OSError: It cannot be written; nothing is left behind.
   """
   if in_bucket(path):
-    path.write_bytes(data)
+    _store().pipe_file(str(path), data)
     return
   temp = path.with_name(f'.{path.name}.tmp')
   try:
@@ -74,7 +102,10 @@ def write(path: Path, data: bytes) -> None:
 
 
 def sync_folder(path: Path) -> None:
-  """Brings the names in a local folder to the disk; buckets need no such."""
+  """Brings a local file, or the names in a folder, to the disk.
+
+  Buckets need no such.
+  """
   if in_bucket(path):
     return
   descriptor = os.open(path, os.O_RDONLY)
@@ -82,6 +113,14 @@ def sync_folder(path: Path) -> None:
     os.fsync(descriptor)
   finally:
     os.close(descriptor)
+
+
+def sync_tree(folder: Path) -> None:
+  """Brings all files and folders below a local one to the disk."""
+  if in_bucket(folder):
+    return
+  for path in (*folder.rglob('*'), folder):
+    sync_folder(path)
 
 
 def check_inside(
@@ -136,3 +175,62 @@ def size(path: Path) -> int:
   """Bytes of a file."""
   stat = path.stat()
   return stat.length if in_bucket(path) else stat.st_size
+
+
+def create(path: Path, data: bytes) -> None:
+  """Writes a file that is not there yet.
+
+  Raises:
+    FileExistsError: It is there; some stores overwrite it instead.
+  """
+  if in_bucket(path):
+    _store().pipe_file(str(path), data, mode='create')
+  else:
+    with path.open('xb') as file:
+      file.write(data)
+
+
+def walk(folder: Path) -> dict[str, File]:
+  """All files below a folder, by their names relative to it."""
+  if in_bucket(folder):
+    found = _store().find(str(folder), detail=True)
+    start = len(str(folder).removeprefix('gs://')) + 1
+    return {
+      name[start:]: File(int(info['size']), info.get('crc32c') or '')
+      for name, info in found.items()
+      if info['type'] == 'file' and not name.endswith('/')
+    }
+  return {
+    path.relative_to(folder).as_posix(): File(path.stat().st_size)
+    for path in folder.rglob('*')
+    if path.is_file()
+  }
+
+
+def remove(folder: Path) -> None:
+  """Removes a folder with all that is in it, if it is there."""
+  if not in_bucket(folder):
+    if folder.is_dir():
+      shutil.rmtree(folder)
+  elif _store().exists(str(folder)):
+    _store().rm(str(folder), recursive=True)
+
+
+def upload(file: pathlib.Path, path: Path) -> None:
+  """Copies a local file to an object, in portions."""
+  _store().put_file(str(file), str(path))
+
+
+def refused(error: BaseException | None) -> str:
+  """Why a bucket cannot be used, in a line; empty for other errors."""
+  while error:
+    client = type(error).__module__.partition('.')[0] in _CLIENTS
+    if client or (isinstance(error, OSError) and 'Forbidden' in str(error)):
+      lines = str(error).strip().splitlines() or [type(error).__name__]
+      return ' '.join(lines)[:200]
+    error = error.__cause__
+  return ''
+
+
+def _store() -> fsspec.AbstractFileSystem:
+  return fsspec.filesystem(SCHEMES[0])

@@ -11,7 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dreamer_nnx import config as configs
-from dreamer_nnx import workflow
+from dreamer_nnx import paths, workflow
 from dreamer_nnx.interop.pickles import load_reference
 from dreamer_nnx.interop.reference import convert
 from dreamer_nnx.replay.index import IndexFormError
@@ -19,6 +19,7 @@ from dreamer_nnx.training import checkpoint, processes
 from dreamer_nnx.training.evaluate import Returns
 from dreamer_nnx.training.interrupt import Interrupt
 from dreamer_nnx.training.loop import Trainer
+from dreamer_nnx.training.mirror import Mirror
 from dreamer_nnx.training.profiler import Profiler
 from dreamer_nnx.training.progress import Progress
 from dreamer_nnx.training.sharding import put_whole
@@ -58,6 +59,8 @@ class Run(contextlib.ExitStack):
       to it once: those after it are superseded, and the workdir records it.
     again: Goes back to `step`, or starts from `source`, once more.
     profile: Traces a few updates into the workdir.
+    scratch: Local folder for what is on its way to a bucket; one for temporary
+      files if it is empty.
     training: Otherwise nothing is trained or saved, and the workdir may be
       one that another process trains in.
 
@@ -68,18 +71,20 @@ class Run(contextlib.ExitStack):
   def __init__(
     self,
     config: ConfigDict,
-    workdir: pathlib.Path,
+    workdir: paths.Path,
     source: Source | None = None,
     step: int | None = None,
     profile: bool = False,
     training: bool = True,
     again: bool = False,
+    scratch: str = '',
   ):
     super().__init__()
     self.config, self.workdir = config, workdir
     self.source = source or Source()
     self.step, self.profile, self.training = step, profile, training
-    self.again = again
+    self.again, self.scratch = again, scratch
+    self.owned: Callable[[], None] = lambda: None
     self.stop: Callable[[], bool] = lambda: False
     self.stopped = False
     self.parts = configs.bind_all(config)
@@ -93,6 +98,8 @@ class Run(contextlib.ExitStack):
     config, workdir = self.config, self.workdir
     check(workdir)
     start = self._own_workdir() if self.training else None
+    appending = self.training and processes.first()
+    self.logs = self.enter_context(Mirror(workdir, self.scratch, appending))
     found = start.step if start else self.step
     if found is None and not start:
       found = checkpoint.latest(workdir)
@@ -119,7 +126,7 @@ class Run(contextlib.ExitStack):
 
   def _own_workdir(self) -> Start:
     if processes.first():
-      self.enter_context(owned(self.workdir))
+      self.owned = self.enter_context(owned(self.workdir))
     return Start(self.workdir, self.source, self.step, self.again)
 
   def _open_checkpoints(self) -> None:
@@ -139,6 +146,7 @@ class Run(contextlib.ExitStack):
       self._train(trainer)
       self.stopped = self._stopped()
       if self.stopped:
+        self.checkpoints.wait()
         say(f'Stopped at {self.env_steps} environment steps; saved.')
       elif evaluate:
         self._play_all()
@@ -190,16 +198,16 @@ class Run(contextlib.ExitStack):
     say(f'Return {what}: {returns}')
     line = {'env_steps': self.env_steps, 'policy': what}
     line |= returns.metrics('eval') | {'scores': returns.scores}
-    with open(self.workdir / 'evaluations.jsonl', 'a') as file:
+    with self.logs.evaluations.open('a') as file:
       file.write(json.dumps(line) + '\n')
 
   def _trainer(self, evaluate: bool) -> Trainer:
     options = self.parts['train']()
-    loggers = workflow.make_loggers(self.config, self.workdir)
+    loggers = workflow.make_loggers(self.config, self.logs.path)
     for logger in loggers:
       self.callback(logger.close)
     if processes.first():
-      loggers = (*loggers, Videos(self.workdir / 'videos'))
+      loggers = (*loggers, Videos(self.logs.path / 'videos'))
     replay = workflow.make_replay(
       self.config, self.obs_space, self.action_space, self.learner, self.workdir
     )
@@ -219,7 +227,7 @@ class Run(contextlib.ExitStack):
     if self.saved:
       self._resume(trainer, self.saved)
     if self.profile:
-      trainer.watch = Profiler(self.workdir / 'profile')
+      trainer.watch = Profiler(self.logs.path / 'profile')
       self.callback(trainer.watch.close)
     return trainer
 
@@ -245,6 +253,8 @@ class Run(contextlib.ExitStack):
     return self.play('trained, greedy')
 
   def _save(self, trainer: Trainer, metrics: dict[str, float]) -> None:
+    self.owned()
+    self.logs.flush()
     own = trainer.own() | {'replay': trainer.replay.save()}
     meta = {
       'counters': trainer.counters(),
@@ -257,7 +267,7 @@ class Run(contextlib.ExitStack):
 
   def _converted(self, reference: str) -> dict[str, np.ndarray]:
     try:
-      arrays = load_reference(pathlib.Path(reference))
+      arrays = load_reference(paths.parse(reference, '--import_reference'))
       return convert(arrays, self.learner.abstract)
     except ValueError as error:
       raise configs.ConfigError(f'--import_reference: {error}') from error
@@ -296,7 +306,7 @@ def summary(names: list[str]) -> str:
 
 
 def saved_config(
-  workdir: pathlib.Path,
+  workdir: paths.Path,
   step: int | None = None,
   *,
   trust_config: bool = False,

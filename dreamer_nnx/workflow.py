@@ -7,7 +7,6 @@ learner = workflow.make_learner(config, envs.obs_space, envs.action_space)
 """
 
 import functools
-import pathlib
 from collections.abc import Callable, Mapping
 
 import jax
@@ -16,7 +15,7 @@ from gymnasium import spaces as gym_spaces
 from ml_collections import ConfigDict
 
 from dreamer_nnx import config as configs
-from dreamer_nnx import contracts, spaces, streams
+from dreamer_nnx import contracts, paths, spaces, streams
 from dreamer_nnx.agent.build import build
 from dreamer_nnx.agent.context import LATENT
 from dreamer_nnx.envs.make import make
@@ -98,7 +97,7 @@ def make_replay(
   obs_space: Spaces,
   action_space: Spaces,
   learner: Learner,
-  workdir: pathlib.Path | None = None,
+  workdir: paths.Path | None = None,
 ) -> contracts.Replay:
   """The replay buffer of this process.
 
@@ -140,7 +139,7 @@ def step_spaces(
 
 
 def make_loggers(
-  config: ConfigDict, workdir: pathlib.Path
+  config: ConfigDict, workdir: paths.Path
 ) -> tuple[contracts.Logger, ...]:
   """The sinks of the metrics; the first process alone has any."""
   if not processes.first():
@@ -148,7 +147,7 @@ def make_loggers(
   return configs.bind_all(config)['loggers'](workdir=str(workdir))
 
 
-def make_checkpoints(config: ConfigDict, workdir: pathlib.Path) -> Checkpoints:
+def make_checkpoints(config: ConfigDict, workdir: paths.Path) -> Checkpoints:
   """The checkpoints of a workdir."""
   return configs.bind_all(config)['checkpoint'](
     directory=workdir / 'checkpoints'

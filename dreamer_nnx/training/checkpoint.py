@@ -20,13 +20,14 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from concurrent import futures
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from dreamer_nnx import paths
+from dreamer_nnx.paths import Path
 from dreamer_nnx.training import checkpoint_files as files
 from dreamer_nnx.training import checkpoint_fit as fit
 from dreamer_nnx.training import processes, retention, snapshot
@@ -82,7 +83,9 @@ class Checkpoints:
       raise ValueError(f'keep_last = {keep_last}: must be at least 1.')
     if keep_every < 0:
       raise ValueError(f'keep_every = {keep_every}: must be 0 or more steps.')
-    self._directory = files.writable(Path(directory).expanduser().absolute())
+    self._directory = files.writable(
+      paths.parse(directory, 'checkpoint directory')
+    )
     self._best_metric = best_metric if keep_best else None
     self._pending: int | None = None
     self._snapshot = snapshot.Snapshot()
@@ -190,9 +193,8 @@ class Checkpoints:
 
   def _write_manifest(self) -> None:
     # Runs in the thread that saves, after the arrays are on disk and before
-    # the rename that makes the step visible: both or neither appear.
-    (root,) = self._directory.glob(f'{self._pending}.orbax-checkpoint-tmp*')
-    files.write_manifest(root)
+    # the step becomes visible: both or neither appear.
+    files.write_manifest(files.unfinished(self._directory, self._pending))
 
   def wait(self) -> None:
     """Waits for a save in flight; raises CheckpointError if it failed."""
@@ -200,6 +202,8 @@ class Checkpoints:
       self._join()
       # The manager tells each thread of a failed save, so it has but one.
       self._thread.submit(self._manager.wait_until_finished).result()
+      if self._pending is not None:
+        files.sync(self._directory, self._pending)
 
   def _join(self) -> None:
     started, self._started = self._started, None
@@ -316,7 +320,7 @@ def _verified(
     files.verify(root, items)
     return str(root)
 
-  return Path(processes.in_first(look, CheckpointError))
+  return paths.parse(processes.in_first(look, CheckpointError), 'checkpoint')
 
 
 def _items(

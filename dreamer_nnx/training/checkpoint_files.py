@@ -10,19 +10,19 @@ import dataclasses
 import errno
 import json
 import os
-import shutil
-import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import jax
 
 from dreamer_nnx import paths
+from dreamer_nnx.paths import Path
 from dreamer_nnx.training.record import CheckpointError, Record
 
 FOLDER = 'checkpoints'
 MANIFEST = 'files.json'
+# Orbax writes it last, in a bucket, where nothing can be renamed.
+COMMITTED = 'commit_success.txt'
 REQUIRED = ('state', 'meta')
 SHOWN = 10
 
@@ -38,7 +38,7 @@ def find(path: str | Path, step: int | None = None) -> Path:
     CheckpointError: there is no such path, no checkpoint there, not this step,
       or it is damaged. No other step is taken in its place.
   """
-  path = Path(path).expanduser().absolute()
+  path = paths.parse(path, 'checkpoint')
   if not path.is_dir():
     what = 'is not a directory' if path.exists() else 'does not exist'
     raise CheckpointError(
@@ -74,7 +74,7 @@ def _check_inside(directory: Path, whole: Path) -> None:
 
 def latest(path: str | Path, step: int | None = None) -> int | None:
   """The step that `find` returns; None where a run has not saved yet."""
-  if step is None and not kept(Path(path).expanduser()):
+  if step is None and not kept(paths.parse(path, 'checkpoint')):
     return None
   return int(find(path, step).name)
 
@@ -96,8 +96,7 @@ def make_room(directory: Path, step: int) -> None:
   record = Record.read(directory)
   if step in record.superseded:
     # In this order: killed in between, what is left of it stays superseded.
-    if (directory / str(step)).is_dir():
-      shutil.rmtree(directory / str(step))
+    paths.remove(directory / str(step))
     superseded = record.superseded - {step}
     dataclasses.replace(record, superseded=superseded).write(directory)
 
@@ -110,36 +109,60 @@ def verify(root: Path, items: Iterable[str] = ()) -> None:
   if not (root / MANIFEST).is_file():
     return  # Saved by Orbax alone; its own checks have to do.
   with reading(root, MANIFEST):
-    manifest = json.loads((root / MANIFEST).read_text())
+    manifest = json.loads((root / MANIFEST).read_bytes())
     manifest = {name: (size, crc) for name, (size, crc) in manifest.items()}
   files = _files(root)
   for name, (size, crc) in sorted(manifest.items()):
     if name not in files:
       raise _damaged(root, f'{name} is missing')
-    found = files[name].stat().st_size
+    found = files[name].size
     if found != size:
       raise _damaged(root, f'{name} has {found} bytes of {size}')
-    if name.split('/')[0] in items and _crc(files[name]) != crc:
+    if name.split('/')[0] in items and _changed(root / name, files[name], crc):
       raise _damaged(root, f'{name} has changed since it was saved')
 
 
 def write_manifest(root: Path) -> None:
-  """Lists the files of a step that is complete but for its name."""
-  files = _files(root).items()
-  manifest = {name: [path.stat().st_size, _crc(path)] for name, path in files}
-  (root / MANIFEST).write_text(json.dumps(manifest))
+  """Lists the files of a step that is complete, and brings them to the disk."""
+  manifest = {
+    name: [file.size, file.checksum or _crc(root / name)]
+    for name, file in _files(root).items()
+  }
+  paths.write(root / MANIFEST, json.dumps(manifest).encode())
+  paths.sync_tree(root)
+
+
+def sync(directory: Path, step: int) -> None:
+  """Brings the name of a step to the disk, and what Orbax wrote in it last."""
+  root = directory / str(step)
+  if not paths.in_bucket(root) and root.is_dir():
+    for path in (*root.iterdir(), root, directory):
+      paths.sync_folder(path)
+
+
+def unfinished(directory: Path, step: int) -> Path:
+  """Where Orbax writes a step that is not complete yet."""
+  if paths.in_bucket(directory):
+    return directory / str(step)
+  (root,) = directory.glob(f'{step}.orbax-checkpoint-tmp*')
+  return root
 
 
 def writable(directory: Path) -> Path:
   """Makes the directory where it is missing, and tries to write in it."""
+  probe = directory / f'.probe.{os.getpid()}'
   try:
     directory.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=directory):
-      return directory
-  except OSError as error:
+    paths.write(probe, b'')
+    probe.unlink()
+    return directory
+  except Exception as error:
+    why = paths.refused(error) or getattr(error, 'strerror', None)
+    if not why:
+      raise
     raise CheckpointError(
-      f'checkpoint directory {directory} cannot be written: '
-      f'{error.strerror}. Choose another workdir.'
+      f'checkpoint directory {directory} cannot be written: {why}. Choose '
+      'another workdir.'
     ) from error
 
 
@@ -152,15 +175,29 @@ def _locate(path: Path) -> tuple[Path, int | None]:
 
 
 def _all_steps(directory: Path) -> list[int]:
-  # A save cut off by a crash keeps a temporary name, which is no number.
-  found = (entry for entry in directory.iterdir() if entry.is_dir())
-  return sorted(int(entry.name) for entry in found if entry.name.isdigit())
+  # A save cut off by a crash keeps a temporary name, which is no number; in a
+  # bucket it has its own, without the mark that it is complete.
+  found = (entry for entry in directory.iterdir() if entry.name.isdigit())
+  return sorted(int(entry.name) for entry in found if _complete(entry))
 
 
-def _files(root: Path) -> dict[str, Path]:
+def _complete(entry: Path) -> bool:
+  if paths.in_bucket(entry):
+    return (entry / COMMITTED).exists()
+  return entry.is_dir()
+
+
+def _files(root: Path) -> dict[str, paths.File]:
   # Orbax still changes the files beside the items after the manifest.
-  paths = sorted(path for path in root.glob('*/**/*') if path.is_file())
-  return {path.relative_to(root).as_posix(): path for path in paths}
+  found = paths.walk(root).items()
+  return {name: file for name, file in found if '/' in name}
+
+
+def _changed(path: Path, file: paths.File, saved: int | str) -> bool:
+  """Whether contents differ from what was saved, as far as that is known."""
+  if isinstance(saved, str):  # What a bucket says of its objects.
+    return bool(file.checksum) and file.checksum != saved
+  return _crc(path) != saved
 
 
 def _crc(path: Path) -> int:

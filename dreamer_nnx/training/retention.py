@@ -2,11 +2,11 @@
 
 import functools
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
+from dreamer_nnx.paths import Path
 from dreamer_nnx.training import checkpoint_fit as fit
 from dreamer_nnx.training.record import Record
 
