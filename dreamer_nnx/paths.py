@@ -67,7 +67,8 @@ def parse(text: str | os.PathLike, what: str) -> Path:
       f'{what} = {text!r}: buckets need the package gcsfs. Install the extra: '
       "pip install 'dreamer_nnx[gcs]'."
     )
-  if not text[match.end() :].strip('/') or '..' in text.split('/'):
+  bucket, _, folder = text[match.end() :].rstrip('/').partition('/')
+  if not bucket or not folder or '..' in folder.split('/'):
     raise PathError(
       f'{what} = {text!r}: name gs://BUCKET/FOLDER, without `..`.'
     )

@@ -1,8 +1,22 @@
 """Tests see one kind of device, wherever they run, and compile quickly."""
 
 import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests import buckets
 
 # Read when JAX is first imported. Exact comparisons hold per kind of device.
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 # Tiny programs take far longer to optimise than to run.
 os.environ.setdefault('JAX_DISABLE_MOST_OPTIMIZATIONS', '1')
+
+
+@pytest.fixture(scope='session')
+def store() -> Iterator[int]:
+  """A bucket for this process and those it starts; the port of its store."""
+  with buckets.strict_emulator() as port:
+    # For good: clients keep the address that they first found.
+    os.environ.update(buckets.variables(port))
+    yield port

@@ -44,3 +44,69 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path):
   with pytest.raises(OSError):
     paths.write(tmp_path / 'file', b'data')
   assert [path.name for path in tmp_path.iterdir()] == ['file']
+
+
+@pytest.mark.parametrize('text', ['gs://', 'gs://bkt', 'gs://bkt/', 'gs:///x'])
+def test_a_bucket_alone_is_no_folder(text):
+  with pytest.raises(paths.PathError, match='name gs://BUCKET/FOLDER'):
+    paths.parse(text, '--workdir')
+
+
+def test_dots_are_not_resolved_in_a_bucket():
+  with pytest.raises(paths.PathError, match='without'):
+    paths.parse('gs://bkt/run/../other', '--workdir')
+
+
+def test_the_missing_package_for_buckets_is_named(monkeypatch):
+  monkeypatch.setattr(paths.importlib.util, 'find_spec', lambda name: None)
+  with pytest.raises(
+    paths.PathError, match=r"pip install 'dreamer_nnx\[gcs\]'"
+  ):
+    paths.parse('gs://bkt/run', '--workdir')
+
+
+@pytest.fixture(params=['local', 'bucket'])
+def folder(request, tmp_path):
+  if request.param == 'local':
+    return tmp_path / 'a b ü'
+  request.getfixturevalue('store')
+  return paths.parse(f'gs://bkt/{tmp_path.name}/a b ü', 'path')
+
+
+def test_files_are_listed_and_removed_alike(folder):
+  (folder / 'sub').mkdir(parents=True, exist_ok=True)
+  for name in ('one', 'sub/two?#%|'):
+    paths.write(folder / name, b'12345')
+  assert {k: v.size for k, v in paths.walk(folder).items()} == {
+    'one': 5,
+    'sub/two?#%|': 5,
+  }
+  paths.remove(folder / 'sub')
+  assert paths.walk(folder).keys() == {'one'}
+  paths.remove(folder / 'sub')
+  assert paths.size(folder / 'one') == 5
+
+
+def test_a_file_is_created_once(folder):
+  folder.mkdir(parents=True, exist_ok=True)
+  paths.create(folder / 'one', b'first')
+  with pytest.raises(FileExistsError):
+    paths.create(folder / 'one', b'second')
+  assert (folder / 'one').read_bytes() == b'first'
+
+
+def test_a_local_file_is_copied_and_replaces_another(store, tmp_path):
+  target = paths.parse(f'gs://bkt/{tmp_path.name}/copy', 'path')
+  for data in (b'first', b'other'):
+    (tmp_path / 'file').write_bytes(data)
+    paths.upload(tmp_path / 'file', target)
+    assert target.read_bytes() == data
+    assert paths.walk(target.parent)['copy'].checksum
+
+
+def test_only_errors_of_a_bucket_are_its_refusals(store):
+  with pytest.raises(Exception) as caught:
+    paths.write(paths.parse('gs://no-such-bucket/x', 'path'), b'')
+  assert paths.refused(caught.value) or isinstance(caught.value, OSError)
+  assert not paths.refused(ValueError('wrong'))
+  assert not paths.refused(OSError('full'))
