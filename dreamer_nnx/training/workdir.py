@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator
 from dreamer_nnx import paths
 from dreamer_nnx.training import lease as leases
 
-from dreamer_nnx import paths
-
 LOCK = '.lock'
 FOLDERS = ('checkpoints', 'replay', 'videos', 'profile')
 
@@ -20,14 +18,14 @@ class WorkdirError(ValueError):
   """A workdir cannot be used."""
 
 
-def check(workdir: pathlib.Path) -> None:
+def check(workdir: paths.Path) -> None:
   """Refuses a workdir from which something that a run uses leads away.
 
   Raises:
     WorkdirError: A link leads out of it, or what should be a file is none.
   """
   try:
-    if workdir.is_dir():
+    if not paths.in_bucket(workdir) and workdir.is_dir():
       paths.check_inside(workdir, workdir, FOLDERS)
   except paths.PathError as error:
     raise WorkdirError(f'--workdir={workdir}: {error}') from error
