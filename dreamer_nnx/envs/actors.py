@@ -5,15 +5,15 @@ machine; without one, Ray starts on this machine alone.
 """
 
 import contextlib
-from collections.abc import Mapping
+import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from dreamer_nnx.envs.faults import EnvError, describe
-from dreamer_nnx.envs.fleet import Answer, Lost, Make
-
-CLOSE_SECONDS = 5
+from dreamer_nnx.envs.fleet import START_SECONDS, Hung, Lost, remaining
+from dreamer_nnx.envs.host import Answer, Host, call
 
 
 def require() -> Any:
@@ -31,79 +31,108 @@ def require() -> Any:
   return ray
 
 
-class Remote:
-  """What an actor holds: one environment that resets itself."""
-
-  def __init__(self, make: Make) -> None:
-    self._env = make()
-    self._over = False
-
-  def space(self) -> Any:
-    return self._env.observation_space
-
-  def reset(self, seed: int | None) -> Answer:
-    self._over = False
-    obs, info = self._env.reset(seed=seed)
-    return Answer(obs, 0.0, False, False, info.get('fault'))
-
-  def step(self, action: Mapping[str, np.ndarray]) -> Answer:
-    if self._over:
-      return self.reset(None)
-    obs, reward, terminated, truncated, info = self._env.step(action)
-    self._over = terminated or truncated
-    return Answer(obs, reward, terminated, truncated, info.get('fault'))
-
-  def close(self) -> None:
-    self._env.close()
-
-
-class Actor:
-  """A link to an environment in an actor; see `fleet.Link`.
+class Actors:
+  """Starts actors; see `fleet.Hub`.
 
   Raises:
-    EnvError: Ray is missing or cannot start, or the actor died at its start.
+    EnvError: Ray is missing or cannot start.
   """
 
-  def __init__(self, make: Make) -> None:
+  def __init__(self, timeout: float, where: str) -> None:
+    del where
+    self._timeout = timeout
     self._ray = ray = require()
     try:
       if not ray.is_initialized():
         ray.init(include_dashboard=False, logging_level='warning')
-      # Actors of this kind need a core to be placed, and none to stay.
-      remote = ray.remote(Remote).options(scheduling_strategy='SPREAD')
-      self._actor = remote.remote(make)
-      self.obs_space = ray.get(self._actor.space.remote())
     except (ray.exceptions.RayError, ConnectionError, RuntimeError) as error:
       raise EnvError(
-        f'a Ray actor did not start: {describe(error)}. Is the cluster of '
-        'RAY_ADDRESS running, with this package on every machine?'
+        f'Ray did not start: {describe(error)}. {Actor.hint}'
       ) from error
-    self._answer = None
-    self._error = ''
 
-  def reset(self, seed: int) -> None:
-    self._answer = self._actor.reset.remote(seed)
+  def connect(self, make: Callable[[], Host], index: int) -> 'Actor':
+    del index
+    return Actor(make, self._timeout, self._ray)
 
-  def step(self, action: Mapping[str, np.ndarray]) -> None:
-    single = {key: value[0] for key, value in action.items()}
-    self._answer = self._actor.step.remote(single)
+  def close(self) -> None:
+    """Leaves Ray as it is, for others."""
 
-  def receive(self) -> Answer:
+
+class Remote:
+  """What an actor holds."""
+
+  def __init__(self, make: Callable[[], Host]) -> None:
+    self._host = make()
+
+  def ready(self) -> None:
+    """Returns once the actor runs."""
+
+  def ask(self, name: str, *arguments: Any) -> Any:
+    return call(self._host, name, arguments)
+
+
+class Actor:
+  """A link to an environment in an actor; see `fleet.Link`."""
+
+  hint = (
+    'Is the cluster of RAY_ADDRESS running, with this package on every machine?'
+  )
+
+  def __init__(
+    self, make: Callable[[], Host], timeout: float, ray: Any
+  ) -> None:
+    self._ray, self._timeout = ray, timeout
+    # Actors of this kind need a core to be placed, and none to stay.
+    remote = ray.remote(Remote).options(scheduling_strategy='SPREAD')
+    self._actor = remote.remote(make)
+    self._answer, self._asked, self._name = None, time.monotonic(), ''
+    self._ready, self._end = False, ''
+
+  def ask(self, name: str, *arguments: Any) -> None:
+    if not self._ready:
+      self._begin()
+    self._name, self._asked = name, time.monotonic()
+    self._answer = self._actor.ask.remote(name, *arguments)
+
+  def receive(self) -> Any:
     try:
-      answer = self._ray.get(self._answer)
+      answer = self._get(remaining(self._asked, self._timeout))
+    except self._ray.exceptions.GetTimeoutError as error:
+      self._end = (
+        f'{self._name} has not returned for {self._timeout:g} seconds '
+        '(step_timeout), its actor was killed'
+      )
+      raise Hung from error
     except self._ray.exceptions.RayError as error:
-      self._error = str(error).splitlines()[0]
+      self._end = f'its actor was lost ({str(error).splitlines()[0]})'
       raise Lost from error
-    # What comes out of Ray's memory cannot be written to.
-    copied = {key: np.array(value) for key, value in answer.obs.items()}
-    return answer._replace(obs=copied)
+    if isinstance(answer, Exception):
+      raise answer
+    if isinstance(answer, Answer):
+      # What comes out of Ray's memory cannot be written to.
+      copied = {key: np.array(value) for key, value in answer.obs.items()}
+      return answer._replace(obs=copied)
+    return answer
 
   def bury(self) -> str:
     self._ray.kill(self._actor)
-    return f'its actor was lost ({self._error})'
+    return self._end
 
-  def close(self) -> None:
+  def release(self) -> None:
+    self.ask('close')
+
+  def close(self, deadline: float) -> None:
     # One that does not answer is killed like the others.
     with contextlib.suppress(self._ray.exceptions.RayError):
-      self._ray.get(self._actor.close.remote(), timeout=CLOSE_SECONDS)
+      self._get(max(0.0, deadline - time.monotonic()))
     self._ray.kill(self._actor)
+
+  def _begin(self):
+    self._ready = True
+    self._answer = self._actor.ready.remote()
+    # If it does not run, then what is asked of it will tell.
+    with contextlib.suppress(self._ray.exceptions.RayError):
+      self._get(START_SECONDS if self._timeout else None)
+
+  def _get(self, seconds: float | None) -> Any:
+    return self._ray.get(self._answer, timeout=seconds)

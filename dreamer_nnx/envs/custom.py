@@ -22,6 +22,7 @@ def custom(
   render: bool = False,
   time_limit: int = 0,
   max_restarts: int = 10,
+  step_timeout: float = 600.0,
 ) -> GymVectorEnv:
   """W environments from W calls; see `single.Options` for the other fields.
 
@@ -42,6 +43,7 @@ def custom(
     render=render,
     time_limit=time_limit,
     max_restarts=max_restarts,
+    step_timeout=step_timeout,
   )
   options.check(WHERE)
   function = single.load(make, f'{WHERE}.make')

@@ -1,107 +1,151 @@
 """Environments that each have a worker, replaced one by one if they are lost.
 
-A worker is reached by a `Link`: a process of this machine (`processes`) or a
-Ray actor of a cluster (`actors`).
+A worker is reached by a `Link`: to this process itself (`local`), a process of
+this machine (`processes`) or a Ray actor of a cluster (`actors`).
 """
 
 import functools
+import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, Protocol
 
 import gymnasium
 import numpy as np
 
-from dreamer_nnx import spaces, streams
-from dreamer_nnx.envs.faults import Fault
+from dreamer_nnx import streams
+from dreamer_nnx.envs.faults import EnvError, Fault
+from dreamer_nnx.envs.host import Answer, Host, Spaces
 from dreamer_nnx.streams import Stream
 
 Make = Callable[[], gymnasium.Env]
+# Seconds for all workers together to close their environments.
+CLOSE_SECONDS = 5.0
+# Seconds for a worker itself to start, before its environment is made.
+START_SECONDS = 600.0
+# Seconds that a worker is given beyond its time, for the clock went on while
+# this process was suspended, and perhaps the worker with it.
+SPARE = 0.3
 
 
 class Lost(Exception):
   """A worker is gone."""
 
 
-class Answer(NamedTuple):
-  """What one environment answers to one step or reset."""
-
-  obs: dict[str, np.ndarray]
-  reward: float
-  terminated: bool
-  truncated: bool
-  fault: Fault | None
+class Hung(Lost):
+  """A worker does not answer."""
 
 
 class Link(Protocol):
-  """A worker with one environment; it resets itself on the step after a last.
+  """A worker with a `Host`.
 
-  `reset` and `step` ask without waiting, `receive` waits for the answer. All
-  three raise `Lost` where the worker is gone.
+  `hint` is what to look at if it dies at its start.
   """
 
-  obs_space: gymnasium.spaces.Dict
+  hint: str
 
-  def reset(self, seed: int) -> None: ...
-  def step(self, action: Mapping[str, np.ndarray]) -> None: ...
-  def receive(self) -> Answer: ...
+  def ask(self, name: str, *arguments: Any) -> None:
+    """Has the host call a method of its own, and does not wait for that.
+
+    It waits for the worker to run, which is not the environment's time.
+    """
+    ...
+
+  def receive(self) -> Any:
+    """Waits for what the call returns, or raises what it raised.
+
+    Raises:
+      Lost: The worker is gone.
+      Hung: It has not answered within the time that it has.
+    """
+    ...
 
   def bury(self) -> str:
     """Frees what is left of a lost worker; says how it ended."""
     ...
 
+  def release(self) -> None:
+    """Has the environment closed, and does not wait."""
+    ...
+
+  def close(self, deadline: float) -> None:
+    """Waits for that and ends the worker; kills it at the monotonic time."""
+    ...
+
+
+class Hub(Protocol):
+  """What starts workers of one kind."""
+
+  def connect(self, make: Callable[[], Host], index: int) -> Link: ...
   def close(self) -> None: ...
 
 
-class FleetVectorEnv:
-  """The part of gymnasium's vector interface that `GymVectorEnv` uses.
+class Fleet:
+  """W environments, stepped together.
 
   Args:
-    makers: One for each environment; each makes a `Restart`, cheaply.
-    limit: Losses of one worker in a row that are survived.
-    connect: Starts a worker.
+    makers: One for each environment.
+    limit: Crashes, and losses, of one worker in a row that are survived.
+    notify: Told of every crash and loss, with the index, when it happens; it
+      raises to end the run.
   """
 
   def __init__(
-    self, makers: Sequence[Make], limit: int, connect: Callable[[Make], Link]
+    self,
+    hub: Hub,
+    makers: Sequence[Make],
+    limit: int,
+    notify: Callable[[int, Fault], None],
   ) -> None:
+    self._hub = hub
     self._workers: list[Worker] = []
+    spaces = None
     try:
-      for maker in makers:
-        start = functools.partial(connect, maker)
-        self._workers.append(Worker(start, limit))
+      for index, maker in enumerate(makers):
+        host = functools.partial(Host, maker, limit)
+        start = functools.partial(_connect, hub, host, index)
+        told = functools.partial(notify, index)
+        self._workers.append(Worker(start, limit, told, spaces))
+        spaces = spaces or self._workers[0].look()
     except BaseException:
       self.close()
       raise
+    self.spaces: Spaces = spaces
 
-  def reset(self, *, seed: list[int]) -> tuple[dict, dict]:
-    """Resets all; see `gymnasium.vector.VectorEnv.reset`."""
-    for worker, single in zip(self._workers, seed, strict=True):
-      worker.send_reset(single)
-    obs, _, _, _, info = self._receive()
-    return obs, info
+  def reset(self, seeds: Sequence[int]) -> dict[str, np.ndarray]:
+    """Begins an episode in each; (W, ...) observations."""
+    for worker, seed in zip(self._workers, seeds, strict=True):
+      worker.ask_reset(seed)
+    return self._receive()[0]
 
   def step(
     self, action: Mapping[str, np.ndarray]
-  ) -> tuple[dict, np.ndarray, np.ndarray, np.ndarray, dict]:
-    """Steps all; see `gymnasium.vector.VectorEnv.step`."""
+  ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, np.ndarray]:
+    """Takes (W, ...) actions.
+
+    The step after the last one of an episode is the reset.
+
+    Returns:
+      Observations, reward, terminated, truncated; (W, ...).
+    """
     for index, worker in enumerate(self._workers):
-      worker.send_step({k: v[index : index + 1] for k, v in action.items()})
+      worker.ask_step({key: value[index] for key, value in action.items()})
     return self._receive()
 
   def close(self) -> None:
     """Ends every worker; those that do not answer are killed."""
-    for worker in self._workers:
-      worker.close()
-    self._workers = []
+    workers, self._workers = self._workers, []
+    deadline = time.monotonic() + CLOSE_SECONDS
+    for worker in workers:
+      worker.release()
+    for worker in workers:
+      worker.close(deadline)
+    self._hub.close()
 
   def _receive(self):
     answers = [worker.receive() for worker in self._workers]
     obs = {k: np.stack([a.obs[k] for a in answers]) for k in answers[0].obs}
     names = ('reward', 'terminated', 'truncated')
-    columns = [np.array([getattr(a, n) for a in answers]) for n in names]
-    faults = np.full(len(answers), None, object)
-    faults[:] = [a.fault for a in answers]
-    return obs, *columns, ({'fault': faults} if any(faults) else {})
+    return obs, *(np.array([getattr(a, n) for a in answers]) for n in names)
 
 
 class Worker:
@@ -109,87 +153,115 @@ class Worker:
 
   That ends the episode: the last good observation again, reward 0, truncated.
   The next step is then the reset of the new environment.
+
+  Args:
+    start: Connects to a new worker, whose environment has these spaces.
+    limit: Losses in a row that are survived.
+    notify: Told of every fault; it raises to end the run.
+    spaces: None for whatever the environment has.
   """
 
-  def __init__(self, start: Callable[[], Link], limit: int) -> None:
-    self._start = start
-    self._limit = limit
+  def __init__(
+    self,
+    start: Callable[[Spaces | None], Link],
+    limit: int,
+    notify: Callable[[Fault], None],
+    spaces: Spaces | None,
+  ) -> None:
+    self._start, self._limit, self._notify = start, limit, notify
+    self._spaces = spaces
     self._losses = 0
-    self._fresh = self._resetting = False
-    self._seed = 0
-    self._sent = False
-    self._link: Link | None = start()
-    flat = self._link.obs_space.spaces
-    self._obs = {k: spaces.example(v) for k, v in flat.items()}
+    self._over = self._resetting = False
+    self._obs: dict[str, np.ndarray] = {}
+    # The seed of the last reset that had one, and that of the next.
+    self._seed, self._next_seed = 0, None
+    self._link: Link | None = start(spaces)
 
-  def send_reset(self, seed: int) -> None:
+  def look(self) -> Spaces:
+    """Makes the environment, and returns its spaces.
+
+    Raises:
+      EnvError: The worker died.
+      Exception: What making it raises.
+    """
+    while self._spaces is None:
+      self._link.ask('start')
+      try:
+        self._spaces = self._link.receive()
+      except Hung:
+        self._replace()
+      except Lost:
+        hint = self._link.hint
+        raise EnvError(f'{self._bury()} as it started. {hint}') from None
+    return self._spaces
+
+  def ask_reset(self, seed: int | None) -> None:
     """Asks for a new episode; `receive` returns its first step."""
-    self._seed = seed
-    self._resetting = True
-    self._send(self._link.reset, seed)
+    self._seed = self._seed if seed is None else seed
+    self._next_seed, self._resetting = None, True
+    self._link.ask('reset', seed)
 
-  def send_step(self, action: Mapping[str, np.ndarray]) -> None:
-    """Asks for a step with (1, ...) actions, or for the overdue reset."""
-    if self._fresh:
-      # Not the seed of the episode that has led to the loss.
-      self.send_reset(streams.seed(self._seed, Stream.LOSS))
+  def ask_step(self, action: Mapping[str, np.ndarray]) -> None:
+    """Asks for a step, or for the reset if the episode is over."""
+    if self._over:
+      self.ask_reset(self._next_seed)
       return
     self._resetting = False
-    self._send(self._link.step, action)
+    self._link.ask('step', action)
 
   def receive(self) -> Answer:
     """Waits for the answer; a worker that is lost is replaced."""
-    losses = []
     while True:
       try:
-        answer = self._wait()
+        answer = self._link.receive()
         break
       except Lost:
-        losses.append(self._replace())
-        if losses[-1].fatal or not self._resetting:
-          answer = Answer(self._obs, 0.0, False, not self._resetting, None)
-          break
-        self.send_reset(streams.seed(self._seed, Stream.LOSS))
+        self._replace()
+        if not self._resetting:
+          self._over = True
+          return Answer(self._obs, truncated=True)
+        self.ask_reset(self._next_seed)
+    self._over = answer.terminated or answer.truncated
     self._obs = answer.obs
-    fault = _merge(losses, answer.fault)
-    if fault is None and (answer.terminated or answer.truncated):
+    if answer.fault:
+      self._notify(answer.fault)
+    elif self._over:
       self._losses = 0
-    return answer._replace(fault=fault)
-
-  def close(self) -> None:
-    """Closes the environment and ends the worker."""
-    link, self._link = self._link, None
-    if link is not None:
-      link.close()
-
-  def _send(self, call, argument):
-    try:
-      call(argument)
-      self._sent = True
-    except Lost:
-      self._sent = False
-
-  def _wait(self) -> Answer:
-    if not self._sent:
-      raise Lost
-    answer = self._link.receive()
-    self._fresh = False
     return answer
 
-  def _replace(self) -> Fault:
-    message = self._link.bury()
-    self._link = None
+  def release(self) -> None:
+    """Has the environment closed, and does not wait."""
+    if self._link is not None:
+      self._link.release()
+
+  def close(self, deadline: float) -> None:
+    """Ends the worker, at the monotonic time `deadline` by force."""
+    link, self._link = self._link, None
+    if link is not None:
+      link.close(deadline)
+
+  def _replace(self):
+    message = self._bury()
     self._losses += 1
-    self._fresh = True
     fatal = self._losses > self._limit
-    if not fatal:
-      self._link = self._start()
-    return Fault(message, 0 if fatal else 1, self._losses, fatal)
+    self._notify(Fault(message, 0 if fatal else 1, self._losses, fatal))
+    # Not the seed of the episode that has led to the loss.
+    self._next_seed = streams.seed(self._seed, Stream.LOSS)
+    self._link = self._start(self._spaces)
+
+  def _bury(self):
+    link, self._link = self._link, None
+    return link.bury()
 
 
-def _merge(losses: list[Fault], fault: Fault | None) -> Fault | None:
-  if not losses:
-    return fault
-  total = sum(f.restarts for f in losses) + (fault.restarts if fault else 0)
-  worst = fault if fault and fault.fatal else losses[-1]
-  return Fault(worst.message, total, worst.in_a_row, worst.fatal)
+def _connect(
+  hub: Hub, host: Callable[..., Host], index: int, spaces: Spaces | None
+) -> Link:
+  return hub.connect(functools.partial(host, spaces), index)
+
+
+def remaining(asked: float, timeout: float) -> float | None:
+  """Seconds to wait for what was asked at a monotonic time; None for ever."""
+  if not timeout:
+    return None
+  return max(asked + timeout - time.monotonic(), SPARE)

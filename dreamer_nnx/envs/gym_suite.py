@@ -36,6 +36,7 @@ def gymnasium_suite(
   render: bool = False,
   time_limit: int = 0,
   max_restarts: int = 10,
+  step_timeout: float = 600.0,
 ) -> GymVectorEnv:
   """W copies of one environment; see `single.Options` for the other fields.
 
@@ -58,6 +59,7 @@ def gymnasium_suite(
     render=render,
     time_limit=time_limit,
     max_restarts=max_restarts,
+    step_timeout=step_timeout,
   )
   options.check(WHERE)
   return _build(id, _literals(arguments), options, num_envs, seed)

@@ -4,7 +4,7 @@ import inspect
 
 from dreamer_nnx.contracts import VectorEnv
 from dreamer_nnx.envs import single
-from dreamer_nnx.registry import Choice
+from dreamer_nnx.registry import Choice, branch
 
 
 def make(choice: Choice, num_envs: int, seed: int) -> VectorEnv:
@@ -13,7 +13,8 @@ def make(choice: Choice, num_envs: int, seed: int) -> VectorEnv:
   A builder that does not name `num_envs` is taken for a function that makes
   one gymnasium.Env, called W times with its config fields (and a different
   `seed` each time, and `index`, if it names them); they are stepped in this
-  process. For processes of their own choose 'custom'.
+  process. For processes of their own choose 'custom'. If it has a field
+  `step_timeout`, that is also `single.Options.step_timeout`.
 
   Raises:
     ValueError, TypeError: Beginning with the config path.
@@ -26,9 +27,13 @@ def make(choice: Choice, num_envs: int, seed: int) -> VectorEnv:
   builder = choice.builder
   if 'num_envs' in inspect.signature(builder).parameters:
     return choice(num_envs=num_envs, seed=seed)
+  values = choice.values()
+  limits = {k: v for k, v in values.items() if k == 'step_timeout'}
+  options = single.Options(**limits)
+  options.check(f'{choice.where}.{branch(choice.name)}')
   return single.vectorize(
-    single.Maker(builder, choice.values(), seed),
-    single.Options(),
+    single.Maker(builder, values, seed),
+    options,
     num_envs=num_envs,
     seed=seed,
     where=f'{choice.where}.name = {choice.name!r}',

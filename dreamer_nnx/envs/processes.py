@@ -1,123 +1,172 @@
-"""Workers that are processes of this machine.
-
-Gymnasium's AsyncVectorEnv is unusable once one of its processes is gone, so
-each environment has one to itself.
-"""
+"""Workers that are processes of this machine, one for each environment."""
 
 import contextlib
-import functools
 import multiprocessing
 import os
+import pickle
+import selectors
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from typing import Any
 
-import numpy as np
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode
+import cloudpickle
 
-from dreamer_nnx.envs.faults import EnvError
-from dreamer_nnx.envs.fleet import Answer, Lost, Make
+from dreamer_nnx.envs import host as hosts
+from dreamer_nnx.envs import orphans
+from dreamer_nnx.envs.fleet import START_SECONDS, Hung, Lost, remaining
+from dreamer_nnx.envs.host import Host
 
-# A fork of this process would inherit the locks of JAX's threads as they are.
-CONTEXT = 'forkserver'
-CLOSE_SECONDS = 5
+# A fork of this process would inherit the locks of JAX's threads as they are;
+# on macOS no process that has loaded the system's libraries may fork.
+CONTEXT = 'spawn' if sys.platform == 'darwin' else 'forkserver'
+# Seconds that a process may take to be gone once it has to be.
+END_SECONDS = 5.0
+READY = b'ready'
 
-_LOST = (EOFError, OSError)
+
+class Processes:
+  """Starts processes; see `fleet.Hub`."""
+
+  def __init__(self, timeout: float, where: str) -> None:
+    del where
+    self._timeout = timeout
+    self._context = multiprocessing.get_context(CONTEXT)
+    self._context.set_forkserver_preload([__name__])
+    self._reaper = orphans.Reaper()
+
+  def connect(self, make: Callable[[], Host], index: int) -> 'Process':
+    del index
+    return Process(make, self._timeout, self._context, self._reaper)
+
+  def close(self) -> None:
+    self._reaper.close()
 
 
 class Process:
-  """A link to an environment in a process of its own; see `fleet.Link`.
+  """A link to an environment in a process of its own; see `fleet.Link`."""
 
-  Raises:
-    EnvError: The process died while it started.
-  """
+  hint = "Its own words are above; workers = 'sync' shows the error here."
 
-  def __init__(self, make: Make) -> None:
-    multiprocessing.get_context(CONTEXT).set_forkserver_preload(
-      ['dreamer_nnx.envs.wrappers', 'gymnasium.vector']
-    )
-    self._resetting = False
+  def __init__(
+    self,
+    make: Callable[[], Host],
+    timeout: float,
+    context: multiprocessing.context.BaseContext,
+    reaper: orphans.Reaper,
+  ) -> None:
+    self._timeout, self._reaper = timeout, reaper
+    self._hung = self._name = ''
+    self._asked = time.monotonic()
+    self._connection, theirs = context.Pipe()
+    self._process = context.Process(target=serve, args=(theirs,), daemon=True)
+    with _without_main():
+      self._process.start()
+    theirs.close()
+    reaper.add(self._process.pid)
+    self._selector = selectors.DefaultSelector()
+    for file in (self._connection, self._process.sentinel):
+      self._selector.register(file, selectors.EVENT_READ)
+    self._make: bytes | None = cloudpickle.dumps(make)
+
+  def ask(self, name: str, *arguments: Any) -> None:
+    if self._make is not None:
+      self._begin(self._make)
+      self._make = None
+    self._name, self._asked = name, time.monotonic()
+    # Of a process that is gone `receive` will tell.
+    with contextlib.suppress(OSError):
+      _send(self._connection, (name, arguments))
+
+  def receive(self) -> Any:
+    if self._hung:
+      raise Hung
+    ready = self._wait() or self._wait()
+    if not ready:
+      seconds = f'{self._timeout:g} seconds'
+      self._hung = f'{self._name} has not returned for {seconds}'
+      raise Hung
+    if self._connection not in [key.fileobj for key, _ in ready]:
+      raise Lost
     try:
-      with _without_main():
-        self._env = AsyncVectorEnv(
-          [functools.partial(_make_in_worker, make, os.getpid())],
-          copy=False,
-          context=CONTEXT,
-          autoreset_mode=AutoresetMode.NEXT_STEP,
-        )
-    except _LOST as error:
-      raise EnvError(
-        'the process of an environment died while it started. Its own words '
-        "are above; workers = 'sync' shows the error here."
-      ) from error
-    self.obs_space = self._env.single_observation_space
-
-  def reset(self, seed: int) -> None:
-    self._resetting = True
-    with _losing():
-      self._env.reset_async([seed])
-
-  def step(self, action: Mapping[str, np.ndarray]) -> None:
-    self._resetting = False
-    with _losing():
-      self._env.step_async(action)
-
-  def receive(self) -> Answer:
-    with _losing():
-      if self._resetting:
-        obs, info = self._env.reset_wait()
-        reward, terminated, truncated = [0.0], [False], [False]
-      else:
-        obs, reward, terminated, truncated, info = self._env.step_wait()
-    return Answer(
-      # The arrays are the memory shared with the process: copied.
-      {key: value[0].copy() for key, value in obs.items()},
-      float(reward[0]),
-      bool(terminated[0]),
-      bool(truncated[0]),
-      info.get('fault', (None,))[0],
-    )
+      answer = _receive(self._connection)
+    except (EOFError, OSError) as error:
+      raise Lost from error
+    if isinstance(answer, Exception):
+      raise answer
+    return answer
 
   def bury(self) -> str:
-    process = self._env.processes[0]
-    process.join(CLOSE_SECONDS)
-    message = f'its process died (exit code {process.exitcode})'
+    if not self._hung:
+      self._process.join(END_SECONDS)
+    code = self._process.exitcode
     self._dispose()
-    return message
+    if self._hung:
+      return f'{self._hung} (step_timeout), its process was killed'
+    return f'its process died (exit code {code})'
 
-  def close(self) -> None:
-    with contextlib.suppress(*_LOST):
-      self._env.close(timeout=CLOSE_SECONDS)
+  def release(self) -> None:
+    self._connection.close()
+
+  def close(self, deadline: float) -> None:
+    self._process.join(max(0.0, deadline - time.monotonic()))
     self._dispose()
+
+  def _begin(self, make):
+    ready = self._selector.select(START_SECONDS if self._timeout else None)
+    if not ready:
+      self._hung = f'its process has not started for {START_SECONDS:g} seconds'
+    # By now the reaper knows of it: this runs code of the environment.
+    with contextlib.suppress(EOFError, OSError):
+      if ready and self._connection.recv_bytes():
+        self._connection.send_bytes(make)
+
+  def _wait(self):
+    return self._selector.select(remaining(self._asked, self._timeout))
 
   def _dispose(self):
     """Frees everything, whatever state the process and the pipe are in."""
-    env = self._env
-    env.closed = True
-    for process in env.processes:
-      process.kill()
-      process.join()
+    process = self._process
+    if process.exitcode is None:
+      orphans.kill(process.pid)
+      process.join(END_SECONDS)
+    self._reaper.remove(process.pid)
+    self._selector.close()
+    self._connection.close()
+    # A process that waits for a device may outlive its kill a while.
+    if process.exitcode is not None:
       process.close()
-    for pipe in env.parent_pipes:
-      if pipe is not None:
-        pipe.close()
-    env.error_queue.close()
 
 
-@contextlib.contextmanager
-def _losing() -> Iterator[None]:
-  try:
-    yield
-  except _LOST as error:
-    raise Lost from error
+def serve(connection: Connection) -> None:
+  """The life of a worker: makes a `Host` and calls what it is asked for.
+
+  It ends when the other end of the connection is closed.
+  """
+  # An interrupt from the terminal is for the main process, which saves and
+  # closes its workers then. The group is what is killed with this process.
+  signal.signal(signal.SIGINT, signal.SIG_IGN)
+  os.setpgid(0, 0)
+  with contextlib.suppress(EOFError, ConnectionError):
+    connection.send_bytes(READY)
+    host = _receive(connection)()
+    try:
+      while True:
+        name, arguments = _receive(connection)
+        _send(connection, hosts.call(host, name, arguments))
+    finally:
+      host.close()
 
 
-def _make_in_worker(make, parent):
-  # An interrupt from the terminal reaches the whole group; the parent saves
-  # and closes its workers then, so they must outlive it.
-  if os.getpid() != parent:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-  return make()
+def _send(connection: Connection, value: Any) -> None:
+  # `Connection.send` looks for more kinds of objects, at twice the time.
+  connection.send_bytes(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
+
+
+def _receive(connection: Connection) -> Any:
+  return pickle.loads(connection.recv_bytes())
 
 
 @contextlib.contextmanager

@@ -12,8 +12,10 @@ import gymnasium
 from dreamer_nnx import spaces, streams
 from dreamer_nnx.envs import wrappers
 from dreamer_nnx.envs.faults import EnvError, describe
-from dreamer_nnx.envs.vector import WORKERS, GymVectorEnv
+from dreamer_nnx.envs.vector import HUBS, GymVectorEnv
 from dreamer_nnx.streams import Stream
+
+MAX_TIMEOUT = 1e6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +25,8 @@ class Options:
   `repeat` takes each action so many times; `image_size` (height, width)
   scales images; `render` adds the drawing as the observation 'image';
   `time_limit` cuts episodes after so many steps of the environment itself
-  (before `repeat`; 0 for its own limit).
+  (before `repeat`; 0 for its own limit). `step_timeout` is how many seconds
+  a step, a reset or the start of an environment may take (0 for any).
   """
 
   workers: str = 'sync'
@@ -32,6 +35,7 @@ class Options:
   render: bool = False
   time_limit: int = 0
   max_restarts: int = 10
+  step_timeout: float = 600.0
 
   def check(self, where: str) -> None:
     """Refuses values out of range, naming `where` and the field.
@@ -39,7 +43,7 @@ class Options:
     Raises:
       ValueError: For the first bad value.
     """
-    if self.workers not in WORKERS:
+    if self.workers not in HUBS:
       raise ValueError(
         f"{where}.workers = {self.workers!r}: it must be 'sync', 'async' or "
         "'ray'."
@@ -50,6 +54,11 @@ class Options:
         raise ValueError(
           f'{where}.{name} = {getattr(self, name)}: it must be at least {low}.'
         )
+    if not 0 <= self.step_timeout <= MAX_TIMEOUT:
+      raise ValueError(
+        f'{where}.step_timeout = {self.step_timeout}: it must be a number of '
+        f'seconds up to {MAX_TIMEOUT:g}, or 0 for no limit.'
+      )
     size = self.image_size
     if size and (len(size) != 2 or min(size) < 1):
       raise ValueError(
@@ -82,12 +91,15 @@ def vectorize(
       seed,
       workers=options.workers,
       max_restarts=options.max_restarts,
+      step_timeout=options.step_timeout,
       where=where,
     )
   except (ValueError, TypeError, gymnasium.error.DependencyNotInstalled):
     raise
   except Exception as error:
-    raise EnvError(f'{where}: {describe(error)}') from error
+    said = describe(error)
+    said = said if said.startswith(where) else f'{where}: {said}'
+    raise EnvError(said) from error
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The adapter from gymnasium's vector environments to `VectorEnv`."""
+"""The adapter from gymnasium's environments to `VectorEnv`."""
 
 import functools
 import logging
@@ -6,17 +6,16 @@ from collections.abc import Callable, Mapping
 
 import gymnasium
 import numpy as np
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from dreamer_nnx import spaces, streams
-from dreamer_nnx.envs.actors import Actor
-from dreamer_nnx.envs.faults import EnvError, Restart, check_finite
-from dreamer_nnx.envs.fleet import FleetVectorEnv
-from dreamer_nnx.envs.processes import Process
+from dreamer_nnx.envs.actors import Actors
+from dreamer_nnx.envs.faults import EnvError, Fault, check_finite
+from dreamer_nnx.envs.fleet import Fleet
+from dreamer_nnx.envs.local import Here
+from dreamer_nnx.envs.processes import Processes
 from dreamer_nnx.streams import Stream
 
-WORKERS = ('sync', 'async', 'ray')
-LINKS = {'async': Process, 'ray': Actor}
+HUBS = {'sync': Here, 'async': Processes, 'ray': Actors}
 
 _logger = logging.getLogger(__name__)
 
@@ -25,9 +24,9 @@ class GymVectorEnv:
   """W gymnasium environments behind the `VectorEnv` interface.
 
   Every observation, reward and continuous action is checked to be finite.
-  Environments that crash are restarted (see `Restart`) and counted in
-  `stats()['env/restarts']`. There is no state to resume from: gymnasium
-  environments cannot be saved.
+  Environments that crash or hang are restarted (see `host.Host` and
+  `fleet.Worker`) and counted in `stats()['env/restarts']`. There is no state
+  to resume from: gymnasium environments cannot be saved.
 
   Args:
     make: Makes environment number i, with flat spaces.
@@ -35,6 +34,9 @@ class GymVectorEnv:
     workers: 'sync' steps all in this process, 'async' has a process for each,
       'ray' an actor of a Ray cluster.
     max_restarts: Crashes of one environment in a row that are survived.
+    step_timeout: Seconds that a step, a reset or the start of an environment
+      may take; 0 for any. One that takes longer is restarted; with 'sync' it
+      ends this process with status 1 and its stack (see `Watchdog`).
     where: The config path of this environment, for errors.
 
   Raises:
@@ -50,27 +52,10 @@ class GymVectorEnv:
     *,
     workers: str,
     max_restarts: int,
+    step_timeout: float,
     where: str,
   ) -> None:
-    probe = make(0)
-    self._flat = dict(probe.observation_space.spaces)
     self.num_envs = num_envs
-    agent_keys = [k for k in self._flat if not k.startswith('log/')]
-    self.obs_space = {key: self._flat[key] for key in agent_keys}
-    self.action_space = dict(probe.action_space.spaces)
-    probe.close()
-    spaces_and_limit = (self._flat, self.action_space, max_restarts)
-    makers = [
-      functools.partial(
-        Restart, functools.partial(make, index), *spaces_and_limit
-      )
-      for index in range(num_envs)
-    ]
-    if workers in LINKS:
-      self._workers = FleetVectorEnv(makers, max_restarts, LINKS[workers])
-    else:
-      mode = AutoresetMode.NEXT_STEP
-      self._workers = SyncVectorEnv(makers, autoreset_mode=mode)
     self._where = where
     self._seeds = [
       streams.seed(seed, Stream.RESET, index) for index in range(num_envs)
@@ -78,14 +63,20 @@ class GymVectorEnv:
     self._was_last = None
     self._steps = 0
     self._restarts = 0
+    makers = [functools.partial(make, index) for index in range(num_envs)]
+    hub = HUBS[workers](step_timeout, where)
+    self._fleet = Fleet(hub, makers, max_restarts, self._report)
+    self._flat, self.action_space = self._fleet.spaces
+    agent_keys = [k for k in self._flat if not k.startswith('log/')]
+    self.obs_space = {key: self._flat[key] for key in agent_keys}
 
   def reset(self) -> dict[str, np.ndarray]:
     """Starts an episode in every environment, from the same seeds again."""
-    obs, info = self._workers.reset(seed=list(self._seeds))
     self._steps = 0
+    obs = self._fleet.reset(self._seeds)
     self._was_last = np.ones(self.num_envs, bool)
     none = np.zeros(self.num_envs, bool)
-    return self._result(obs, np.zeros(self.num_envs), none, none, info)
+    return self._result(obs, np.zeros(self.num_envs), none, none)
 
   def step(self, action: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Takes (W, ...) actions; see `VectorEnv`."""
@@ -94,11 +85,11 @@ class GymVectorEnv:
     self._steps += 1
     native = {k: self._action(k, action) for k in self.action_space}
     self._check(native, 'action')
-    return self._result(*self._workers.step(native))
+    return self._result(*self._fleet.step(native))
 
   def close(self) -> None:
     """Closes the environments and ends their processes."""
-    self._workers.close()
+    self._fleet.close()
 
   def state(self) -> None:
     """Gymnasium environments cannot be saved."""
@@ -127,8 +118,7 @@ class GymVectorEnv:
       )
     return value
 
-  def _result(self, obs, reward, terminated, truncated, info):
-    self._report(info.get('fault', ()))
+  def _result(self, obs, reward, terminated, truncated):
     last = terminated | truncated
     obs = {
       key: value.astype(spaces.data_type(self._flat[key]), copy=False)
@@ -151,17 +141,14 @@ class GymVectorEnv:
     except EnvError as error:
       raise EnvError(f'{self._where}: {error}') from None
 
-  def _report(self, faults):
-    for index, fault in enumerate(faults):
-      if fault is None:
-        continue
-      self._restarts += fault.restarts
-      place = f'{self._where}: environment {index} at step {self._steps}'
-      if fault.fatal and fault.in_a_row > 1:
-        raise EnvError(
-          f'{place}: crashed {fault.in_a_row} times in a row, giving up. '
-          f'The last time: {fault.message}'
-        )
-      if fault.fatal:
-        raise EnvError(f'{place}: {fault.message}')
-      _logger.warning('%s is restarted: %s', place, fault.message)
+  def _report(self, index: int, fault: Fault) -> None:
+    self._restarts += fault.restarts
+    place = f'{self._where}: environment {index} at step {self._steps}'
+    if fault.fatal and fault.in_a_row > 1:
+      raise EnvError(
+        f'{place}: crashed {fault.in_a_row} times in a row, giving up. '
+        f'The last time: {fault.message}'
+      )
+    if fault.fatal:
+      raise EnvError(f'{place}: {fault.message}')
+    _logger.warning('%s is restarted: %s', place, fault.message)

@@ -1,7 +1,10 @@
 """Small environments that the tests of the adapters step."""
 
+import ctypes
 import os
 import signal
+import subprocess
+import time
 
 import gymnasium
 import numpy as np
@@ -153,3 +156,50 @@ def text() -> gymnasium.Env:
   env = Counter()
   env.observation_space = spaces.Dict({'words': spaces.Text(5)})
   return env
+
+
+class Hangs(Counter):
+  """Hangs for ever at one place, if it is environment `only` (-1: any).
+
+  Args:
+    place: 'start', 'reset' (the second), 'step' (the second) or 'close'.
+    lock: Whether it keeps Python's lock meanwhile, as C code may.
+    once: A file; it hangs only as long as there is none.
+    child: Whether it starts a process of its own before.
+  """
+
+  def __init__(
+    self, place='step', only=-1, index=-1, lock=False, once='', child=False
+  ):
+    super().__init__()
+    self.place = place if only in (-1, index) else ''
+    self.lock, self.once, self.child = lock, once, child
+    self.hang('start', True)
+
+  def reset(self, *, seed=None, options=None):
+    result = super().reset(seed=seed)
+    self.hang('reset', self.episode == 2)
+    return result
+
+  def step(self, action):
+    result = super().step(action)
+    self.hang('step', self.time == 2)
+    return result
+
+  def close(self):
+    self.hang('close', True)
+
+  def hang(self, place, now):
+    if (
+      place != self.place
+      or not now
+      or (self.once and os.path.exists(self.once))
+    ):
+      return
+    if self.once:
+      open(self.once, 'w').close()
+    if self.child:
+      subprocess.Popen(['sleep', '1000'])
+    if self.lock:
+      ctypes.PyDLL(None).sleep(1000)
+    time.sleep(1000)

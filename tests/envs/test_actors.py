@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -148,3 +149,25 @@ def test_without_ray_the_extra_is_named(start, monkeypatch):
   message = r"workers = 'ray' needs the package ray: .*'dreamer-nnx\[ray\]'"
   with pytest.raises(envs.EnvError, match=message):
     start(lambda i: games.Counter())
+
+
+def test_an_actor_that_hangs_is_replaced(start, caplog):
+  create = lambda index: games.Hangs(only=1, index=index, lock=bool(index))
+  env = start(create, step_timeout=3.0)
+  with caplog.at_level(logging.WARNING):
+    found = run(env, counted(3))
+  assert found['is_last'][:, 1].tolist() == [0, 0, 1, 0]
+  assert found['is_first'][:, 1].tolist() == [1, 0, 0, 1]
+  assert env.stats() == {'env/restarts': 1.0}
+  assert (
+    'environment 1 at step 2 is restarted: step has not returned for 3 seconds '
+    '(step_timeout), its actor was killed'
+  ) in caplog.text
+
+
+def test_an_actor_that_hangs_as_it_closes_is_killed(start):
+  env = start(lambda index: games.Hangs('close'))
+  env.reset()
+  begin = time.monotonic()
+  env.close()
+  assert time.monotonic() - begin < 9

@@ -1,0 +1,92 @@
+"""Ends this process where a call hangs in it, and shows where."""
+
+import faulthandler
+import math
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+# Seconds that faulthandler waits longer than the thread, which says more.
+BACKSTOP = 5.0
+# Arming faulthandler starts a thread of its own (0.1 ms). So it stays armed
+# over calls in quick succession, and is armed anew this often (seconds).
+REARM = 1.0
+QUICK = 0.01
+STDERR = 2
+
+
+class Watchdog:
+  """Limits the time that calls take in this process.
+
+  A call that takes longer is shown, with its stack, and the process exits with
+  1. A thread watches; where it cannot run, because C code keeps Python's lock,
+  faulthandler does the same a little later. Time between calls does not count,
+  nor time in which the process was suspended.
+
+  Args:
+    limit: Seconds; 0 for none.
+    say: The message about a call, from what it is told the call is.
+  """
+
+  def __init__(self, limit: float, say: Callable[[Any], str]) -> None:
+    self._limit, self._say = limit, say
+    # In a tuple of its own, so that no two calls are taken for one.
+    self._current: tuple[Any] | None = None
+    self._lock = threading.Lock()
+    self._armed = self._left = -math.inf
+    self._closed = threading.Event()
+    if limit:
+      watch = threading.Thread(target=self._watch, name='watchdog', daemon=True)
+      watch.start()
+
+  def run(self, what: Any, call: Callable, *arguments: Any) -> Any:
+    """Calls it; `what` says what it is."""
+    if not self._limit:
+      return call(*arguments)
+    now = time.monotonic()
+    quick = now - self._left < QUICK
+    with self._lock:
+      self._current = (what,)
+      if now - self._armed > REARM:
+        faulthandler.dump_traceback_later(
+          self._limit + BACKSTOP, exit=True, file=STDERR
+        )
+        self._armed = now
+    try:
+      return call(*arguments)
+    finally:
+      self._current = None
+      self._left = time.monotonic()
+      if not quick:
+        self._disarm()
+
+  def close(self) -> None:
+    """Watches no more."""
+    self._closed.set()
+    self._disarm()
+
+  def _watch(self):
+    tick, seen, waited = min(self._limit, 1.0) / 4, None, 0.0
+    while not self._closed.wait(tick):
+      # Of a suspended process one tick counts, however long that was.
+      current = self._current
+      waited = waited + tick if current is seen else 0.0
+      seen = current
+      if current is None:
+        self._disarm()
+      elif waited >= self._limit:
+        self._end(*current)
+
+  def _disarm(self):
+    with self._lock:
+      if self._current is None and self._armed > -math.inf:
+        faulthandler.cancel_dump_traceback_later()
+        self._armed = -math.inf
+
+  def _end(self, what) -> NoReturn:
+    # Not by way of `sys.stderr`, whose lock the call may hold.
+    faulthandler.dump_traceback(STDERR)
+    os.write(STDERR, f'\n{self._say(what)}\n'.encode(errors='replace'))
+    os._exit(1)
