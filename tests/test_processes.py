@@ -119,6 +119,23 @@ def test_the_same_topology_resumes_bit_for_bit(pair, tmp_path):
   assert owns[0] == owns[1]
 
 
+def test_parameters_are_gathered_once_an_update_and_acting_gathers_none(
+  tmp_path,
+):
+  mesh = {'mesh__data': 1, 'mesh__fsdp': 4, 'train__train_ratio': 2.0}
+  flags = arguments(tmp_path, **OPTIONS | mesh)
+  flags = [flag for flag in flags if flag.startswith('--config.')]
+  results = end(
+    spawn_all([str(tmp_path), *flags], 2, 2, 'tests.training.gathering')
+  )
+  found = json.loads(re.search(r'^\{.*\}$', results[0].out, re.M)[0])
+  assert found['collectives']['act'] == 0 < found['collectives']['gather']
+  # An update every other step; one gather more at the start, and one for each
+  # of the two evaluations.
+  assert 2 < found['updates'] < found['steps'] / 2
+  assert found['gathers'] == found['updates'] + 3
+
+
 def slurm(index):
   return {
     'SLURM_JOB_ID': str(os.getpid()),

@@ -56,6 +56,7 @@ class Trainer:
     self.env_steps = self.updates = 0
     self.evaluated = -np.inf
     self.learning = False
+    self.acted, self.parameters = None, {}
     self.actor = Actor(self.envs, self.learner, self.seed)
     self.carry = self.learner.initial_rows(options.batch_size)
     self.episodes = Episodes(self.envs.num_envs)
@@ -75,9 +76,8 @@ class Trainer:
     if not self.actor.obs:
       self.actor.start()
     self.rates(env_steps=self.env_steps, updates=self.updates)
-    acting = self.learner.acting(self.state)
     while not (self.done or processes.anywhere(self.stop())):
-      step = self.actor.act(acting, self.env_steps)
+      step = self.actor.act(self.acting(), self.env_steps)
       self.write_back()
       self.replay.add(
         {k: v for k, v in step.items() if not k.startswith('log/')}
@@ -87,7 +87,7 @@ class Trainer:
       if self.ready():
         for _ in range(self.should_train(self.env_steps)):
           self.update()
-        acting = self.learner.acting(self.state)
+        self.acting()
       # The device is computing the updates while the environments move.
       self.actor.move()
       score = finished[-1]['score'] if finished else None
@@ -95,6 +95,12 @@ class Trainer:
       self.tick()
     self.write_back()
     return self.state
+
+  def acting(self) -> State:
+    """What the policy needs of the state, gathered once for each state."""
+    if self.state is not self.acted:
+      self.acted, self.parameters = self.state, self.learner.acting(self.state)
+    return self.parameters
 
   @property
   def done(self) -> bool:

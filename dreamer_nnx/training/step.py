@@ -188,11 +188,12 @@ class Learner:
   def acting(self, state: State) -> State:
     """The part of the state that `policy` needs, on one device.
 
-    Valid until the state is consumed; nothing is copied unless it is split.
+    Valid until the state is consumed. What is split is gathered by all devices
+    together, and each process keeps one copy: ask once for each state.
     """
     part = {k: v for k, v in state.items() if k.startswith(ACTING)}
-    if not all(x.is_fully_replicated for x in part.values()):
-      part = self._gather(part)
+    split = {k: x for k, x in part.items() if not x.is_fully_replicated}
+    part |= self._gather(split) if split else {}
     return {name: whole(x) for name, x in part.items()}
 
   def policy(
