@@ -152,6 +152,8 @@ def lost_others(error: BaseException | None) -> bool:
   """Whether it was a failure of what processes compute together."""
   import jax
 
+  if isinstance(error, Exception) and expected(error):
+    return False
   while error and not isinstance(error, jax.errors.JaxRuntimeError):
     error = error.__cause__
   return error is not None
@@ -161,10 +163,12 @@ def expected(error: Exception) -> bool:
   """Whether an error is about what was asked for, not a defect of the code."""
   from dreamer_nnx.envs.faults import EnvError
   from dreamer_nnx.training.checkpoint import CheckpointError
+  from dreamer_nnx.training.devices import OutOfMemoryError
   from dreamer_nnx.training.workdir import WorkdirError
 
   own = (configs.ConfigError, registry.RegistryError, CheckpointError, EnvError)
-  if isinstance(error, (*own, WorkdirError, OSError)) or paths.refused(error):
+  own = (*own, OutOfMemoryError, WorkdirError, OSError)
+  if isinstance(error, own) or paths.refused(error):
     return True
   named = str(error).startswith(('config', '--'))
   return named and isinstance(error, ValueError | TypeError)
@@ -191,7 +195,24 @@ def dispatch(argv: Sequence[str]) -> None:
     return
   if not _WORKDIR.value:
     raise configs.ConfigError('--workdir: name a folder, e.g. runs/demo.')
-  start(config, paths.parse(_WORKDIR.value, '--workdir'))
+  agree(config)
+  from dreamer_nnx.training import devices
+
+  with devices.explaining_memory(
+    config.train.batch_size, config.train.batch_length
+  ):
+    start(config, paths.parse(_WORKDIR.value, '--workdir'))
+
+
+def agree(config: ConfigDict) -> None:
+  """Ends all processes of a run that are not alike, before any compiles."""
+  from dreamer_nnx.training import agreement
+
+  if _DISTRIBUTED.value:
+    named = (_MODE, _WORKDIR, _RESTORE, _RESTORE_STEP, _AGAIN, _REFERENCE)
+    flags = {flag.name: flag.value for flag in named}
+    leaves = configs.leaves(config)
+    agreement.check(agreement.identity(leaves, config.plugins, flags))
 
 
 def tell_once() -> None:

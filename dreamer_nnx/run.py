@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -15,7 +16,7 @@ from dreamer_nnx import paths, workflow
 from dreamer_nnx.interop.pickles import load_reference
 from dreamer_nnx.interop.reference import convert
 from dreamer_nnx.replay.index import IndexFormError
-from dreamer_nnx.training import checkpoint, processes
+from dreamer_nnx.training import checkpoint, devices, processes
 from dreamer_nnx.training.evaluate import Returns
 from dreamer_nnx.training.interrupt import Interrupt
 from dreamer_nnx.training.loop import Trainer
@@ -113,6 +114,7 @@ class Run(contextlib.ExitStack):
     self.learner = workflow.make_learner(
       config, self.obs_space, self.action_space
     )
+    say('Computes on', self._devices())
     if unsplit := self.learner.unsplit():
       say('Not split over the mesh:', *unsplit, sep='\n')
     self.saved = None
@@ -123,6 +125,13 @@ class Run(contextlib.ExitStack):
     if start:
       start.record()
       self._open_checkpoints()
+
+  def _devices(self) -> str:
+    used = self.learner.sharding.mesh.devices.flat
+    text = devices.described(used, self.parts['precision']().compute_dtype)
+    if warning := devices.unused(jax.default_backend()):
+      text += f'.\nWarning: {warning}'
+    return text
 
   def _own_workdir(self) -> Start:
     if processes.first():

@@ -134,12 +134,22 @@ def spawn_all(
       the first process, their number and its own before `argv`.
     more: Environment variables.
   """
+  return spawn_each([argv] * count, devices, module, more)
+
+
+def spawn_each(
+  argvs: list[list[str]],
+  devices: int = 1,
+  module: str = '',
+  more: dict[str, str] | None = None,
+) -> list[subprocess.Popen]:
+  """Likewise, each with flags of its own."""
   with socket.socket() as probe:
     probe.bind(('127.0.0.1', 0))
     address = f'127.0.0.1:{probe.getsockname()[1]}'
   processes = []
-  for index in range(count):
-    place = [address, str(count), str(index)]
+  for index, argv in enumerate(argvs):
+    place = [address, str(len(argvs)), str(index)]
     command = [module, argv[0], *place, *argv[1:]]
     if not module:
       names = ('coordinator_address', 'num_processes', 'process_id')

@@ -10,7 +10,13 @@ import time
 import pytest
 
 from dreamer_nnx.training.checkpoint import latest, load_meta
-from tests.launcher import arguments, finish, spawn_all, spawn_in_cluster
+from tests.launcher import (
+  arguments,
+  finish,
+  spawn_all,
+  spawn_each,
+  spawn_in_cluster,
+)
 from tests.test_resume import restored
 from tests.training.elastic import digests
 
@@ -212,3 +218,12 @@ def test_a_tensor_axis_beyond_a_process_is_refused_by_all(tmp_path):
   for result in end(processes, status=2):
     message = 'config.mesh.tensor = 4: must divide the devices of a process, 2.'
     assert message in result.out
+
+
+def test_processes_that_differ_say_where_before_they_compile(tmp_path):
+  argv = arguments(tmp_path, **OPTIONS)
+  ways = [[*argv, f'--config.seed={seed}', '--mode=train'] for seed in (3, 4)]
+  for result in end(spawn_each(ways), status=2):
+    assert 'config.seed is 3 in process 0, 4 in process 1' in result.out
+    assert 'Traceback' not in result.out
+  assert not (tmp_path / 'checkpoints').exists()

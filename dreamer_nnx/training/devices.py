@@ -1,0 +1,78 @@
+"""What a run computes on, in words, and what to do where that fails."""
+
+import contextlib
+import os
+import pathlib
+from collections.abc import Iterable, Iterator
+
+import jax
+import numpy as np
+
+# Files of drivers, and the extra whose JAX uses what they drive.
+DRIVERS = {'nvidia[0-9]*': ('GPU', 'cuda13'), 'accel[0-9]*': ('TPU', 'tpu')}
+
+
+def described(devices: Iterable[jax.Device], dtype: np.dtype) -> str:
+  """`4 NVIDIA H100 in bfloat16`."""
+  devices = list(devices)
+  kinds = sorted({device.device_kind for device in devices})
+  return f'{len(devices)} {", ".join(kinds)} in {np.dtype(dtype).name}'
+
+
+def unused(
+  backend: str, folder: pathlib.Path = pathlib.Path('/dev')
+) -> str | None:
+  """A warning where the machine has an accelerator that JAX does not see.
+
+  Args:
+    backend: What JAX computes on.
+    folder: Where drivers have their files.
+  """
+  if backend != 'cpu' or os.environ.get('JAX_PLATFORMS'):
+    return None
+  for pattern, (kind, extra) in DRIVERS.items():
+    if any(folder.glob(pattern)):
+      return (
+        f"No {kind} is used, though this machine's driver has one: JAX is "
+        f"installed for the CPU. pip install 'dreamer-nnx[{extra}]', or make "
+        f'venv EXTRA={extra}; JAX_PLATFORMS=cpu says that the CPU is meant.'
+      )
+  return None
+
+
+class OutOfMemoryError(RuntimeError):
+  """Memory ran out; the message says what takes less."""
+
+
+@contextlib.contextmanager
+def explaining_memory(batch_size: int, batch_length: int) -> Iterator[None]:
+  """Turns errors of memory into one that says what takes less of it.
+
+  Raises:
+    OutOfMemoryError: In place of what was raised for want of memory.
+  """
+  try:
+    yield
+  except Exception as error:
+    if not is_out_of_memory(error):
+      raise
+    first = (str(error) or 'no more is free').splitlines()[0][:200]
+    raise OutOfMemoryError(
+      f'Out of memory: {first}\n'
+      f'config.train.batch_size = {batch_size}, batch_length = {batch_length}: '
+      'take smaller ones, or --config.dynamics.rssm.remat, which computes '
+      'observed steps twice instead of keeping them, or split over more '
+      'devices by config.mesh. The same command with --mode=show prints what '
+      'memory is for.'
+    ) from error
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+  """Whether an error, or one that it came from, is that memory ran out."""
+  while error is not None:
+    if isinstance(error, MemoryError):
+      return True
+    if isinstance(error, jax.errors.JaxRuntimeError):
+      return 'RESOURCE_EXHAUSTED' in str(error)
+    error = error.__cause__
+  return False
