@@ -242,7 +242,7 @@ class Run(contextlib.ExitStack):
 
   def _resume(self, trainer: Trainer, saved: checkpoint.Restored) -> None:
     owns = saved.meta['processes']
-    indices = [own['replay'] for own in owns]
+    indices = [own.get('replay') for own in owns]
     index, count = processes.index(), processes.count()
     try:
       if len(owns) == count:
@@ -250,10 +250,20 @@ class Run(contextlib.ExitStack):
       else:
         trainer.replay.adopt(indices, index, count)
     except IndexFormError as error:
-      raise checkpoint.CheckpointError(
-        f'checkpoint step {saved.step} in {self.workdir}: {error}'
-      ) from error
-    trainer.resume(saved.meta['counters'], owns, saved.loop)
+      raise self._unfit(saved, str(error)) from error
+    try:
+      trainer.resume(saved.meta['counters'], owns, saved.loop)
+    # What JSON of another form than the saved one leads to.
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+      what = f'{type(error).__name__}: {error}'
+      raise self._unfit(saved, f'meta cannot be taken up ({what}).') from error
+
+  def _unfit(
+    self, saved: checkpoint.Restored, what: str
+  ) -> checkpoint.CheckpointError:
+    return checkpoint.CheckpointError(
+      f'checkpoint step {saved.step} in {self.workdir}: {what}'
+    )
 
   def _evaluate_while_training(
     self, state: State, env_steps: int

@@ -14,6 +14,7 @@ from dreamer_nnx import config as configs
 from dreamer_nnx.registry import Choice, Choices, Part, Slot
 from dreamer_nnx.run import saved_config
 from dreamer_nnx.schema import Imports, imports
+from dreamer_nnx.training.clocks import Ratio
 from dreamer_nnx.training.workdir import check as check_workdir
 from dreamer_nnx.trust import UntrustedError, check
 from tests import hostile, toys
@@ -375,3 +376,112 @@ def test_links_within_a_workdir_and_to_it_are_followed(honest, tmp_path):
   (tmp_path / 'link').symlink_to(workdir)
   assert saved_config(tmp_path / 'link') == saved_config(honest)
   check_workdir(tmp_path / 'link')
+
+
+# What claims to be larger than it is.
+
+
+def put(*place_and_value):
+  """Changes one value deep inside a JSON."""
+
+  def change(node):
+    *place, key, value = place_and_value
+    for name in place:
+      node = node[name]
+    node[key] = value
+
+  return change
+
+
+def text(name, data):
+  """Replaces a file of the latest checkpoint."""
+
+  def change(workdir):
+    root = hostile.step_of(workdir)
+    (root / name).write_bytes(data)
+    if name != 'files.json':
+      hostile.seal(root)
+
+  return change
+
+
+def sparse(name):
+  """Has a file of the latest checkpoint claim a terabyte."""
+
+  def change(workdir):
+    os.truncate(hostile.step_of(workdir) / name, 2**40)
+
+  return change
+
+
+def meta(*place_and_value):
+  return lambda workdir: hostile.edit_meta(workdir, put(*place_and_value))
+
+
+def array(item, *place_and_value):
+  change = put(*place_and_value)
+  return lambda workdir: hostile.edit_array(workdir, item, change)
+
+
+LISTS = b'[' + b'[],' * 9_000_000 + b'[]]'
+CORPUS = {
+  'meta, a terabyte': (sparse('meta/metadata'), 'metadata has'),
+  'meta, many lists': (text('meta/metadata', LISTS), 'metadata has'),
+  'meta, deep': (text('meta/metadata', b'[' * 100_000), 'meta cannot be'),
+  'meta, a list': (text('meta/metadata', b'[]'), 'meta cannot be read'),
+  'meta, cut': (text('meta/metadata', b'{"counters"'), 'meta cannot be'),
+  'checksums, a terabyte': (sparse('files.json'), 'files.json has'),
+  'checksums, many': (text('files.json', LISTS), 'files.json has'),
+  'checksums, text': (text('files.json', b'[3]'), 'files.json cannot be'),
+  'tree, a terabyte': (sparse('state/_METADATA'), '_METADATA has'),
+  'tree, many': (text('state/_METADATA', LISTS), '_METADATA has'),
+  'tree, of nothing': (text('state/_METADATA', b'{}'), 'state cannot be'),
+  'counter of text': (meta('counters', 'env_steps', 'x'), 'is no count'),
+  'negative counter': (meta('counters', 'updates', -1), 'is no count'),
+  'large counter': (meta('counters', 'env_steps', 10**400), 'is no count'),
+  'clocks': (meta('counters', 'clocks', 3), 'clocks is no object'),
+  'no processes': (meta('processes', []), 'processes is no list'),
+  'processes of text': (meta('processes', ['x']), 'processes is no list'),
+  'state, huge': (array('state', 'shape', [10**12]), 'this config builds'),
+  'state, huge parts': (array('state', 'chunks', [10**12]), 'in parts of'),
+  'loop, huge': (array('loop', 'shape', [10**6, 10**6]), 'bytes in'),
+  'loop, huge parts': (array('loop', 'chunks', [10**6, 10**6]), 'in parts'),
+  'loop, negative': (array('loop', 'shape', [-4, 2]), 'loop cannot be'),
+}
+
+
+@pytest.fixture(scope='module')
+def readings(honest, tmp_path_factory):
+  """How reading each of the corpus ended, in one process of its own."""
+  folder = tmp_path_factory.mktemp('corpus')
+  paths = []
+  for index, (change, _) in enumerate(CORPUS.values()):
+    paths.append(hostile.copied(honest, folder / str(index)))
+    change(paths[-1])
+  result = subprocess.run(
+    [sys.executable, '-m', 'tests.hostile', honest, *paths],
+    cwd=ROOT,
+    env=os.environ | {'JAX_PLATFORMS': 'cpu'},
+    capture_output=True,
+    text=True,
+  )
+  assert result.returncode == 0, result.stderr
+  found = json.loads(result.stdout.splitlines()[-1])
+  return dict(zip(CORPUS, found, strict=True))
+
+
+@pytest.mark.parametrize('name', CORPUS)
+def test_hostile_checkpoints_are_refused_from_their_headers(readings, name):
+  error, seconds, memory = readings[name]
+  assert error.startswith('CheckpointError: checkpoint step'), error
+  assert CORPUS[name][1] in error
+  assert seconds < 1
+  assert memory < 200 * 2**10
+
+
+@pytest.mark.parametrize(
+  'credit', ['1e1000000000', '1/0', '-1/2', '3/2', '9' * 5000, 'x', None]
+)
+def test_a_clock_works_nothing_out(credit):
+  with pytest.raises(ValueError):
+    Ratio(0.5).restore({'previous': 3, 'credit': credit})

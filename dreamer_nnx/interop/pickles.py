@@ -8,19 +8,26 @@ arrays need, has stand-ins for them, and refuses all others.
 """
 
 import pickle
+import pickletools
 import re
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import jax.numpy as jnp
 import numpy as np
+
+from dreamer_nnx import paths
 
 AGENT = 'agent.pkl'
 # Where `latest` is, below what a user may name; `agent` is of parallel runs.
 FOLDERS = ('.', 'ckpt', 'agent', 'ckpt/agent')
 
+# Steps of a pickle; an array takes about forty.
+STEPS = 300_000
+# Bytes of arrays that a file may have beyond its own.
+SLACK = 1 << 20
 DTYPE = re.compile('b1|[iu][1248]|f[248]|bfloat16')
 
 
@@ -67,8 +74,8 @@ class _Array:
   def fill(
     self, data: bytes, dtype: _Dtype, shape: tuple[int, ...], order: str
   ) -> '_Array':
-    array = np.frombuffer(data, dtype.value).reshape(shape, order=order)
-    self.value = array.astype(dtype.value.newbyteorder('='), copy=False)
+    # A view: what is named many times is not copied each time.
+    self.value = np.frombuffer(data, dtype.value).reshape(shape, order=order)
     return self
 
   def __setstate__(self, state: tuple[Any, ...]) -> None:
@@ -94,6 +101,11 @@ def _from_buffer(
   return _Array().fill(data, dtype, shape, order)
 
 
+def _empty(kind: type) -> Callable[..., Any]:
+  # A call that fills it could copy what was read before, again and again.
+  return lambda *filling: kind()
+
+
 # numpy's own functions trust their arguments: a dtype made up by hand lets them
 # read addresses out of the file. So a pickle gets to call or fill nothing of
 # numpy's here, and no class that it could change.
@@ -101,9 +113,9 @@ ADMITTED = {
   ('numpy', 'ndarray'): 'ndarray',
   ('numpy', 'dtype'): _dtype,
   ('ml_dtypes', 'bfloat16'): 'bfloat16',
-  ('collections', 'OrderedDict'): OrderedDict,
+  ('collections', 'OrderedDict'): _empty(OrderedDict),
   **{
-    ('builtins', kind.__name__): kind
+    ('builtins', kind.__name__): _empty(kind)
     for kind in (dict, frozenset, list, set, tuple)
   },
   # The core of numpy was `numpy.core` before numpy 2.
@@ -174,9 +186,36 @@ def _saves(folder: Path) -> Iterator[str]:
       yield save.name
 
 
+class _Reader:
+  """A file of which no more is asked for than it has."""
+
+  def __init__(self, stream: BinaryIO, size: int):
+    self._stream, self.size = stream, size
+    self.readline, self.tell = stream.readline, stream.tell
+
+  def read(self, count: int) -> bytes:
+    return self._stream.read(min(count, self.size - self.tell()))
+
+
+def _scan(reader: _Reader) -> None:
+  """Refuses a pickle that would take much more memory than it has bytes.
+
+  Raises:
+    ValueError: It has too many steps, or numbers past what it holds.
+  """
+  for step, (code, value, _) in enumerate(pickletools.genops(reader)):
+    put = code.name in ('PUT', 'BINPUT', 'LONG_BINPUT')
+    if step > STEPS or (put and value > STEPS):
+      raise ValueError(f'it has more than {STEPS} steps')
+    if code.name == 'FRAME' and value > reader.size:
+      raise ValueError(f'{value} bytes are to follow')
+
+
 def _unpickle(file: Path) -> Any:
   try:
     with file.open('rb') as stream:
+      _scan(_Reader(stream, paths.size(file)))
+      stream.seek(0)
       return _ArrayUnpickler(stream).load()
   except _ForbiddenError as error:
     raise ValueError(
@@ -212,4 +251,10 @@ def _params(file: Path, data: Any) -> dict[str, np.ndarray]:
         f'{file}: params[{name!r}] is {type(value).__name__}, not an array.'
       )
     arrays[name] = value.value
-  return arrays
+  total, size = sum(x.nbytes for x in arrays.values()), paths.size(file)
+  if total > size + SLACK:
+    raise ValueError(f'{file} has {size} bytes, its arrays {total}: refused.')
+  return {
+    name: array.astype(array.dtype.newbyteorder('='), copy=False)
+    for name, array in arrays.items()
+  }

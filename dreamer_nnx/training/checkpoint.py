@@ -30,7 +30,7 @@ from dreamer_nnx import paths
 from dreamer_nnx.paths import Path
 from dreamer_nnx.training import checkpoint_files as files
 from dreamer_nnx.training import checkpoint_fit as fit
-from dreamer_nnx.training import processes, retention, snapshot
+from dreamer_nnx.training import limits, processes, retention, snapshot
 
 CheckpointError = files.CheckpointError
 FOLDER = files.FOLDER
@@ -238,9 +238,11 @@ def restore(
   """
   root = _verified(path, step, ('state', 'loop', 'meta'))
   fit.check(root.name, _saved(root), target)
-  meta = _load(root, 'meta', ocp.args.JsonRestore())
+  meta = _load_meta(root)
   loop = {}
   if (root / 'loop').is_dir():
+    with files.reading(root, 'loop'):
+      limits.check_total(_saved(root, 'loop'), root / 'loop')
     loop = _load(root, 'loop', ocp.args.PyTreeRestore())
   meta, loop = fit.upgraded(meta, loop)
   return Restored(
@@ -307,7 +309,7 @@ def load_meta(path: str | Path, step: int | None = None) -> dict[str, Any]:
   """Loads `meta` alone, the resolved config in it; raises as `find`."""
   root = find(path, step)
   files.verify(root, ('meta',))
-  return _load(root, 'meta', ocp.args.JsonRestore())
+  return _load_meta(root)
 
 
 def _verified(
@@ -363,9 +365,18 @@ def _load_arrays(root: Path, target: fit.Target) -> State:
   return state
 
 
-def _saved(root: Path) -> fit.Leaves:
-  with files.reading(root, 'state'):
-    tree = ocp.PyTreeCheckpointHandler().metadata(root / 'state').tree
+def _load_meta(root: Path) -> dict[str, Any]:
+  meta = _load(root, 'meta', ocp.args.JsonRestore())
+  with files.reading(root, 'meta'):
+    limits.check_meta(meta)
+  return meta
+
+
+def _saved(root: Path, item: str = 'state') -> fit.Leaves:
+  with files.reading(root, item):
+    tree = ocp.PyTreeCheckpointHandler().metadata(root / item).tree
+    for name, leaf in tree.items():
+      limits.check_chunks(name, leaf)
     return {
       name: (tuple(leaf.shape), np.dtype(leaf.dtype))
       for name, leaf in tree.items()

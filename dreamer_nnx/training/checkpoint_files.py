@@ -10,6 +10,7 @@ import dataclasses
 import errno
 import json
 import os
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 
@@ -17,6 +18,7 @@ import jax
 
 from dreamer_nnx import paths
 from dreamer_nnx.paths import Path
+from dreamer_nnx.training import limits
 from dreamer_nnx.training.record import CheckpointError, Record
 
 FOLDER = 'checkpoints'
@@ -25,6 +27,7 @@ MANIFEST = 'files.json'
 COMMITTED = 'commit_success.txt'
 REQUIRED = ('state', 'meta')
 SHOWN = 10
+STEP = re.compile('[0-9]{1,15}')
 
 
 def find(path: str | Path, step: int | None = None) -> Path:
@@ -106,6 +109,10 @@ def verify(root: Path, items: Iterable[str] = ()) -> None:
   for item in REQUIRED:
     if not (root / item).is_dir():
       raise _damaged(root, f'{item!r} is missing')
+  try:
+    limits.check_texts(root)
+  except ValueError as error:
+    raise _damaged(root, str(error)) from error
   if not (root / MANIFEST).is_file():
     return  # Saved by Orbax alone; its own checks have to do.
   with reading(root, MANIFEST):
@@ -170,14 +177,14 @@ def _locate(path: Path) -> tuple[Path, int | None]:
   if (path / FOLDER).is_dir():
     return path / FOLDER, None
   items = any((path / item).is_dir() for item in REQUIRED)
-  is_step = path.name.isdigit() and (items or path.parent.name == FOLDER)
+  is_step = STEP.fullmatch(path.name) and (items or path.parent.name == FOLDER)
   return (path.parent, int(path.name)) if is_step else (path, None)
 
 
 def _all_steps(directory: Path) -> list[int]:
   # A save cut off by a crash keeps a temporary name, which is no number; in a
   # bucket it has its own, without the mark that it is complete.
-  found = (entry for entry in directory.iterdir() if entry.name.isdigit())
+  found = (entry for entry in directory.iterdir() if STEP.fullmatch(entry.name))
   return sorted(int(entry.name) for entry in found if _complete(entry))
 
 

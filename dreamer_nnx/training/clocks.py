@@ -36,7 +36,7 @@ class Every:
     return {'previous': self._previous}
 
   def restore(self, state: State) -> None:
-    self._previous = state['previous']
+    self._previous = _count(state['previous'])
 
 
 class Ratio:
@@ -85,5 +85,16 @@ class Ratio:
     return {'previous': self._previous, 'credit': str(self._credit)}
 
   def restore(self, state: State) -> None:
-    self._previous = state['previous']
-    self._credit = Fraction(state['credit'])
+    self._previous = _count(state['previous'])
+    # Read as digits alone: `Fraction` would work out '1e1000000000'.
+    numbers = str(state['credit']).partition('/')[::2]
+    above, below = int(numbers[0]), int(numbers[1] or 1)
+    if not 0 <= above < below:
+      raise ValueError(f'credit = {above}/{below}: is no part of an update.')
+    self._credit = Fraction(above, below)
+
+
+def _count(value: Any) -> int | None:
+  if value is None or (type(value) is int and value >= 0):
+    return value
+  raise ValueError(f'previous = {value!r}: is no counter.')

@@ -228,8 +228,9 @@ class Trainer:
     """
     for name in ('env_steps', 'updates', 'evaluated'):
       setattr(self, name, counters[name])
-    for name, state in counters['clocks'].items():
-      getattr(self, name).restore(state)
+    clocks = counters['clocks']
+    for name in clocks.keys() & set(CLOCKS):
+      getattr(self, name).restore(clocks[name])
     carry = {k: x for k, x in arrays.items() if k.startswith('train|')}
     if fits(carry, flat({'train': self.carry})):
       rows = self.learner.sharding.batch

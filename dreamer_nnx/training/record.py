@@ -9,6 +9,7 @@ import json
 from typing import Any
 
 from dreamer_nnx import paths
+from dreamer_nnx.training import limits
 
 FILE = 'start.json'
 
@@ -41,16 +42,21 @@ class Record:
       CheckpointError: The file is no record.
     """
     try:
+      limits.check_text(directory / FILE, paths.size(directory / FILE))
       text = (directory / FILE).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
       return cls()
+    except ValueError as error:
+      raise CheckpointError(f'{directory}: {error}.') from error
     try:
       found = json.loads(text)
       source, back = found['source'], found['back']
       superseded = frozenset(int(step) for step in found['superseded'])
       if not (isinstance(source, dict | None) and isinstance(back, int | None)):
         raise TypeError('fields of other types')
-    except (ValueError, TypeError, KeyError) as error:
+      if not ''.join(map(str, (source or {}).values())).isprintable():
+        raise ValueError('text that cannot be printed')
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
       raise CheckpointError(
         f'{directory / FILE} cannot be read ({error}). Put it back; without it '
         'the run goes on from the latest step of any that is there.'

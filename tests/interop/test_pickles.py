@@ -1,5 +1,7 @@
 import os
 import pickle
+import resource
+import time
 from collections import OrderedDict
 from pathlib import Path
 
@@ -192,3 +194,33 @@ def test_latest_must_name_a_save(tmp_path, text):
   (file.parents[1] / 'latest').write_text(text)
   with pytest.raises(ValueError, match=f'latest names {text!r}.*: {TIME}'):
     load_reference(tmp_path / 'run')
+
+
+BOMBS = {
+  'memo': b'\x80\x04Nr\xff\xff\xff\x7f.',
+  'bytes': b'\x80\x04\x8e' + (2**40).to_bytes(8, 'little') + b'x.',
+  'bytearray': b'\x80\x05\x96' + (2**40).to_bytes(8, 'little') + b'x.',
+  'text': b'\x80\x04\x8d' + (2**40).to_bytes(8, 'little') + b'x.',
+  'frame': b'\x80\x04\x95' + (2**40).to_bytes(8, 'little') + b'N.',
+  'lists': b'\x80\x04' + b']' * 20_000_000 + b'.',
+  'none': b'\x80\x04' + b'N' * 20_000_000 + b'.',
+}
+
+
+@pytest.mark.parametrize('data', BOMBS.values(), ids=BOMBS)
+def test_a_small_pickle_takes_little_memory_and_time(tmp_path, data):
+  file = tmp_path / 'agent.pkl'
+  file.write_bytes(data)
+  usage = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+  before, start = usage(), time.process_time()
+  with pytest.raises(ValueError, match=r'agent\.pkl'):
+    load_reference(file)
+  assert time.process_time() - start < 3
+  assert usage() - before < 200 * 2**10
+
+
+def test_arrays_larger_than_their_file_are_refused(tmp_path):
+  shared = np.zeros(1 << 20, '>u2')
+  file = write(tmp_path / 'save', {'params': dict.fromkeys('abcd', shared)})
+  with pytest.raises(ValueError, match=r'has \d+ bytes, its arrays \d+: '):
+    load_reference(file)
