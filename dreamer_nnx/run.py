@@ -98,6 +98,11 @@ class Run(contextlib.ExitStack):
   def _open(self) -> None:
     config, workdir = self.config, self.workdir
     check(workdir)
+    if self.training and paths.in_bucket(workdir):
+      raise paths.PathError(
+        f'--workdir = {str(workdir)!r}: training needs a local folder, for the '
+        'replay cannot be kept in a bucket. --mode=evaluate reads from one.'
+      )
     start = self._own_workdir() if self.training else None
     appending = self.training and processes.first()
     self.logs = self.enter_context(Mirror(workdir, self.scratch, appending))
