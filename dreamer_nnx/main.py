@@ -128,7 +128,15 @@ def main(argv: Sequence[str]) -> None:
       end_alone(error)
     if _DEBUG.value or not expected(error):
       raise
-    fail(overrides.explain(error))
+    fail(overrides.explain(error), status_of(error))
+
+
+def status_of(error: Exception) -> int:
+  """2 for what was asked for; 1 for what went wrong with it."""
+  from dreamer_nnx.training.divergence import Diverged
+
+  asked = expected(error) and not isinstance(error, Diverged)
+  return 2 if asked else 1
 
 
 def end_alone(error: Exception) -> NoReturn:
@@ -145,7 +153,7 @@ def end_alone(error: Exception) -> NoReturn:
     )
   sys.stdout.flush()
   sys.stderr.flush()
-  os._exit(2 if expected(error) else 1)
+  os._exit(status_of(error))
 
 
 def lost_others(error: BaseException | None) -> bool:
@@ -160,24 +168,25 @@ def lost_others(error: BaseException | None) -> bool:
 
 
 def expected(error: Exception) -> bool:
-  """Whether an error is about what was asked for, not a defect of the code."""
+  """Whether an error is no defect of the code, and its message says all."""
   from dreamer_nnx.envs.faults import EnvError
   from dreamer_nnx.training.checkpoint import CheckpointError
   from dreamer_nnx.training.devices import OutOfMemoryError
+  from dreamer_nnx.training.divergence import Diverged
   from dreamer_nnx.training.workdir import WorkdirError
 
   own = (configs.ConfigError, registry.RegistryError, CheckpointError, EnvError)
-  own = (*own, OutOfMemoryError, WorkdirError, OSError)
+  own = (*own, Diverged, OutOfMemoryError, WorkdirError, OSError)
   if isinstance(error, own) or paths.refused(error):
     return True
   named = str(error).startswith(('config', '--'))
   return named and isinstance(error, ValueError | TypeError)
 
 
-def fail(message: str) -> NoReturn:
-  """Prints the message and exits with status 2."""
+def fail(message: str, status: int = 2) -> NoReturn:
+  """Prints the message and exits."""
   print(message, file=sys.stderr)
-  sys.exit(2)
+  sys.exit(status)
 
 
 def dispatch(argv: Sequence[str]) -> None:

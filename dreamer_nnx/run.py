@@ -17,6 +17,7 @@ from dreamer_nnx.interop.pickles import load_reference
 from dreamer_nnx.interop.reference import convert
 from dreamer_nnx.replay.index import IndexFormError
 from dreamer_nnx.training import checkpoint, devices, processes
+from dreamer_nnx.training.divergence import Diverged
 from dreamer_nnx.training.evaluate import Returns
 from dreamer_nnx.training.interrupt import Interrupt
 from dreamer_nnx.training.loop import Trainer
@@ -204,9 +205,25 @@ class Run(contextlib.ExitStack):
       if processes.first():
         progress = stack.enter_context(Progress(trainer.options.steps))
         trainer.show = progress.update
-      self.state = trainer.run()
+      try:
+        self.state = trainer.run()
+      except Diverged as error:
+        raise error.told(self._remedy()) from None
       self.env_steps = trainer.env_steps
       self._save(trainer, {})
+
+  def _remedy(self) -> str:
+    """What is kept of a run that diverged, and what to do."""
+    self.checkpoints.wait()
+    good = checkpoint.latest(self.workdir)
+    kept = f'The last good one is step {good} in {self.workdir}.'
+    optimizer = self.config.optimizer.name
+    return (
+      'No checkpoint was written since. '
+      f'{"There is none before it." if good is None else kept} Try '
+      f'a smaller config.optimizer.{optimizer}.lr and run the same command '
+      'again; config.train.on_divergence=rewind goes back by itself.'
+    )
 
   def _report(self, what: str, returns: Returns) -> None:
     say(f'Return {what}: {returns}')

@@ -74,6 +74,7 @@ LAYERS = {
   'mean': ('mean/linear',),
   'stddev': ('std/linear',),
 }
+LACKING = ('key', 'diverged')
 STATISTICS = {'lo': 0, 'hi': 1, 'mean': 0, 'sqrs': 1}
 
 
@@ -87,12 +88,12 @@ def convert(
   Args:
     reference: Flat names to arrays, e.g. `enc/cnn0/kernel`.
     target: Names to anything with a shape, `Learner.abstract`. Arrays that the
-      reference lacks by design (`key`) are left out of the result.
+      reference lacks by design, LACKING, are left out of the result.
     image_keys: (key, channels) of the decoded images in the reference's order,
       where that is not the sorted one.
 
   Returns:
-    One array for each name of `target` but `key`.
+    One array for each name of `target` but these.
 
   Raises:
     ValueError: Names are missing or left over, or shapes differ.
@@ -178,7 +179,7 @@ def _reorder(name, value, image_keys):
 
 
 def _verify(result, target):
-  wanted = {k: tuple(v.shape) for k, v in target.items() if k != 'key'}
+  wanted = {k: tuple(v.shape) for k, v in target.items() if k not in LACKING}
   problems = [
     f'{k} {wanted[k]} is missing' for k in wanted.keys() - result.keys()
   ]

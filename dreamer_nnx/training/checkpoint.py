@@ -237,7 +237,7 @@ def restore(
       another shape or dtype.
   """
   root = _verified(path, step, ('state', 'loop', 'meta'))
-  fit.check(root.name, _saved(root), target)
+  held, added = fit.parted(root.name, _saved(root), target)
   meta = _load_meta(root)
   loop = {}
   if (root / 'loop').is_dir():
@@ -246,7 +246,7 @@ def restore(
     loop = _load(root, 'loop', ocp.args.PyTreeRestore())
   meta, loop = fit.upgraded(meta, loop)
   return Restored(
-    state=_load_arrays(root, target),
+    state=_load_arrays(root, held) | added,
     loop={name: np.asarray(value) for name, value in loop.items()},
     meta=meta,
     step=int(root.name),

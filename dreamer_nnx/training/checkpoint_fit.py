@@ -10,9 +10,12 @@ import numpy as np
 import tensorstore
 
 from dreamer_nnx.training.checkpoint_files import SHOWN, CheckpointError
+from dreamer_nnx.training.sharding import put_whole
 
 Target = Mapping[str, jax.ShapeDtypeStruct]
 Leaves = Mapping[str, tuple[tuple[int, ...], np.dtype]]
+# Arrays that checkpoints of older versions lack, and what they begin with.
+LATER = {'diverged': -1}
 
 
 def _built(target: Target) -> Leaves:
@@ -43,6 +46,24 @@ def check(step: str, saved: Leaves, target: Target) -> None:
   for name in built.keys() - saved.keys():
     lines.append(f'{name} is missing, this config builds {built[name][0]}')
   _reject(step, sorted(lines), hint)
+
+
+def parted(
+  step: str, saved: Leaves, target: Target
+) -> tuple[dict[str, jax.ShapeDtypeStruct], dict[str, jax.Array]]:
+  """What of a target a step holds, and what a later version added to it.
+
+  Raises:
+    CheckpointError: as in `check`.
+  """
+  added = {
+    name: put_whole(np.full(x.shape, LATER[name], x.dtype), x.sharding)
+    for name, x in target.items()
+    if name in LATER and name not in saved
+  }
+  held = {name: x for name, x in target.items() if name not in added}
+  check(step, saved, held)
+  return held, added
 
 
 def check_dtypes(

@@ -8,10 +8,12 @@ import jax
 import numpy as np
 
 from dreamer_nnx import contracts, streams
+from dreamer_nnx.envs.faults import EnvError
 from dreamer_nnx.streams import Stream
 from dreamer_nnx.training import processes
 from dreamer_nnx.training.actor import Actor, flat, unflat
 from dreamer_nnx.training.clocks import Every, Ratio
+from dreamer_nnx.training.divergence import Diverged
 from dreamer_nnx.training.metrics import Episodes, Metrics, Rates
 from dreamer_nnx.training.options import TrainOptions
 from dreamer_nnx.training.sharding import own_rows, put_rows, put_whole
@@ -55,7 +57,7 @@ class Trainer:
     options = self.options
     self.env_steps = self.updates = 0
     self.evaluated = -np.inf
-    self.learning = False
+    self.learning = self.lost = False
     self.acted, self.parameters = None, {}
     self.actor = Actor(self.envs, self.learner, self.seed)
     self.carry = self.learner.initial_rows(options.batch_size)
@@ -72,11 +74,15 @@ class Trainer:
     self.should_save = Every(options.save_every)
 
   def run(self) -> State:
-    """Trains until `options.steps`, `stop` or `stop_at`; returns the state."""
+    """Trains until `options.steps`, `stop` or `stop_at`; returns the state.
+
+    Raises:
+      Diverged: See `check`.
+    """
     if not self.actor.obs:
       self.actor.start()
     self.rates(env_steps=self.env_steps, updates=self.updates)
-    while not (self.done or processes.anywhere(self.stop())):
+    while not (self.done or processes.anywhere(self.stop() or self.lost)):
       step = self.actor.act(self.acting(), self.env_steps)
       self.write_back()
       self.replay.add(
@@ -89,11 +95,12 @@ class Trainer:
           self.update()
         self.acting()
       # The device is computing the updates while the environments move.
-      self.actor.move()
+      self.move()
       score = finished[-1]['score'] if finished else None
       self.show(self.env_steps, self.updates, score)
       self.tick()
     self.write_back()
+    self.check()
     return self.state
 
   def acting(self) -> State:
@@ -113,6 +120,25 @@ class Trainer:
     if not self.learning:
       self.learning = not processes.anywhere(not self.replay.ready)
     return self.learning
+
+  def move(self) -> None:
+    """Moves the environments, which refuse actions that are not finite."""
+    try:
+      self.actor.move()
+    except EnvError:
+      if not self.learner.diverged(self.state):
+        raise
+      # All processes have to come to the end of the loop, to stop together.
+      self.lost = True
+
+  def check(self) -> None:
+    """Logs and raises Diverged if any update so far had numbers not finite.
+
+    It waits for the last update, so it is for when the state is needed anyhow.
+    """
+    if found := self.learner.diverged(self.state):
+      self.log(self.summary() | {'diverged/update': found[0]})
+      raise Diverged(*found, self.env_steps)
 
   def update(self) -> None:
     """One batch: sample, learn, write the last update's latents back.
@@ -137,7 +163,10 @@ class Trainer:
     if self.pending:
       handle, back = self.pending
       back = own_rows(back)
-      self.replay.update(handle, back, back.pop('priority'))
+      priority = back.pop('priority')
+      # After an overflow the replay keeps what it had.
+      if np.isfinite(priority).all():
+        self.replay.update(handle, back, priority)
       self.pending = None
 
   def tick(self) -> None:
@@ -145,15 +174,18 @@ class Trainer:
     if self.should_report(self.env_steps) and self.batch:
       self.log(self.report())
     if self.should_log(self.env_steps):
+      self.check()
       self.log(self.summary())
     results = {}
     if self.should_evaluate(self.env_steps):
+      self.check()
       results = self.evaluate(self.state, self.env_steps)
       self.log(results)
       self.evaluated = results.get('eval/return', -np.inf)
     # An evaluated state is always saved, or the best could not be kept.
     if self.should_save(self.env_steps) or results:
       self.write_back()
+      self.check()
       self.save(self, results)
 
   def report(self) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+ON_DIVERGENCE = ('stop', 'rewind')
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainOptions:
@@ -16,6 +18,9 @@ class TrainOptions:
     report_every: Environment steps between reports with open-loop videos.
     save_every: Environment steps between checkpoints; one is always written
       at the end. 0 means never, for each of the clocks.
+    on_divergence: `stop` ends a run whose numbers are no longer finite;
+      `rewind` goes back to the last checkpoint, with another seed.
+    max_rewinds: How often at most.
   """
 
   steps: int = 1_000_000
@@ -26,6 +31,8 @@ class TrainOptions:
   log_every: int = 5_000
   report_every: int = 50_000
   save_every: int = 50_000
+  on_divergence: str = 'stop'
+  max_rewinds: int = 3
 
   def __post_init__(self):
     for name in ('steps', 'envs', 'batch_size', 'batch_length'):
@@ -36,6 +43,15 @@ class TrainOptions:
     if self.train_ratio < 0:
       raise ValueError(
         f'config.train.train_ratio = {self.train_ratio}: must not be negative.'
+      )
+    if self.max_rewinds < 0:
+      raise ValueError(
+        f'config.train.max_rewinds = {self.max_rewinds}: must not be negative.'
+      )
+    if self.on_divergence not in ON_DIVERGENCE:
+      raise ValueError(
+        f'config.train.on_divergence = {self.on_divergence!r}: must be '
+        f'{" or ".join(map(repr, ON_DIVERGENCE))}.'
       )
 
 

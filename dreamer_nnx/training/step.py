@@ -6,18 +6,27 @@ inside traced functions only.
 """
 
 import functools
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 
 from dreamer_nnx import contracts, streams
-from dreamer_nnx.agent.agent import Agent, Carry
+from dreamer_nnx.agent.agent import Agent, Carry, SlowParam
 from dreamer_nnx.agent.context import LATENT
 from dreamer_nnx.streams import Stream
+from dreamer_nnx.training import loss_scale
+from dreamer_nnx.training.divergence import (
+  first_bad,
+  labels,
+  losses_of,
+  recorded,
+)
+from dreamer_nnx.training.norms import NONE, Squares, optimizer_metrics
 from dreamer_nnx.training.sharding import Sharding, whole
 
 Array = jax.Array
@@ -50,6 +59,12 @@ class Layout:
       name
       for name, (_, v) in zip(self.paths, flat, strict=True)
       if isinstance(v, nnx.Param)
+    )
+    self.statistics = tuple(
+      name
+      for name, (_, v) in zip(self.paths, flat, strict=True)
+      if not isinstance(v, nnx.Param | SlowParam)
+      and jnp.issubdtype(v.dtype, jnp.inexact)
     )
     self.action_keys = tuple(abstract.action_space)
 
@@ -100,8 +115,9 @@ class Learner:
     self._make_agent = make_agent
     self._loss_scaling = loss_scaling
     self._length = batch_length
+    self._losses: list[str] = []
     if loss_scaling:
-      self.optimizer = optax.apply_if_finite(optimizer, 1000)
+      self.optimizer = loss_scale.skipping(optimizer)
     params = {k: self.layout.shapes[k] for k in self.layout.trained}
     leaves, self._opt_tree = jax.tree_util.tree_flatten_with_path(
       jax.eval_shape(self.optimizer.init, params)
@@ -229,7 +245,21 @@ class Learner:
     """
     # Placed as they leave a step, or the next one would compile once more.
     rows = self.sharding.batch
-    return self._train(state, *jax.device_put((carry, dict(batch)), rows))
+    result = self._train(state, *jax.device_put((carry, dict(batch)), rows))
+    self._losses = self._losses or sorted(losses_of(result[3]))
+    return result
+
+  def diverged(self, state: State) -> tuple[int, str] | None:
+    """The first update with numbers not finite, and which array it was.
+
+    Waits for the last update.
+    """
+    update, place = np.asarray(whole(state['diverged'])).tolist()
+    if update < 0:
+      return None
+    layout = self.layout
+    names = labels(self._losses, layout.trained, layout.statistics)
+    return update, names[place]
 
   def report(
     self, state: State, carry: Carry, batch: Mapping[str, Any], key: Array
@@ -242,12 +272,8 @@ class Learner:
     params = {k: arrays[k] for k in self.layout.trained}
     state = arrays | self._pack(self.optimizer.init(params))
     state |= {'updates': jnp.zeros((), jnp.int32), 'key': train_key}
-    if self._loss_scaling:
-      state |= {
-        'loss_scale': jnp.asarray(1e4),
-        'good_steps': jnp.zeros((), jnp.int32),
-      }
-    return state
+    state |= {'diverged': jnp.full(2, -1, jnp.int32)}
+    return state | (loss_scale.initial() if self._loss_scaling else {})
 
   def _initial(self, batch_size: int) -> Carry:
     return self.layout.partial({}).initial(batch_size)
@@ -283,18 +309,33 @@ class Learner:
       params = optax.apply_updates(params, changes)
     agent = layout.merge(params | stats)
     agent.follow(updates)
-    metrics = aux['metrics'] | optimizer_metrics(
-      loss, updates + 1, grads, changes, params, self._joined
-    )
     new = layout.flatten(agent) | self._pack(opt_state)
     new |= {'updates': updates + 1, 'key': state['key']}
+    sizes = [Squares(x, self._joined) for x in (grads, changes, params)]
+    metrics = aux['metrics'] | optimizer_metrics(loss, updates + 1, *sizes)
+    statistics = {k: new[k] for k in layout.statistics}
+    bad = first_bad(losses_of(metrics), sizes[0], sizes[2], statistics)
     if self._loss_scaling:
-      new |= next_loss_scale(state, grads) | kept_statistics(new, rest, grads)
-      metrics |= {'opt/grad_scale': new['loss_scale']}
+      bad = self._skip_overflow(state, opt_state, rest, new, metrics, bad)
+      aux['carry'] = loss_scale.cleared(aux['carry'])
+    new |= {'diverged': recorded(state['diverged'], updates + 1, bad)}
     back = {
       LATENT + k: x.astype(jnp.float32) for k, x in aux['latents'].items()
     }
     return new, aux['carry'], back | {'priority': aux['priority']}, metrics
+
+  def _skip_overflow(self, state, opt_state, rest, new, metrics, bad) -> Array:
+    """Puts the scale, and what an overflow spoilt, right in `new`.
+
+    Returns:
+      `bad`, unless it is an overflow that a smaller scale may do without.
+    """
+    finite = jnp.isfinite(metrics['opt/grad_norm'])
+    new |= loss_scale.following(state, finite)
+    new |= loss_scale.kept(finite, new, rest)
+    metrics |= {'opt/grad_scale': new['loss_scale'], 'opt/skipped': ~finite}
+    lost = loss_scale.hopeless(state['loss_scale'], opt_state)
+    return jnp.where(finite | lost, bad, NONE)
 
   def _whole(self, arrays: State) -> State:
     """Arrays gathered to compute with; their gradients end up split again."""
@@ -336,59 +377,3 @@ class Learner:
 def _first_keys(seed: int) -> tuple[Array, Array]:
   """Those of initial parameters, and the one that a state keeps."""
   return streams.key(seed, Stream.INIT), streams.key(seed, Stream.UPDATE)
-
-
-def optimizer_metrics(
-  loss: Array,
-  updates: Array,
-  grads: State,
-  changes: State,
-  params: State,
-  joined: Collection[str] = (),
-) -> dict[str, Array]:
-  """Loss, number of updates, and sizes of gradients, changes and parameters.
-
-  Args:
-    joined: See `global_norm`.
-  """
-  count = sum(x.size for x in params.values())
-  norm = functools.partial(global_norm, joined=joined)
-  grad_norm = norm(grads)
-  return {
-    'opt/loss': loss,
-    'opt/updates': updates,
-    'opt/grad_norm': grad_norm,
-    'opt/grad_rms': grad_norm / count**0.5,
-    'opt/update_rms': norm(changes) / count**0.5,
-    'opt/param_rms': norm(params) / count**0.5,
-    'opt/param_count': jnp.asarray(count, jnp.float32),
-  }
-
-
-def global_norm(arrays: State, joined: Collection[str] = ()) -> Array:
-  """√Σ x² over all arrays.
-
-  Args:
-    joined: Names of small arrays that are summed as one, to compile less.
-  """
-  small = [x.ravel() for name, x in arrays.items() if name in joined]
-  parts = [x for name, x in arrays.items() if name not in joined]
-  parts += [jnp.concatenate(small)] if small else []
-  return jnp.sqrt(jnp.stack([jnp.square(x).sum() for x in parts]).sum())
-
-
-def kept_statistics(new: State, old: State, grads: State) -> State:
-  """The statistics of before, where an overflow spoilt the new ones."""
-  finite = jnp.isfinite(global_norm(grads))
-  return {k: jnp.where(finite, new[k], old[k]) for k in old}
-
-
-def next_loss_scale(state: State, grads: State) -> State:
-  """Halves the scale after an overflow, doubles it after 1000 good updates."""
-  finite = jnp.isfinite(global_norm(grads))
-  grow = finite & (state['good_steps'] >= 1000)
-  factor = jnp.where(finite, jnp.where(grow, 2.0, 1.0), 0.5)
-  return {
-    'loss_scale': jnp.clip(state['loss_scale'] * factor, 1e-4, 1e5),
-    'good_steps': jnp.where(finite & ~grow, state['good_steps'] + 1, 0),
-  }

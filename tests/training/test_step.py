@@ -12,12 +12,9 @@ from flax import nnx
 from dreamer_nnx.agent.options import SlowValue
 from dreamer_nnx.registry import Choice
 from dreamer_nnx.slots import OPTIMIZER
-from dreamer_nnx.training import sharding
-from dreamer_nnx.training.step import (
-  Learner,
-  next_loss_scale,
-  optimizer_metrics,
-)
+from dreamer_nnx.training import loss_scale, sharding
+from dreamer_nnx.training.norms import Squares, optimizer_metrics
+from dreamer_nnx.training.step import Learner
 from tests.agent.parts import Encoder, make_agent, make_batch
 
 B, T = 4, 3
@@ -92,6 +89,7 @@ def test_state_has_a_name_for_every_array(learner):
     'optimizer/2/count',
     'optimizer/4/count',
     'updates',
+    'diverged',
     'key',
   }
   assert set(learner.layout.trained) == TRAINED
@@ -284,7 +282,7 @@ def test_scale_halves_after_an_overflow_and_doubles_in_time(
   gradient, scale, good, expected
 ):
   state = {'loss_scale': jnp.asarray(scale), 'good_steps': jnp.asarray(good)}
-  new = next_loss_scale(state, {'x': jnp.array([1.0, gradient])})
+  new = loss_scale.following(state, jnp.isfinite(gradient))
   found = float(new['loss_scale']), int(new['good_steps'])
   assert found == pytest.approx(expected)
 
@@ -292,7 +290,7 @@ def test_scale_halves_after_an_overflow_and_doubles_in_time(
 def test_sizes_of_an_update_by_hand():
   trees = ([6, 8], [0, 0.5], [1, 7])
   grads, changes, params = (
-    {'a': np.float32(x[:1]), 'b': np.float32(x[1:])} for x in trees
+    Squares({'a': np.float32(x[:1]), 'b': np.float32(x[1:])}) for x in trees
   )
   found = optimizer_metrics(2.5, 7, grads, changes, params)
   assert {k: float(v) for k, v in found.items()} == pytest.approx(

@@ -1,0 +1,69 @@
+"""Dynamic scaling of the loss, for float16, in which gradients overflow.
+
+An update whose gradients overflow is skipped and halves the scale.
+"""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import optax
+
+Array = jax.Array
+FIRST, SMALLEST, LARGEST = 1e4, 1e-4, 1e5
+# Good updates after which the scale is doubled, and bad ones without hope.
+GOOD, BAD = 1000, 100
+
+
+def skipping(
+  optimizer: optax.GradientTransformation,
+) -> optax.GradientTransformation:
+  """An optimiser that leaves out updates whose gradients are not finite."""
+  # What comes after so many is divergence, and is never kept.
+  return optax.apply_if_finite(optimizer, GOOD)
+
+
+def initial() -> dict[str, Array]:
+  """What is kept in the state."""
+  return {
+    'loss_scale': jnp.asarray(FIRST),
+    'good_steps': jnp.zeros((), jnp.int32),
+  }
+
+
+def following(state: Mapping[str, Array], finite: Array) -> dict[str, Array]:
+  """Halves the scale after an overflow, doubles it after 1000 good updates.
+
+  Args:
+    finite: Whether the gradients are.
+  """
+  grow = finite & (state['good_steps'] >= GOOD)
+  factor = jnp.where(finite, jnp.where(grow, 2.0, 1.0), 0.5)
+  return {
+    'loss_scale': jnp.clip(state['loss_scale'] * factor, SMALLEST, LARGEST),
+    'good_steps': jnp.where(finite & ~grow, state['good_steps'] + 1, 0),
+  }
+
+
+def hopeless(scale: Array, opt_state: optax.ApplyIfFiniteState) -> Array:
+  """Whether an overflow is divergence: no smaller scale, or too many in a row.
+
+  Args:
+    scale: That of this update.
+    opt_state: That of `skipping`, after this update.
+  """
+  many = opt_state.notfinite_count >= BAD
+  return many | (scale <= SMALLEST)
+
+
+def kept(
+  finite: Array, new: Mapping[str, Array], old: Mapping[str, Array]
+) -> dict[str, Array]:
+  """The arrays of before, where an overflow spoilt the new ones."""
+  return {k: jnp.where(finite, new[k], old[k]) for k in old}
+
+
+def cleared(tree):
+  """Zeros for what is not finite, as at the beginning of an episode."""
+  clear = lambda x: jnp.where(jnp.isfinite(x), x, jnp.zeros_like(x))
+  return jax.tree.map(clear, tree)
