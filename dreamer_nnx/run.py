@@ -217,12 +217,11 @@ class Run(contextlib.ExitStack):
     self.checkpoints.wait()
     good = checkpoint.latest(self.workdir)
     kept = f'The last good one is step {good} in {self.workdir}.'
-    optimizer = self.config.optimizer.name
     return (
       'No checkpoint was written since. '
-      f'{"There is none before it." if good is None else kept} Try '
-      f'a smaller config.optimizer.{optimizer}.lr and run the same command '
-      'again; config.train.on_divergence=rewind goes back by itself.'
+      f'{"There is none before it." if good is None else kept} Try a smaller '
+      'learning rate, in config.optimizer, and run the same command again; '
+      'config.train.on_divergence=rewind goes back by itself.'
     )
 
   def _report(self, what: str, returns: Returns) -> None:

@@ -22,7 +22,7 @@ class Diverged(RuntimeError):
 
   Args:
     update: The first one that made any, from 1 on.
-    array: What it was: `the gradient of policy/head/kernel`.
+    array: What it was: `the loss rew`.
     env_steps: When it was found.
     rest: See `told`.
   """
@@ -54,8 +54,8 @@ def labels(
   """What `first_bad` finds, by its place."""
   kinds = {
     'the loss ': losses,
-    'the gradient of ': trained,
-    'the parameter ': trained,
+    'the norm of the gradient of ': trained,
+    'the norm of the parameter ': trained,
     'the statistic ': statistics,
   }
   return [kind + name for kind, x in kinds.items() for name in sorted(x)]
