@@ -1,6 +1,7 @@
 """One run in a workdir: start or resume, train, evaluate, save."""
 
 import contextlib
+import copy
 import dataclasses
 import json
 import pathlib
@@ -12,9 +13,10 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dreamer_nnx import config as configs
-from dreamer_nnx import paths, workflow
+from dreamer_nnx import paths, streams, workflow
 from dreamer_nnx.interop.pickles import load_reference
 from dreamer_nnx.interop.reference import convert
+from dreamer_nnx.replay.generators import reseeded
 from dreamer_nnx.replay.index import IndexFormError
 from dreamer_nnx.training import checkpoint, devices, processes
 from dreamer_nnx.training.divergence import Diverged
@@ -110,9 +112,9 @@ class Run(contextlib.ExitStack):
     found = start.step if start else self.step
     if found is None and not start:
       found = checkpoint.latest(workdir)
-    self.env_steps = found or 0
-    self.envs = workflow.make_envs(config, self.env_steps)
-    self.callback(self.envs.close)
+    self.life = self.enter_context(contextlib.ExitStack())
+    self.rewinds = self._rewinds_at(found)
+    self._make_envs(found)
     self.obs_space, self.action_space = (
       self.envs.obs_space,
       self.envs.action_space,
@@ -123,11 +125,7 @@ class Run(contextlib.ExitStack):
     say('Computes on', self._devices())
     if unsplit := self.learner.unsplit():
       say('Not split over the mesh:', *unsplit, sep='\n')
-    self.saved = None
-    if found is not None:
-      root = workdir / checkpoint.FOLDER / str(found)
-      self.saved = checkpoint.restore(root, self.learner.abstract)
-    self.state = self.saved.state if self.saved else self._fresh(self.source)
+    self._restore(found)
     if start:
       start.record()
       self._open_checkpoints()
@@ -138,6 +136,26 @@ class Run(contextlib.ExitStack):
     if warning := devices.unused(jax.default_backend()):
       text += f'.\nWarning: {warning}'
     return text
+
+  def _rewinds_at(self, found: int | None) -> int:
+    if found is None:
+      return 0
+    root = self.workdir / checkpoint.FOLDER / str(found)
+    return checkpoint.load_meta(root).get('counters', {}).get('rewinds', 0)
+
+  def _make_envs(self, found: int | None) -> None:
+    self.env_steps = found or 0
+    self.seeded = copy.deepcopy(self.config)
+    self.seeded.seed = streams.another(self.config.seed, self.rewinds)
+    self.envs = workflow.make_envs(self.seeded, self.env_steps)
+    self.life.callback(self.envs.close)
+
+  def _restore(self, found: int | None) -> None:
+    self.saved = None
+    if found is not None:
+      root = self.workdir / checkpoint.FOLDER / str(found)
+      self.saved = checkpoint.restore(root, self.learner.abstract)
+    self.state = self.saved.state if self.saved else self._fresh(self.source)
 
   def _own_workdir(self) -> Start:
     if processes.first():
@@ -153,12 +171,21 @@ class Run(contextlib.ExitStack):
 
     SIGINT and SIGTERM in any process end it after the step in hand, with a
     checkpoint; `stopped` is then set in all.
+
+    Raises:
+      Diverged: Numbers are no longer finite, and `config.train` has the run
+        stop there; nothing was saved since.
     """
     trainer = self._trainer(evaluate)
     with Interrupt() as self.stop:
       if evaluate and not self.saved:
         self.play('untrained, sampled')
-      self._train(trainer)
+      while diverged := self._train(trainer):
+        # Two replays at once may not fit in memory.
+        del trainer
+        self._rewind(diverged)
+        trainer = self._trainer(evaluate)
+        trainer.log({'diverged/rewinds': self.rewinds})
       self.stopped = self._stopped()
       if self.stopped:
         self.checkpoints.wait()
@@ -199,7 +226,7 @@ class Run(contextlib.ExitStack):
       self.play(f'trained, {name}')
     say(f'Metrics, videos and checkpoints: {self.workdir}')
 
-  def _train(self, trainer: Trainer) -> None:
+  def _train(self, trainer: Trainer) -> Diverged | None:
     trainer.stop = self.stop
     with contextlib.ExitStack() as stack:
       if processes.first():
@@ -208,21 +235,27 @@ class Run(contextlib.ExitStack):
       try:
         self.state = trainer.run()
       except Diverged as error:
-        raise error.told(self._remedy()) from None
+        # Its traceback would keep the trainer.
+        return error.with_traceback(None)
       self.env_steps = trainer.env_steps
       self._save(trainer, {})
+    return None
 
-  def _remedy(self) -> str:
-    """What is kept of a run that diverged, and what to do."""
+  def _rewind(self, diverged: Diverged) -> None:
+    """Goes back to the last checkpoint, with another seed; or raises."""
+    options = self.parts['train']()
     self.checkpoints.wait()
     good = checkpoint.latest(self.workdir)
-    kept = f'The last good one is step {good} in {self.workdir}.'
-    return (
-      'No checkpoint was written since. '
-      f'{"There is none before it." if good is None else kept} Try a smaller '
-      'learning rate, in config.optimizer, and run the same command again; '
-      'config.train.on_divergence=rewind goes back by itself.'
-    )
+    if options.on_divergence == 'stop' or self.rewinds >= options.max_rewinds:
+      raise diverged.told(remedy(self.workdir, good, self.rewinds))
+    self.rewinds += 1
+    where = 'the start' if good is None else f'step {good}'
+    count = f'time {self.rewinds} of at most {options.max_rewinds}'
+    say(diverged.told(f'Going back to {where} with another seed, {count}.'))
+    self.life.close()
+    self._make_envs(good)
+    self._restore(good)
+    self.state = self.learner.reseeded(self.state, self.seeded.seed)
 
   def _report(self, what: str, returns: Returns) -> None:
     say(f'Return {what}: {returns}')
@@ -235,11 +268,11 @@ class Run(contextlib.ExitStack):
     options = self.parts['train']()
     loggers = workflow.make_loggers(self.config, self.logs.path)
     for logger in loggers:
-      self.callback(logger.close)
+      self.life.callback(logger.close)
     if processes.first():
       loggers = (*loggers, Videos(self.logs.path / 'videos'))
     replay = workflow.make_replay(
-      self.config, self.obs_space, self.action_space, self.learner, self.workdir
+      self.seeded, self.obs_space, self.action_space, self.learner, self.workdir
     )
     trainer = Trainer(
       self.learner,
@@ -248,7 +281,7 @@ class Run(contextlib.ExitStack):
       replay,
       loggers,
       options,
-      self.config.seed,
+      self.seeded.seed,
       evaluate_every=self.parts['evaluate']().every if evaluate else 0,
       stop_at=self.parts['evaluate']().stop_at,
       evaluate=self._evaluate_while_training,
@@ -256,9 +289,10 @@ class Run(contextlib.ExitStack):
     )
     if self.saved:
       self._resume(trainer, self.saved)
+    trainer.rewinds = self.rewinds
     if self.profile:
       trainer.watch = Profiler(self.logs.path / 'profile')
-      self.callback(trainer.watch.close)
+      self.life.callback(trainer.watch.close)
     return trainer
 
   def _resume(self, trainer: Trainer, saved: checkpoint.Restored) -> None:
@@ -313,7 +347,7 @@ class Run(contextlib.ExitStack):
       raise configs.ConfigError(f'--import_reference: {error}') from error
 
   def _fresh(self, source: Source) -> State:
-    state = self.learner.init(self.config.seed)
+    state = self.learner.init(self.seeded.seed)
     if source.reference:
       given = self._converted(source.reference)
       place = lambda v, like: put_whole(v.astype(like.dtype), like.sharding)
@@ -338,6 +372,24 @@ def say(*lines: str, sep: str = ' ') -> None:
   """Prints, in the first process."""
   if processes.first():
     print(*lines, sep=sep, flush=True)
+
+
+def remedy(workdir: pathlib.Path, good: int | None, rewinds: int) -> str:
+  """What is kept of a run that diverged, and what to do.
+
+  Args:
+    good: The step of the last checkpoint, if there is one.
+    rewinds: How often the run went back to one before.
+  """
+  kept = f'The last good one is step {good} in {workdir}.'
+  found = 'There is none before it.' if good is None else kept
+  tried = '; config.train.on_divergence=rewind goes back by itself.'
+  if rewinds:
+    tried = f'. It went back {rewinds} times, see config.train.max_rewinds.'
+  return (
+    f'No checkpoint was written since. {found} Try a smaller learning rate, in '
+    f'config.optimizer, and run the same command again{tried}'
+  )
 
 
 def summary(names: list[str]) -> str:

@@ -113,10 +113,15 @@ def make_replay(
     batch_size=share(train.batch_size, 'config.train.batch_size'),
     batch_length=train.batch_length,
     directory=str(directory),
-    seed=streams.seed(config.seed, Stream.REPLAY, processes.index()),
+    seed=replay_seed(config),
     process=processes.index(),
     processes=processes.count(),
   )
+
+
+def replay_seed(config: ConfigDict) -> int:
+  """That of the replay buffer of this process."""
+  return streams.seed(config.seed, Stream.REPLAY, processes.index())
 
 
 def step_spaces(

@@ -3,10 +3,14 @@
 import json
 import re
 
+import jax
 import numpy as np
 import pytest
 
+from dreamer_nnx import streams
+from dreamer_nnx.streams import Stream
 from dreamer_nnx.training.checkpoint import find, load_meta
+from tests import breaking
 from tests.launcher import arguments, finish, launch, spawn_all
 from tests.test_resume import assert_same, restored, state_of
 
@@ -161,3 +165,68 @@ def test_overflows_are_skipped_and_their_priorities_left_out(tmp_path):
   assert result.status == 1, result.err
   # Halved from 1e4 to the smallest, 1e-4.
   assert 'in update 28 the loss rew was not finite' in result.err
+
+
+ONCE = BREAKING | {
+  'env__custom__make': 'tests.breaking:Once',
+  'reward__head__name': 'mse',
+  'train__on_divergence': 'rewind',
+  'train__save_every': 10,
+}
+
+
+@pytest.fixture
+def once():
+  """A process whose environments have not gone wrong yet."""
+  breaking.Once.steps = 0
+
+
+def test_a_rewound_run_goes_on_from_the_last_checkpoint(once, tmp_path):
+  result = train(tmp_path, **ONCE)
+  assert result.status == 0, result.err
+  (said,) = re.findall(r'Training diverged: .*', result.out)
+  assert re.search(r'the loss rew was not finite, found at .* step 50\. ', said)
+  assert said.endswith(
+    'Going back to step 40 with another seed, time 1 of at most 3.'
+  )
+  counters = load_meta(tmp_path)['counters']
+  assert (counters['env_steps'], counters['rewinds']) == (60, 1)
+  assert load_meta(tmp_path)['config']['seed'] == 0
+  state = state_of(tmp_path)
+  assert all(np.isfinite(x).all() for x in state.values())
+  assert state['diverged'].tolist() == [-1, -1]
+  key = streams.key(streams.another(0, 1), Stream.UPDATE)
+  np.testing.assert_array_equal(state['key'], jax.random.key_data(key))
+  lines = logged(tmp_path)
+  assert [x['env_steps'] for x in lines if 'diverged/update' in x] == [50]
+  assert [x['env_steps'] for x in lines if 'diverged/rewinds' in x] == [40]
+  # It survives a resume.
+  assert train(tmp_path, **ONCE, train__steps=70).status == 0
+  assert load_meta(tmp_path)['counters']['rewinds'] == 1
+
+
+def test_a_run_that_always_diverges_is_rewound_so_often_and_stops(tmp_path):
+  result = train(
+    tmp_path, **POISONED, train__on_divergence='rewind', train__max_rewinds=2
+  )
+  assert result.status == 1
+  assert len(re.findall('Going back to the start', result.out)) == 2
+  assert 'It went back 2 times, see config.train.max_rewinds.' in result.err
+  assert 'Traceback' not in result.err
+
+
+def test_two_processes_go_back_together(tmp_path):
+  argv = arguments(
+    tmp_path,
+    **POISONED,
+    train__batch_size=4,
+    train__envs=4,
+    train__save_every=20,
+    train__on_divergence='rewind',
+    train__max_rewinds=1,
+  )
+  results = [finish(x) for x in spawn_all([*argv, '--mode=train'], 2)]
+  for result in results:
+    assert result.status == 1, result.out
+    assert 'It went back 1 times' in result.out
+  assert len(re.findall('Going back to step', results[0].out)) == 1

@@ -10,9 +10,16 @@ from dreamer_nnx.streams import Stream
 
 
 def shared(seed: int, saves: int) -> np.random.Generator:
-  """That of a share of a replay which was saved so many times."""
+  """That of what goes on, otherwise, from what was saved so many times."""
   seed = streams.seed(seed, Stream.SHARED_REPLAY, saves)
   return np.random.default_rng(seed)
+
+
+def reseeded(index: dict[str, Any], seed: int) -> dict[str, Any]:
+  """The index of a replay, whose next draws are those of another seed."""
+  if not (index and index.get('rng')):
+    return index
+  return index | {'rng': to_json(shared(seed, index.get('saves', 0)))}
 
 
 def to_json(rng: np.random.Generator) -> dict[str, Any]:

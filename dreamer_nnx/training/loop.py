@@ -55,7 +55,7 @@ class Trainer:
 
   def __post_init__(self):
     options = self.options
-    self.env_steps = self.updates = 0
+    self.env_steps = self.updates = self.rewinds = 0
     self.evaluated = -np.inf
     self.learning = self.lost = False
     self.acted, self.parameters = None, {}
@@ -231,6 +231,7 @@ class Trainer:
       'env_steps': self.env_steps,
       'updates': self.updates,
       'evaluated': self.evaluated,
+      'rewinds': self.rewinds,
       'clocks': {name: getattr(self, name).state() for name in CLOCKS},
     }
 

@@ -185,6 +185,11 @@ class Learner:
     """The state before the first update, born on the mesh."""
     return self._init(*_first_keys(seed))
 
+  def reseeded(self, state: State, seed: int) -> State:
+    """The state with the key of another seed."""
+    _, key = _first_keys(seed)
+    return state | self._gather({'key': key})
+
   def initial(self, batch_size: int) -> Carry:
     """Zero latents and actions of so many rows, for `policy`."""
     return self.place(self._start(batch_size))
