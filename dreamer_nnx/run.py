@@ -19,7 +19,7 @@ from dreamer_nnx.interop.reference import convert
 from dreamer_nnx.replay.generators import reseeded
 from dreamer_nnx.replay.index import IndexFormError
 from dreamer_nnx.training import checkpoint, devices, processes
-from dreamer_nnx.training.divergence import Diverged
+from dreamer_nnx.training.divergence import Diverged, remedy
 from dreamer_nnx.training.evaluate import Returns
 from dreamer_nnx.training.interrupt import Interrupt
 from dreamer_nnx.training.loop import Trainer
@@ -372,24 +372,6 @@ def say(*lines: str, sep: str = ' ') -> None:
   """Prints, in the first process."""
   if processes.first():
     print(*lines, sep=sep, flush=True)
-
-
-def remedy(workdir: pathlib.Path, good: int | None, rewinds: int) -> str:
-  """What is kept of a run that diverged, and what to do.
-
-  Args:
-    good: The step of the last checkpoint, if there is one.
-    rewinds: How often the run went back to one before.
-  """
-  kept = f'The last good one is step {good} in {workdir}.'
-  found = 'There is none before it.' if good is None else kept
-  tried = '; config.train.on_divergence=rewind goes back by itself.'
-  if rewinds:
-    tried = f'. It went back {rewinds} times, see config.train.max_rewinds.'
-  return (
-    f'No checkpoint was written since. {found} Try a smaller learning rate, in '
-    f'config.optimizer, and run the same command again{tried}'
-  )
 
 
 def summary(names: list[str]) -> str:

@@ -104,7 +104,7 @@ def test_nan_actions_of_a_spoilt_policy_are_no_fault_of_the_environment(
   )
   assert result.status == 1
   assert 'in update 100 the norm of the parameter policy/' in result.err
-  assert [step for step in (20, 40) if find(tmp_path, step)] == [20, 40]
+  assert find(tmp_path).name == '20'
 
 
 def test_two_processes_stop_together(tmp_path):
@@ -159,7 +159,6 @@ def test_overflows_are_skipped_and_their_priorities_left_out(tmp_path):
     reward__head__name='mse',
     replay__chunked__priority=1.0,
     train__steps=40,
-    train__train_ratio=8.0,
     train__log_every=40,
   )
   assert result.status == 1, result.err

@@ -26,7 +26,7 @@ def train(workdir, **changes):
 
 def restored(workdir):
   """The latest checkpoint of a run, from its path alone."""
-  config = configs.resolve(saved_config(workdir))
+  config = configs.resolve(saved_config(workdir, trust_config=True))
   envs = workflow.make_envs(config)
   mesh = sharding.make(devices=jax.devices()[:1])
   learner = workflow.make_learner(

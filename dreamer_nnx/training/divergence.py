@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 import jax
 import jax.numpy as jnp
 
+from dreamer_nnx import paths
 from dreamer_nnx.training.norms import NONE, Squares, first
 
 Array = jax.Array
@@ -94,3 +95,21 @@ def recorded(before: Array, update: Array, place: Array) -> Array:
   """(update, place) of the first divergence, (-1, -1) if there was none yet."""
   now = jnp.where(place == NONE, -1, jnp.stack([update, place]))
   return jnp.where(before[0] < 0, now, before)
+
+
+def remedy(workdir: paths.Path, good: int | None, rewinds: int) -> str:
+  """What is kept of a run that diverged, and what to do.
+
+  Args:
+    good: The step of the last checkpoint, if there is one.
+    rewinds: How often the run went back to one before.
+  """
+  kept = f'The last good one is step {good} in {workdir}.'
+  found = 'There is none before it.' if good is None else kept
+  tried = '; config.train.on_divergence=rewind goes back by itself.'
+  if rewinds:
+    tried = f'. It went back {rewinds} times, see config.train.max_rewinds.'
+  return (
+    f'No checkpoint was written since. {found} Try a smaller learning rate, in '
+    f'config.optimizer, and run the same command again{tried}'
+  )
