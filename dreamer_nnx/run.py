@@ -2,9 +2,7 @@
 
 import contextlib
 import copy
-import dataclasses
 import json
-import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -29,26 +27,10 @@ from dreamer_nnx.training.progress import Progress
 from dreamer_nnx.training.sharding import put_whole
 from dreamer_nnx.training.start import Source, Start
 from dreamer_nnx.training.step import State
-from dreamer_nnx.training.video import write_video
+from dreamer_nnx.training.video import Videos
 from dreamer_nnx.training.workdir import check, owned
 
 MODES = {'greedy': 'mode', 'sampled': 'sample'}
-
-
-@dataclasses.dataclass(frozen=True)
-class Videos:
-  """Writes the open-loop videos of a report as files."""
-
-  folder: pathlib.Path
-
-  def write(self, env_steps: int, metrics: dict[str, Any]) -> None:
-    for name, value in metrics.items():
-      if np.ndim(value) == 4:
-        file = f'{name.replace("/", "_")}_{env_steps:010d}.gif'
-        write_video(self.folder / file, np.asarray(value), fps=10)
-
-  def close(self) -> None:
-    pass
 
 
 class Run(contextlib.ExitStack):
@@ -298,6 +280,11 @@ class Run(contextlib.ExitStack):
   def _resume(self, trainer: Trainer, saved: checkpoint.Restored) -> None:
     owns = saved.meta['processes']
     indices = [own.get('replay') for own in owns]
+    if saved.meta['counters'].get('rewinds', 0) != self.rewinds:
+      # Not the draws, nor the games, that have led to divergence.
+      seed = workflow.replay_seed(self.seeded)
+      indices = [reseeded(x, seed) for x in indices]
+      owns = [own | {'envs': None} for own in owns]
     index, count = processes.index(), processes.count()
     try:
       if len(owns) == count:

@@ -1,8 +1,10 @@
 """Video files: animated GIF, or MP4 with the extra `video`."""
 
+import dataclasses
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -79,3 +81,19 @@ def _even_rgb(frames: np.ndarray) -> np.ndarray:
     frames = np.repeat(frames, 3, axis=-1)
   sides = (0, 0), (0, height % 2), (0, width % 2), (0, 0)
   return np.pad(frames[..., :3], sides, mode='edge')
+
+
+@dataclasses.dataclass(frozen=True)
+class Videos:
+  """Writes the open-loop videos of a report as files."""
+
+  folder: Path
+
+  def write(self, env_steps: int, metrics: dict[str, Any]) -> None:
+    for name, value in metrics.items():
+      if np.ndim(value) == 4:
+        file = f'{name.replace("/", "_")}_{env_steps:010d}.gif'
+        write_video(self.folder / file, np.asarray(value), fps=10)
+
+  def close(self) -> None:
+    pass
