@@ -160,7 +160,9 @@ def lost_others(error: BaseException | None) -> bool:
   """Whether it was a failure of what processes compute together."""
   import jax
 
-  if isinstance(error, Exception) and expected(error):
+  from dreamer_nnx.training.devices import OutOfMemoryError
+
+  if isinstance(error, OutOfMemoryError):
     return False
   while error and not isinstance(error, jax.errors.JaxRuntimeError):
     error = error.__cause__

@@ -198,7 +198,7 @@ def make_learner(fixture: Fixture) -> Learner:
 def load_state(learner: Learner, fixture: Fixture) -> dict[str, jax.Array]:
   given = convert(fixture.under('init'), learner.abstract, fixture.image_keys)
   state = {k: jnp.asarray(v) for k, v in given.items()}
-  state |= {'key': jax.random.key(0)}
+  state |= {'key': jax.random.key(0), 'diverged': jnp.full(2, -1, jnp.int32)}
   return jax.device_put(state, learner.sharding.replicated)
 
 
