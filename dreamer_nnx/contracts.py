@@ -5,7 +5,7 @@ features. A *latent* is a dict of arrays, the recurrent state of the dynamics;
 an *observation* is a dict of arrays keyed like the observation space.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -168,10 +168,12 @@ class VectorEnv(Protocol):
 class Replay(Protocol):
   """Experience of W workers, sampled as windows of consecutive steps.
 
-  `ready` once there is enough of it to train on.
+  `ready` once there is enough of it to train on. `notes` are what to tell at
+  the start.
   """
 
   ready: bool
+  notes: Sequence[str]
 
   def __len__(self) -> int:
     """Steps held."""
@@ -195,11 +197,26 @@ class Replay(Protocol):
     ...
 
   def save(self) -> dict:
-    """Persists everything unsaved; returns a JSON-able index."""
+    """Starts to persist everything unsaved; returns a JSON-able index.
+
+    It is persisted as it is now, while what is held changes.
+    """
     ...
 
-  def load(self, index: dict | None) -> None:
-    """Replaces what is held by what an index names, or all there is."""
+  def wait(self) -> None:
+    """Waits, in another thread, until all that the last index needs is safe."""
+    ...
+
+  def files(self, index: dict | None) -> Collection[str]:
+    """Names of what an index of any process needs; None: all that is stored."""
+    ...
+
+  def retain(self, files: Collection[str]) -> None:
+    """Deletes what is stored, not among these names, and of no use here."""
+    ...
+
+  def load(self, index: dict) -> None:
+    """Replaces what is held by what an index names."""
     ...
 
   def adopt(self, indices: Sequence[dict], share: int, shares: int) -> None:

@@ -64,8 +64,9 @@ _REFERENCE = flags.DEFINE_string(
 _SCRATCH = flags.DEFINE_string(
   'scratch',
   '',
-  'Folder of this machine for what is on its way to a workdir in a bucket; '
-  'one for temporary files where none is named.',
+  'Folder of this machine for a replay that does not fit into memory (by '
+  'default WORKDIR/replay/pool) and for what is on its way to a workdir in a '
+  'bucket (by default one for temporary files).',
 )
 _CACHE = flags.DEFINE_string(
   'compilation_cache',
@@ -325,10 +326,12 @@ def start(config: ConfigDict, workdir: paths.Path) -> None:
 
   source, step = source_and_step()
   if 'train' in _MODE.value:
-    how = {'profile': _PROFILE.value, 'again': _AGAIN.value}
-    with Run(
-      config, workdir, source, step, scratch=_SCRATCH.value, **how
-    ) as session:
+    how = {
+      'profile': _PROFILE.value,
+      'again': _AGAIN.value,
+      'scratch': _SCRATCH.value,
+    }
+    with Run(config, workdir, source, step, **how) as session:
       session.train(evaluate='evaluate' in _MODE.value)
     if session.stopped:
       sys.exit(_STOPPED.value)

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -16,12 +15,13 @@ from dreamer_nnx.interop.pickles import load_reference
 from dreamer_nnx.interop.reference import convert
 from dreamer_nnx.replay.generators import reseeded
 from dreamer_nnx.replay.index import IndexFormError
-from dreamer_nnx.training import checkpoint, devices, processes
+from dreamer_nnx.training import checkpoint, processes
 from dreamer_nnx.training.divergence import Diverged, remedy
 from dreamer_nnx.training.evaluate import Returns
 from dreamer_nnx.training.interrupt import Interrupt
 from dreamer_nnx.training.loop import Trainer
 from dreamer_nnx.training.mirror import Mirror
+from dreamer_nnx.training.needs import Needs
 from dreamer_nnx.training.profiler import Profiler
 from dreamer_nnx.training.progress import Progress
 from dreamer_nnx.training.sharding import put_whole
@@ -45,8 +45,8 @@ class Run(contextlib.ExitStack):
       to it once: those after it are superseded, and the workdir records it.
     again: Goes back to `step`, or starts from `source`, once more.
     profile: Traces a few updates into the workdir.
-    scratch: Local folder for what is on its way to a bucket; one for temporary
-      files if it is empty.
+    scratch: Local folder for what is on its way to a bucket and for a replay
+      on disk; one for temporary files, or in the workdir, if it is empty.
     training: Otherwise nothing is trained or saved, and the workdir may be
       one that another process trains in.
 
@@ -97,27 +97,15 @@ class Run(contextlib.ExitStack):
     self.life = self.enter_context(contextlib.ExitStack())
     self.rewinds = self._rewinds_at(found)
     self._make_envs(found)
-    self.obs_space, self.action_space = (
-      self.envs.obs_space,
-      self.envs.action_space,
-    )
-    self.learner = workflow.make_learner(
-      config, self.obs_space, self.action_space
-    )
-    say('Computes on', self._devices())
+    self.spaces = self.envs.obs_space, self.envs.action_space
+    self.learner = workflow.make_learner(config, *self.spaces)
+    say('Computes on', workflow.computes_on(config, self.learner))
     if unsplit := self.learner.unsplit():
       say('Not split over the mesh:', *unsplit, sep='\n')
     self._restore(found)
     if start:
       start.record()
       self._open_checkpoints()
-
-  def _devices(self) -> str:
-    used = self.learner.sharding.mesh.devices.flat
-    text = devices.described(used, self.parts['precision']().compute_dtype)
-    if warning := devices.unused(jax.default_backend()):
-      text += f'.\nWarning: {warning}'
-    return text
 
   def _rewinds_at(self, found: int | None) -> int:
     if found is None:
@@ -163,7 +151,8 @@ class Run(contextlib.ExitStack):
       if evaluate and not self.saved:
         self.play('untrained, sampled')
       while diverged := self._train(trainer):
-        # Two replays at once may not fit in memory.
+        # Two replays at once may not fit in memory, nor write to one folder.
+        trainer.replay.wait()
         del trainer
         self._rewind(diverged)
         trainer = self._trainer(evaluate)
@@ -174,6 +163,8 @@ class Run(contextlib.ExitStack):
         say(f'Stopped at {self.env_steps} environment steps; saved.')
       elif evaluate:
         self._play_all()
+    self.checkpoints.wait()
+    self.needs.release()
 
   def evaluate(self) -> None:
     """Prints the returns of whole episodes, and where to look."""
@@ -254,7 +245,7 @@ class Run(contextlib.ExitStack):
     if processes.first():
       loggers = (*loggers, Videos(self.logs.path / 'videos'))
     replay = workflow.make_replay(
-      self.seeded, self.obs_space, self.action_space, self.learner, self.workdir
+      self.seeded, *self.spaces, self.learner, self.workdir, self.scratch
     )
     trainer = Trainer(
       self.learner,
@@ -269,9 +260,12 @@ class Run(contextlib.ExitStack):
       evaluate=self._evaluate_while_training,
       save=self._save,
     )
+    say(*replay.notes, sep='\n')
     if self.saved:
       self._resume(trainer, self.saved)
     trainer.rewinds = self.rewinds
+    self.needs = Needs(self.workdir, self.checkpoints, replay)
+    self.needs.release()
     if self.profile:
       trainer.watch = Profiler(self.logs.path / 'profile')
       self.life.callback(trainer.watch.close)
@@ -316,14 +310,23 @@ class Run(contextlib.ExitStack):
   def _save(self, trainer: Trainer, metrics: dict[str, float]) -> None:
     self.owned()
     self.logs.flush()
+    self.checkpoints.wait()
+    self.needs.release()
     own = trainer.own() | {'replay': trainer.replay.save()}
+    owns = processes.gather(own)
+    self.needs.note(trainer.env_steps, owns)
     meta = {
       'counters': trainer.counters(),
-      'processes': processes.gather(own),
+      'processes': owns,
       'config': configs.resolve(self.config).to_dict(),
     }
     self.checkpoints.save(
-      trainer.env_steps, trainer.state, trainer.arrays(), meta, metrics or None
+      trainer.env_steps,
+      trainer.state,
+      trainer.arrays(),
+      meta,
+      metrics or None,
+      trainer.replay.wait,
     )
 
   def _converted(self, reference: str) -> dict[str, np.ndarray]:
@@ -388,5 +391,7 @@ def saved_config(
     # The name of this field in version 0.1.
     if isinstance(node, dict) and 'vectorization' in node:
       node['workers'] = node.pop('vectorization')
+  # Saves kept what older ones named, by number; now by what is kept of them.
+  meta['config'].get('replay', {}).get('chunked', {}).pop('keep_indices', None)
   text = json.dumps(meta['config'])
   return configs.from_json(text, trust_config=trust_config, named=named)

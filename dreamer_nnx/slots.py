@@ -62,6 +62,8 @@ REPLAY = Slot(
     'seed',
     'process',
     'processes',
+    'steps',
+    'scratch',
   ),
   builds=contracts.Replay,
 )

@@ -21,7 +21,7 @@ from dreamer_nnx.agent.context import LATENT
 from dreamer_nnx.envs.make import make
 from dreamer_nnx.registry import fields
 from dreamer_nnx.streams import Stream
-from dreamer_nnx.training import processes
+from dreamer_nnx.training import devices, processes
 from dreamer_nnx.training import sharding as meshes
 from dreamer_nnx.training.actor import flat
 from dreamer_nnx.training.checkpoint import Checkpoints
@@ -92,16 +92,27 @@ def make_learner(
   return learner
 
 
+def computes_on(config: ConfigDict, learner: Learner) -> str:
+  """The devices of a run and its precision; a warning if one is not used."""
+  used = learner.sharding.mesh.devices.flat
+  precision = configs.bind_all(config)['precision']()
+  text = devices.described(used, precision.compute_dtype)
+  warning = devices.unused(jax.default_backend())
+  return f'{text}.\nWarning: {warning}' if warning else text
+
+
 def make_replay(
   config: ConfigDict,
   obs_space: Spaces,
   action_space: Spaces,
   learner: Learner,
   workdir: paths.Path | None = None,
+  scratch: str = '',
 ) -> contracts.Replay:
   """The replay buffer of this process.
 
-  It keeps its chunks in `workdir`, if there is one.
+  It saves its steps in `workdir`, if there is one; those that it keeps on disk
+  rather than in memory are in the folder `scratch`, or in one of its choice.
   """
   parts = configs.bind_all(config)
   train = parts['train']()
@@ -116,6 +127,8 @@ def make_replay(
     seed=replay_seed(config),
     process=processes.index(),
     processes=processes.count(),
+    steps=train.steps,
+    scratch=scratch,
   )
 
 

@@ -44,6 +44,7 @@ MACHINERY = re.compile(
 MECHANICS = {
   'dreamer_nnx/main.py',
   'dreamer_nnx/training/checkpoint.py',
+  'dreamer_nnx/training/checkpoint_items.py',
   'dreamer_nnx/training/retention.py',
   'dreamer_nnx/training/sharding.py',
   'dreamer_nnx/training/snapshot.py',

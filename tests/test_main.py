@@ -145,8 +145,12 @@ MISTAKES = {
   ),
   'steps': (['--config.train.steps=0'], r'config\.train\.steps = 0'),
   'memory': (
-    ['--config.replay.chunked.capacity=900000000000'],
-    r'capacity = 900000000000: needs .* The largest that fits',
+    [
+      '--config.replay.chunked.capacity=900000000000',
+      '--config.train.steps=900000000000',
+      '--config.replay.chunked.storage=memory',
+    ],
+    r'capacity: \d+ steps need .* of memory, .* The largest that fits',
   ),
   'restore': (['--restore=/nowhere/to/be/found'], r'/nowhere/to/be/found'),
   'regular expression': (

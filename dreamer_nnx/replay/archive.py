@@ -1,27 +1,46 @@
-"""Keeps the pool's chunks in a directory and brings them back."""
+"""Keeps the pool's steps in a directory, as of each save, and brings them back.
 
-from collections.abc import Iterable, Mapping
+Files are never changed. A save writes the steps that came since the last one
+(`data`: what never changes) and the latents and priorities that are new or
+changed since (`side`), and nothing else; its index names the files that hold
+the newest version of any step. Nobody counts which files are in use: after a
+save those go that no kept index names (`retain`).
+
+Of a file whose steps are mostly recycled or rewritten, the rest is written anew
+between saves (`tidy`). So beside what other kept checkpoints hold, files take
+at most 1 / SPARSE times the room of the steps themselves, and a few of less
+than SMALL each.
+"""
+
+import contextlib
+import time
+from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+from absl import logging
 
-from dreamer_nnx.replay import chunkfile, sharing
+from dreamer_nnx.replay import chunkfile, loading, sharing
 from dreamer_nnx.replay.chunks import ChunkPool
-from dreamer_nnx.replay.disk import ChunkDirectory
+from dreamer_nnx.replay.disk import ChunkDirectory, serial
+from dreamer_nnx.replay.table import KINDS, Table
+from dreamer_nnx.replay.writing import Part, Writing
 
-_PRIORITY = 'priority'
+PRIORITY = loading.PRIORITY
+# Bytes of a file, and of one that is small.
+BLOCK = 32 << 20
+SMALL = 1 << 20
 
 
 class Archive:
-  """Files of the chunks in a pool.
-
-  A chunk is two files: `data`, written when the chunk fills or is saved half
-  full, and `side`, what training changes later (latents and priorities), of
-  which a save writes another one where it did change.
+  """Files of the steps in a pool.
 
   Args:
     powers: (chunks, chunk_size) step priorities, None where there are none.
-    save_latents: Whether latents that training changed are written again.
+    touched: (rows,) which of them changed; set by who changes them.
+    save_latents: Whether latents are stored at all.
+    limit: Bytes of copies that may wait to be written.
   """
 
   def __init__(
@@ -29,107 +48,175 @@ class Archive:
     pool: ChunkPool,
     directory: ChunkDirectory,
     powers: np.ndarray | None,
+    touched: np.ndarray | None,
     save_latents: bool,
+    limit: float,
   ):
+    rows = pool.num_chunks * pool.chunk_size
     self._pool = pool
     self._directory = directory
     self._powers = powers
-    self._save_latents = save_latents
-    self._latents = [k for k in pool.arrays if k.startswith('latent/')]
-    self._sided = bool(self._latents) or powers is not None
-    self._expect = {
-      key: chunkfile.describe(array.shape[2:], array.dtype)
-      for key, array in pool.arrays.items()
+    self._touched = touched
+    latents = [k for k in pool.arrays if k.startswith('latent/')]
+    self._keys = {
+      'data': [k for k in pool.arrays if k not in latents],
+      'side': latents if save_latents else [],
     }
-    self._data: list[str | None] = [None] * pool.num_chunks
-    self._side: list[str | None] = [None] * pool.num_chunks
-    self._stored = np.zeros(pool.num_chunks, np.int64)  # Steps in the files.
-    self._changed = np.zeros(pool.num_chunks, bool)  # Since `side`.
-    pool.next_id = directory.next_id()
+    self._sided = bool(self._keys['side']) or powers is not None
+    self._changed = np.zeros(rows, bool)
+    self._stored = np.zeros(pool.num_chunks, np.int64)  # Steps in data files.
+    self._table = Table(rows)
+    self._writing: Writing | None = None
+    self._saving: Writing | None = None  # The last save, done or not.
+    self._limit = limit
+    self._first = 0
+    self._saves = 0
+    self._waited = 0.0
+    self._threads = ThreadPoolExecutor(1, 'replay')
 
-  def touch(self, slots: np.ndarray) -> None:
-    """Notes that latents or priorities in some slots have changed."""
-    self._changed[slots] = self._save_latents
+  def touch(self, rows: np.ndarray) -> None:
+    """To be called before latents of some rows change."""
+    if self._keys['side']:
+      self._changed[rows] = True
+      self.protect(('side',), rows)
+
+  def protect(self, kinds: tuple[str, ...], rows: np.ndarray) -> None:
+    """To be called before some rows are overwritten."""
+    if self.busy:
+      self._writing.protect(kinds, rows)
+
+  @property
+  def busy(self) -> bool:
+    """Whether files are being written."""
+    return self._writing is not None and not self._writing.done
 
   def forget(self, slots: slice) -> None:
-    """Retires the files of slots about to be recycled."""
-    for names in (self._data, self._side):
-      self._directory.retire(names[slots])
-      names[slots] = [None] * (slots.stop - slots.start)
+    """Lets go of the steps in slots about to be recycled."""
+    size = self._pool.chunk_size
+    rows = np.arange(slots.start * size, slots.stop * size)
+    for kind in KINDS:
+      self._table.release(kind, rows)
     self._stored[slots] = 0
-    self._changed[slots] = False
-
-  def store(self, slots: Iterable[int]) -> None:
-    """Starts to write what is not in files yet."""
-    lengths = self._pool.lengths
-    for slot in slots:
-      grown = lengths[slot] != self._stored[slot]
-      if grown or not self._data[slot]:
-        self._write(slot, 'data', self._data)
-      changed = grown or self._changed[slot] or not self._side[slot]
-      if self._sided and changed:
-        self._write(slot, 'side', self._side)
-      self._stored[slot] = lengths[slot]
-      self._changed[slot] = False
-
-  def join(self) -> None:
-    """Waits for all writes.
-
-    Raises:
-      OSError: A file could not be written. Its chunk counts as not stored, so
-        a later save tries again.
-    """
-    failed = self._directory.join()
-    if not failed:
-      return
-    for slot, name in enumerate(self._data):
-      # The chunk after it has stored a name that will never be.
-      if name in failed and self._pool.next_slot[slot] >= 0:
-        self._data[self._pool.next_slot[slot]] = None
-    for names in (self._data, self._side):
-      names[:] = [None if name in failed else name for name in names]
-    name, error = next(iter(failed.items()))
-    raise OSError(
-      error.errno,
-      f'replay directory {self._directory.path}: {len(failed)} chunk files '
-      f'could not be written, {name} first ({error.strerror}). Free or move '
-      'the workdir, then run the same command again',
-    ) from error
+    self._changed[rows] = False
+    if self._touched is not None:
+      self._touched[rows] = False
 
   def save(self) -> dict[str, Any]:
-    """Writes everything unsaved; returns the JSON-able list of files."""
-    self._pool.sync()
-    slots = np.flatnonzero(self._pool.lengths[:-1])
-    slots = slots[self._pool.ids[slots].argsort()].tolist()
-    self.join()
-    self.store(slots)
-    self.join()
-    chunks = [
-      [slot, int(self._pool.ids[slot]), self._data[slot], self._side[slot]]
-      for slot in slots
-    ]
-    return {'chunks': chunks, **self._directory.close_index()}
+    """Starts to write what is in no file; returns the JSON-able index.
 
-  def load(
-    self, index: Mapping[str, Any] | None, same: bool, unused: Iterable[str]
-  ) -> None:
-    """Fills a cleared pool with what an index names, or all there is.
+    The index may be used once `wait` has returned.
+    """
+    self._pool.sync()
+    self.end()
+    fresh, changed = self._unsaved()
+    self._stored[:] = self._pool.lengths[:-1]
+    self._changed[changed] = False
+    if self._touched is not None:
+      self._touched[changed] = False
+    self._table.release('data', fresh)
+    self._table.release('side', changed)
+    names = [*self._table.used(), *self._start(fresh, changed)]
+    self._saving = self._writing
+    self._saves += 1
+    return {
+      'version': 2,
+      'chunks': self._chunks(),
+      'files': sorted(names, key=lambda name: (serial(name), name)),
+      'saves': self._saves,
+      'next': self._pool.next_id % sharing.RANGE,
+    }
+
+  def wait(self) -> None:
+    """Waits until all that the last index names is on disk.
+
+    Any thread may call this.
+
+    Raises:
+      OSError: A file could not be written. What should be in it counts as not
+        stored, so a later save tries again.
+    """
+    if self._saving:
+      self._saving.wait()
+
+  def tidy(self) -> None:
+    """Starts to write anew what is left in files that hold little."""
+    if self.busy or (self._writing and self._writing.failed):
+      return
+    self.end()
+    data, side = (
+      self._table.worn(kind, SMALL // max(1, self._row_bytes(kind)))
+      for kind in KINDS
+    )
+    side = side[~self._dirty()[side]]
+    if data.size or side.size:
+      self._start(data, side)
+
+  def end(self) -> None:
+    """Waits for what is being written, and takes note of it.
+
+    Raises:
+      OSError: As `wait`.
+    """
+    writing, self._writing = self._writing, None
+    if writing is None:
+      return
+    saving = writing is self._saving
+    if not saving:
+      writing.stop()
+    start = time.monotonic()
+    try:
+      writing.wait()
+    finally:
+      self._waited += writing.waited + time.monotonic() - start
+      for file in writing.files:
+        alive = self._alive(file.rows, file.idents)
+        number = self._table.open(file.name, len(file.rows))
+        self._table.assign(file.kind, file.rows[alive], number)
+      for kind, rows, idents in writing.rest() if saving else ():
+        self._miss(kind, rows[self._alive(rows, idents)])
+
+  def retain(self, names: Collection[str], share: int, shares: int) -> None:
+    """Deletes, behind training, what is neither among names nor in use."""
+    before = self._directory.next_serial
+    if self._writing:
+      before = self._first
+    keep = {*names, *self._table.used()}
+    self._threads.submit(self._sweep, keep, before, share, shares)
+
+  def stored(self) -> set[str]:
+    """Names of all files, of any process."""
+    return self._directory.all_names()
+
+  def load(self, index: Mapping[str, Any], same: bool) -> None:
+    """Fills a cleared pool with what an index names.
 
     Args:
       same: Whether chunks go back to their slots. Otherwise the newest that
         fit are laid out by age.
-      unused: Files to retire, beside those of chunks that do not fit.
     """
-    self.join()
-    count = self._pool.num_chunks
-    self._data, self._side = [None] * count, [None] * count
+    with contextlib.suppress(OSError):  # What is replaced need not be stored.
+      self.end()
+    pool = self._pool
+    pool.clear()
+    self._saving = None
+    self._table = Table(pool.num_chunks * pool.chunk_size)
     self._stored[:] = 0
     self._changed[:] = False
+    if self._touched is not None:
+      self._touched[:] = False
+    self._directory.skipped.clear()
     self._directory.clean()
-    if index is None:
-      self._load_all()
+    loader = loading.Loader(pool, self._directory, self._powers, self._table)
+    if index.get('version', 1) == 1:
+      loader.load_01(index, same)
     else:
-      self._load_index(index, same, unused)
+      loader.load(index, same)
+      self._stored[:] = pool.lengths[:-1]
+    fresh = loader.anew()
+    if self._keys['side']:
+      self._changed[fresh] = True
+    self._saves = max(self._saves, index.get('saves', 0))
+    pool.next_id = sharing.next_id(pool.next_id, index)
 
   def require_whole(self) -> None:
     """ValueError where files were skipped, by name and reason."""
@@ -142,142 +229,97 @@ class Archive:
         'without them by --config.replay.chunked.skip_damaged=true.'
       )
 
-  def stats(self) -> dict[str, int]:
+  def stats(self) -> dict[str, float]:
+    """Files skipped, bytes written, and seconds waited since the last call."""
+    waited, self._waited = self._waited, 0.0
     return {
       'skipped_files': len(self._directory.skipped),
       'written_bytes': self._directory.written_bytes,
+      'save_waited': waited,
     }
 
-  def _load_index(
-    self, index: Mapping[str, Any], same: bool, unused: Iterable[str]
-  ) -> None:
-    chunks = sorted(index['chunks'], key=lambda chunk: sharing.age(chunk[1]))
-    if not same:
-      chunks = chunks[-self._pool.num_chunks :]
-    loaded = {}
-    for place, (slot, _, data, side) in enumerate(chunks):
-      slot = slot if same else place
-      before = self._load(slot, [data], [side])
-      if before is not None:
-        loaded[slot] = before
-    self._link(loaded)
-    left = sharing.files(index) - self._used()
-    self._directory.open_index(index, [*unused, *left])
-
-  def _load_all(self) -> None:
-    for name in self._directory.strangers():
-      self._directory.skip(name, 'not a chunk file')
-    files: dict[int, dict[str, list[str]]] = {}
-    for name in sorted(self._directory.names(), key=lambda n: -n.serial):
-      kinds = files.setdefault(name.chunk, {'data': [], 'side': []})
-      kinds[name.kind].append(self._directory.text(name))
-    loaded, slot = {}, min(len(files), self._pool.num_chunks) - 1
-    for ident in sorted(files, reverse=True):
-      if slot < 0:
-        break
-      before = self._load(slot, files[ident]['data'], files[ident]['side'])
-      if before is not None:
-        loaded[slot] = before
-        slot -= 1
-    self._link(loaded)
-    names = map(self._directory.text, self._directory.names())
-    self._directory.open_index({}, [x for x in names if x not in self._used()])
-
-  def _write(self, slot: int, kind: str, names: list[str | None]) -> None:
-    pool, length = self._pool, int(self._pool.lengths[slot])
-    arrays = {
-      key: array[slot, :length]
-      for key, array in pool.arrays.items()
-      if (key in self._latents) == (kind == 'side')
-    }
-    if kind == 'side' and self._powers is not None:
-      arrays[_PRIORITY] = self._powers[slot, :length]
-    before = pool.prev_slot[slot]
-    meta = {
-      'kind': kind,
-      'id': int(pool.ids[slot]),
-      'length': length,
-      'chunk_size': pool.chunk_size,
-      'before': self._data[before] if before >= 0 else None,
-    }
-    self._directory.retire([names[slot]])
-    names[slot] = self._directory.write(meta['id'], kind, meta, arrays)
-
-  def _load(
-    self, slot: int, data: list[str | None], side: list[str | None]
-  ) -> str | None:
-    """Places the first good files; returns which chunk file came before."""
-    found = self._first_good(data, 'data', 0)
-    if not found:
-      return None
-    name, meta, arrays = found
-    length = meta['length']
-    found = self._first_good(side, 'side', length)
-    if self._latents and not found:
-      self._directory.skip(name, 'its latents are missing')
-      return None
-    side_name, _, extra = found or (None, {}, {})
-    self._data[slot], self._side[slot] = name, side_name
-    extra = {key: value[:length] for key, value in extra.items()}
-    powers = extra.pop(_PRIORITY, None)
-    if self._powers is not None and powers is not None:
-      self._powers[slot, :length] = powers
-    self._pool.place(slot, meta['id'], {**arrays, **extra})
-    self._stored[slot] = length
-    return meta['before'] or ''
-
-  def _first_good(
-    self, names: list[str | None], kind: str, length: int
-  ) -> tuple[str, dict[str, Any], dict[str, np.ndarray]] | None:
-    for name in filter(None, names):
-      try:
-        meta, arrays = self._directory.read(name)
-        self._check(meta, kind, length)
-      except chunkfile.ChunkFileError as error:
-        self._directory.skip(name, str(error))
-      else:
-        return name, meta, arrays
-    return None
-
-  def _check(self, meta: Mapping[str, Any], kind: str, length: int) -> None:
-    if meta['chunk_size'] != self._pool.chunk_size:
-      raise chunkfile.ChunkFileError(
-        f'foreign, of chunk_size {meta["chunk_size"]}, not '
-        f'{self._pool.chunk_size}'
-      )
-    if meta['length'] < length:
-      raise chunkfile.ChunkFileError('older than the data')
-    keys = {k: v for k, v in meta['keys'].items() if k != _PRIORITY}
-    expect = {
-      key: value
-      for key, value in self._expect.items()
-      if (key in self._latents) == (kind == 'side')
-    }
-    for key in sorted(keys | expect):
-      if keys.get(key) != expect.get(key):
-        raise chunkfile.ChunkFileError(
-          f"foreign, '{key}' is {_text(keys.get(key))}, not "
-          f'{_text(expect.get(key))}'
-        )
-
-  def _used(self) -> set[str]:
-    return {name for name in (*self._data, *self._side) if name}
-
-  def _link(self, before: Mapping[int, str]) -> None:
-    """Links the loaded chunks, by the file that each went on from."""
-    pool = self._pool
-    slots = {self._data[slot]: slot for slot in before}
-    links = [
-      (slots[name], slot)
-      for slot, name in sorted(before.items())
-      if name in slots and pool.lengths[slots[name]] == pool.chunk_size
+  def _unsaved(self) -> tuple[np.ndarray, np.ndarray]:
+    """Rows that no data file has, and those that side files have to get."""
+    lengths, size = self._pool.lengths[:-1], self._pool.chunk_size
+    grown = np.flatnonzero(lengths > self._stored).tolist()
+    fresh = [
+      np.arange(slot * size + self._stored[slot], slot * size + lengths[slot])
+      for slot in grown
     ]
-    pool.relink(links)
-    held = pool.ids[:-1][pool.ids[:-1] >= 0].tolist()
-    pool.next_id = max(pool.next_id, self._directory.next_id(held))
+    fresh = np.concatenate([np.zeros(0, np.int64), *fresh])
+    if not self._sided:
+      return fresh, fresh[:0]
+    dirty = self._dirty().copy()
+    dirty[fresh] = True
+    return fresh, np.flatnonzero(dirty)
 
+  def _dirty(self) -> np.ndarray:
+    """Which rows have latents or priorities that no side file has."""
+    if self._touched is None:
+      return self._changed
+    return self._changed | self._touched
 
-def _text(description: list[Any] | None) -> str:
-  if description is None:
-    return 'absent'
-  return f'{description[0]} {tuple(description[1])}'
+  def _chunks(self) -> list[list[int]]:
+    """Slot, number, length and number of the chunk before of each, by age."""
+    pool = self._pool
+    slots = np.flatnonzero(pool.lengths[:-1])
+    slots = slots[pool.ids[slots].argsort()]
+    # The chunk before slot -1 is none: its number is -1.
+    before = pool.ids[pool.prev_slot[slots]]
+    table = [slots, pool.ids[slots], pool.lengths[slots], before]
+    return np.stack(table, axis=1).tolist()
+
+  def _start(self, *rows: np.ndarray) -> list[str]:
+    """Starts to write rows of each kind; returns the names of the files."""
+    parts, names = [], []
+    self._first = self._directory.next_serial
+    for kind, mine in zip(KINDS, rows, strict=True):
+      if not mine.size:
+        continue
+      each = max(1, BLOCK // max(1, self._row_bytes(kind)))
+      sizes = [min(each, mine.size - i) for i in range(0, mine.size, each)]
+      new = self._directory.new_names(kind, len(sizes))
+      files = list(zip(new, sizes, strict=True))
+      frozen = {}
+      if kind == 'side' and self._powers is not None:
+        frozen = {PRIORITY: self._powers.reshape(-1)[mine]}
+      keys = self._keys[kind]
+      parts.append(Part(self._pool, kind, keys, mine, files, frozen))
+      names += new
+    self._writing = Writing(self._pool, parts, self._write, self._limit)
+    self._writing.start(self._threads)
+    return names
+
+  def _write(
+    self,
+    name: str,
+    kind: str,
+    rows: np.ndarray,
+    idents: np.ndarray,
+    arrays: Mapping[str, np.ndarray],
+  ) -> None:
+    size = self._pool.chunk_size
+    meta = {'kind': kind, 'chunk_size': size}
+    runs = chunkfile.runs_of(idents, rows % size)
+    self._directory.write(name, meta, runs, arrays)
+
+  def _row_bytes(self, kind: str) -> int:
+    flat = self._pool.flat
+    return sum(flat[key][:1].nbytes for key in self._keys[kind]) + 8
+
+  def _alive(self, rows: np.ndarray, idents: np.ndarray) -> np.ndarray:
+    return self._pool.owners(rows) == idents
+
+  def _miss(self, kind: str, rows: np.ndarray) -> None:
+    """Notes that some rows are not stored after all."""
+    if kind == 'side':
+      self._changed[rows] = True
+      return
+    size = self._pool.chunk_size
+    np.minimum.at(self._stored, rows // size, rows % size)
+
+  def _sweep(self, *args: Any) -> None:
+    try:
+      self._directory.sweep(*args)
+    except OSError as error:
+      logging.warning('replay: %s.', error)

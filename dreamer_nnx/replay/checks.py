@@ -13,7 +13,7 @@ _RANGES = {
   'chunk_size': (1, _INF),
   'context': (0, _INF),
   'consec': (1, _INF),
-  'keep_indices': (1, _INF),
+  'save_waiting': (0.0, _INF),
   'priority_exponent': (0.0, _INF),
   'priority_max_fraction': (0.0, 1.0),
   'priority_initial': (0.0, _INF),
@@ -23,9 +23,14 @@ _RANGES = {
 
 
 def count_groups(
-  capacity: int, chunk_size: int, num_envs: int, length: int, ready: int
+  capacity: int,
+  chunk_size: int,
+  num_envs: int,
+  length: int,
+  ready: int,
+  steps: int = 0,
 ) -> int:
-  """Groups of chunks that fit in the capacity.
+  """Groups of chunks that fit in the capacity, or hold so many steps.
 
   Right after a group was recycled, `ready` starts must still be held.
   """
@@ -38,7 +43,8 @@ def count_groups(
       f'on, need at least {least * unit}. Raise it or lower '
       f'{WHERE}.chunk_size.'
     )
-  return capacity // unit
+  groups = capacity // unit
+  return min(groups, max(least, -(-steps // unit))) if steps else groups
 
 
 def check_range(name: str, value: float, low: float, high: float) -> None:

@@ -1,19 +1,20 @@
 """Replay of latent-carrying sequences from a pool of chunks."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from dreamer_nnx.replay import generators, memory, sharing
+from dreamer_nnx.replay import capacity as capacities
+from dreamer_nnx.replay import generators, sharing
 from dreamer_nnx.replay.archive import Archive
+from dreamer_nnx.replay.batches import Handle, LongSample, annotate, latent_of
 from dreamer_nnx.replay.checks import (
   check_finite,
   check_settings,
   check_shape,
   check_steps,
-  count_groups,
 )
 from dreamer_nnx.replay.chunks import ChunkPool, step_bytes
 from dreamer_nnx.replay.disk import ChunkDirectory
@@ -25,22 +26,8 @@ from dreamer_nnx.replay.selectors import (
   Selector,
   Uniform,
 )
+from dreamer_nnx.replay.table import KINDS
 from dreamer_nnx.slots import REPLAY
-
-
-class Handle(NamedTuple):
-  """Where a batch came from: rows of the pool and the chunks' ids, (B, T)."""
-
-  rows: np.ndarray
-  ids: np.ndarray
-
-
-class LongSample(NamedTuple):
-  """A sample handed out in `consec` parts: starts (B,) and what is next."""
-
-  rows: np.ndarray
-  ids: np.ndarray
-  part: int
 
 
 @REPLAY.register('chunked')
@@ -62,10 +49,14 @@ class ChunkedReplay:
   Args:
     spaces: Shape and dtype of one worker's step, for each key kept. Keys
       `latent/*` can be written back.
-    directory: Where chunks are stored; '' keeps them in memory alone.
+    directory: Folder or bucket to save steps in; '' saves none.
     process, processes: Which one of how many replays that share the directory.
+    steps: Of all replays; no more will be added. 0 where that is not known.
+    scratch: Local folder of steps kept on disk; '' for one in the directory.
     capacity: Steps of all replays together, rounded down to whole chunks.
-    chunk_size: Steps per chunk and file.
+    chunk_size: Steps per chunk.
+    storage: Where steps are kept: `memory`, `disk` (files mapped into memory),
+      or `auto`, which is memory if three quarters of what is free suffice.
     context: Steps in front of the T that are trained on.
     consec: Batches per long sample.
     online: Train once, first, on each non-overlapping fresh sequence.
@@ -76,11 +67,11 @@ class ChunkedReplay:
     priority_max_fraction: Weight of the largest of a window against the mean.
     priority_initial: Priority of steps that have none yet.
     recency_exponent: Power of the age; 0 is uniform.
-    save_latents: Whether `save` stores latents and priorities as training
-      left them, as an exact resume needs; else as they were when the chunk
-      was first stored, which writes each chunk once.
+    save_latents: Whether latents are saved, as an exact resume needs. Without,
+      a resumed run begins with latents of zeros.
+    save_waiting: GiB of copies that may wait for a save to write them; then
+      training waits.
     skip_damaged: `load` skips files that it cannot read back, and counts them.
-    keep_indices: How many of the last saved indices find all their files.
 
   Raises:
     ValueError: For settings that cannot work and for too little memory.
@@ -95,9 +86,12 @@ class ChunkedReplay:
   seed: int
   process: int = 0
   processes: int = 1
+  steps: int = 0
+  scratch: str = ''
   _: dataclasses.KW_ONLY
   capacity: int = 5_000_000
   chunk_size: int = 1024
+  storage: str = 'auto'
   context: int = 1
   consec: int = 1
   online: bool = True
@@ -109,8 +103,8 @@ class ChunkedReplay:
   priority_initial: float = float('inf')
   recency_exponent: float = 1.0
   save_latents: bool = True
+  save_waiting: float = 1.0
   skip_damaged: bool = False
-  keep_indices: int = 3
 
   def __post_init__(self) -> None:
     check_settings(self)
@@ -122,9 +116,14 @@ class ChunkedReplay:
     self._build_selector()
     self._archive = None
     if self.directory:
-      powers = self._priority.powers if self._priority else None
-      store = ChunkDirectory(self.directory, self.keep_indices, self.process)
-      self._archive = Archive(self._pool, store, powers, self.save_latents)
+      self._archive = Archive(
+        self._pool,
+        ChunkDirectory(self.directory, self.process),
+        self._priority.powers if self._priority else None,
+        self._priority.touched if self._priority else None,
+        self.save_latents,
+        self.save_waiting * 2**30,
+      )
 
   def __len__(self) -> int:
     return self._pool.steps
@@ -152,11 +151,15 @@ class ChunkedReplay:
     Raises:
       ValueError: The steps do not have the keys and shapes of the spaces.
       TypeError: A value cannot become its space's dtype without loss.
-      OSError: An earlier chunk could not be stored.
+      OSError: There is no room on the disk.
     """
-    if self._pool.offset == self._pool.chunk_size:
+    pool = self._pool
+    if pool.offset == pool.chunk_size:
       self._advance(steps)
-    self._pool.add(steps)
+    if self._archive and self._archive.busy:
+      slots = np.arange(pool.num_envs) + pool.newest * pool.num_envs
+      self._archive.protect(KINDS, slots * pool.chunk_size + pool.offset)
+    pool.add(steps)
     self._counts['inserts'] += self._pool.num_envs
     if self._queue is not None:
       self._queue.step()
@@ -177,7 +180,8 @@ class ChunkedReplay:
     rows, part = self._next_part()
     length, begin = self.context + self.batch_length, part * self.batch_length
     batch = self._pool.gather(rows[:, begin : begin + length])
-    self._annotate(batch, rows[:, begin + 1 : begin + 1 + length], part)
+    following = rows[:, begin + 1 : begin + 1 + length]
+    annotate(self._pool, batch, following, not self.context and not part)
     batch['consec'] = np.full(self.batch_size, part, np.int32)
     self._counts['samples'] += self.batch_size
     rows = rows[:, begin + self.context : begin + length]
@@ -202,8 +206,10 @@ class ChunkedReplay:
     rows, ids = handle
     alive = self._pool.owners(rows) == ids
     whole = bool(alive.all())
+    if self._archive and latents:
+      self._archive.touch(rows[alive])
     for name, value in latents.items():
-      flat = self._latent(name)
+      flat = latent_of(self._pool.flat, name)
       value = np.asarray(value)
       check_shape(f"latent '{name}'", value, (*rows.shape, *flat.shape[1:]))
       if whole:
@@ -216,18 +222,17 @@ class ChunkedReplay:
       check_finite('priority', priority)
       self._pool.sync()
       self._priority.update(rows, alive, priority)
-    if self._archive:
-      self._archive.touch(rows[alive] // self._pool.chunk_size)
     self._counts['updates'] += int(alive.sum())
     self._counts['lost'] += int(alive.size - alive.sum())
 
   def save(self) -> dict:
-    """Stores everything unsaved; returns the JSON-able index for `load`.
+    """Starts to store everything unsaved; returns the JSON-able index.
 
-    The same samples follow in this process and in one that loads the index.
+    It is stored as it is now, behind training, when `wait` returns. The same
+    samples follow in this process and in one that loads the index.
 
     Raises:
-      OSError: A chunk could not be stored.
+      OSError: What the save before this one had to store was not.
     """
     if self._priority:
       self._priority.finish()
@@ -242,35 +247,52 @@ class ChunkedReplay:
       index['long'] = [rows.tolist(), ids.tolist(), part]
     return index
 
-  def load(self, index: dict | None) -> None:
-    """Replaces what is held by what an index names.
-
-    None takes every good chunk of the directory that fits, newest first. A
-    file that is missing, torn or foreign is skipped with a warning and
-    counted; no sequence bridges the gap.
+  def wait(self) -> None:
+    """Waits until all that the last index names is on disk, in any thread.
 
     Raises:
-      ValueError: A file that the index names is one of these, unless
-        `skip_damaged`.
+      OSError: It could not be stored.
     """
-    self.adopt([index] if index else None, 0, 1)
+    if self._archive:
+      self._archive.wait()
 
-  def adopt(
-    self, indices: Sequence[dict] | None, share: int, shares: int
-  ) -> None:
+  def files(self, index: dict | None) -> set[str]:
+    """Names of all that an index of any process needs; None: all there is."""
+    if index is None:
+      return self._archive.stored() if self._archive else set()
+    return sharing.files(index)
+
+  def retain(self, files: Collection[str]) -> None:
+    """Deletes what is stored, of no use here, and not among these names."""
+    if self._archive:
+      self._archive.retain(files, self.process, self.processes)
+
+  def load(self, index: dict) -> None:
+    """Replaces what is held by what an index names.
+
+    Where an index has no latents, or they were left out, zeros take their
+    place and this is said.
+
+    Raises:
+      ValueError: A file that the index names is missing, torn or foreign. With
+        `skip_damaged` it is skipped with a warning and counted; no sequence
+        bridges the gap.
+    """
+    self.adopt([index], 0, 1)
+
+  def adopt(self, indices: Sequence[dict], share: int, shares: int) -> None:
     """Replaces what is held by a share of what `indices` name; see `load`."""
-    index = sharing.shared(indices, share, shares) if indices else None
-    pool = self._pool
-    if self._archive is None and (index is None or index['chunks']):
+    index, pool = sharing.shared(indices, share, shares), self._pool
+    if self._archive is None and index['chunks']:
       raise ValueError('replay: without a directory there is none to load.')
     if self._priority:
       self._priority.reset(slice(0, pool.num_chunks))
-    pool.clear()
-    same = index is not None and index['layout'] == pool.layout
-    if self._archive:
-      unused = sharing.strays(self.directory, indices or [], share, shares)
-      self._archive.load(index, same, unused)
-      if index is not None and not self.skip_damaged:
+    same = pool.fits(index)
+    if self._archive is None:
+      pool.clear()
+    else:
+      self._archive.load(index, same)
+      if not self.skip_damaged:
         self._archive.require_whole()
     whole = same and pool.restore(index)
     if self._queue is not None:
@@ -282,10 +304,10 @@ class ChunkedReplay:
     if same and index.get('long'):
       rows, ids, part = index['long']
       self._long = LongSample(np.array(rows), np.array(ids), part)
-    if index and index['rng']:
+    if index['rng']:
       self._rng.bit_generator.state = generators.from_json(index['rng'])
       self._counts = dict(index['counts'])
-    elif index:
+    else:
       self._rng = generators.shared(self.seed, index['saves'])
 
   def stats(self) -> dict[str, float]:
@@ -307,23 +329,18 @@ class ChunkedReplay:
     return {key: float(value) for key, value in stats.items()}
 
   def _build_pool(self) -> None:
-    length = self.context + self.consec * self.batch_length
-    ready = self.batch_size * self.batch_length
-    unit = self.num_envs * self.chunk_size
-    groups = count_groups(
-      self.capacity // self.processes,
-      self.chunk_size,
-      self.num_envs,
-      length,
-      ready,
-    )
-    self._step_bytes = each = step_bytes(self.spaces)
-    if self.priority_wanted:
-      each += Priority.step_bytes
-    memory.require(each * groups * unit, each, unit, self.capacity)
+    plan = capacities.plan(self)
+    self.notes = plan.notes
+    self._step_bytes = step_bytes(self.spaces)
     self._pool = ChunkPool(
-      self.spaces, self.num_envs, groups, self.chunk_size, length
+      self.spaces,
+      self.num_envs,
+      plan.groups,
+      self.chunk_size,
+      self.context + self.consec * self.batch_length,
+      plan.storage,
     )
+    self._pool.next_id = self.process * sharing.RANGE
 
   def _build_selector(self) -> None:
     self._priority = None
@@ -349,17 +366,14 @@ class ChunkedReplay:
     pool, archive = self._pool, self._archive
     recycled = pool.slots(pool.oldest)
     check_steps(steps, {k: v[recycled] for k, v in pool.arrays.items()})
-    if archive:
-      archive.join()
-      archive.forget(recycled)
     if self._priority:
       self._priority.reset(recycled)
-    filled = pool.slots(pool.newest) if pool.open else None
     pool.advance()
+    if archive:
+      archive.forget(recycled)
+      archive.tidy()
     if self._queue is not None:
       self._queue.drop_recycled()
-    if archive and filled:
-      archive.store(range(filled.start, filled.stop))
 
   def _next_part(self) -> tuple[np.ndarray, int]:
     """Rows (B, L) of the long sample and the part of it to hand out."""
@@ -379,21 +393,3 @@ class ChunkedReplay:
       return fresh
     rest = self._selector.select(self._rng, count - len(fresh))
     return np.concatenate([fresh, rest])
-
-  def _annotate(
-    self, batch: dict[str, np.ndarray], following: np.ndarray, part: int
-  ) -> None:
-    if 'is_first' not in batch:
-      return
-    if 'is_last' in batch:
-      is_first = self._pool.flat['is_first'].take(following)
-      batch['is_last'][:, : is_first.shape[1]] |= is_first
-    if not self.context and not part:
-      batch['is_first'][:, 0] = True
-
-  def _latent(self, name: str) -> np.ndarray:
-    key = name if name.startswith('latent/') else f'latent/{name}'
-    if key not in self._pool.flat:
-      known = [k for k in self._pool.flat if k.startswith('latent/')]
-      raise ValueError(f"replay: no latent '{name}' is kept, only {known}.")
-    return self._pool.flat[key]

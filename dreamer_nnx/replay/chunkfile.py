@@ -1,79 +1,91 @@
-"""The file format of a stored chunk: arrays, their description, a checksum.
+"""The file format of stored steps: arrays, their description, a checksum.
 
     magic | bytes of each array | description (JSON) | its size, crc32
 
 The checksum at the end covers all before it, so a file cut short anywhere, or
-changed anywhere, does not pass.
+changed anywhere, does not pass. The first array, `runs`, says which steps the
+rows of the others are: (runs, 3) of a chunk's number, the first step and how
+many follow. Arrays are bits with the name of their format, so that those of
+ml_dtypes (bfloat16, float8_*, int4) come back exactly.
+
+Version 0.1 wrote a file for each chunk, without runs; these are still read.
 """
 
 import json
-import os
-import pathlib
 import struct
 import zlib
 from collections.abc import Mapping
 from typing import Any
 
+import ml_dtypes  # Its formats have names that numpy finds from here on.
 import numpy as np
+import tensorstore
 
-_MAGIC = b'DNNXCHK1'
+_MAGIC = b'DNNXCHK2'
+_MAGIC_01 = b'DNNXCHK1'
 _END = struct.Struct('<QI')
+_RUNS = 'runs'
 
 
 class ChunkFileError(ValueError):
   """A file that cannot be used; the message is the reason."""
 
 
-def describe(shape: tuple[int, ...], dtype: np.dtype | type | str) -> list[Any]:
+def storable(dtype: Any) -> bool:
+  """Whether files have the format: those that TensorStore has, too."""
+  try:
+    name = np.dtype(dtype).name
+    return tensorstore.dtype(np.dtype(dtype)).name == name
+  except (TypeError, ValueError):
+    return False
+
+
+def describe(shape: tuple[int, ...], dtype: Any) -> list[Any]:
   """The description of one key's steps in `meta['keys']`."""
   return [np.dtype(dtype).name, list(shape)]
 
 
-def write(
-  path: pathlib.Path,
-  meta: Mapping[str, Any],
-  arrays: Mapping[str, np.ndarray],
-) -> int:
-  """Writes steps (length, ...) of every key, whole or not at all.
+def runs_of(idents: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+  """The runs (r, 3) of steps (n,), each a chunk's number and place there."""
+  new = (np.diff(idents) != 0) | (np.diff(offsets) != 1)
+  begin = np.append(0, np.flatnonzero(new) + 1) if len(idents) else []
+  begin = np.asarray(begin, np.int64)
+  count = np.diff(np.append(begin, len(idents)))
+  return np.stack([idents[begin], offsets[begin], count], axis=1)
 
-  Returns:
-    The file's size in bytes.
 
-  Raises:
-    OSError: The file cannot be written; none is left behind.
+def encode(
+  meta: Mapping[str, Any], runs: np.ndarray, arrays: Mapping[str, np.ndarray]
+) -> bytes:
+  """The bytes of a file with steps (n, ...) of every key.
+
+  Args:
+    meta: JSON-able; `length`, `keys` and `runs` are added.
+    runs: (r, 3) int64, of n steps in all.
   """
   keys = {k: describe(v.shape[1:], v.dtype) for k, v in arrays.items()}
-  temp = path.with_name(f'.{path.name}.tmp')
-  try:
-    with temp.open('wb') as file:
-      size, crc = _put(file, _MAGIC, 0, 0)
-      for array in arrays.values():
-        # A copy: training may write latents while this runs, and the
-        # checksum must be of the very bytes in the file.
-        size, crc = _put(file, array.tobytes(), size, crc)
-      text = json.dumps({**meta, 'keys': keys}).encode()
-      size, crc = _put(file, text, size, crc)
-      size, _ = _put(file, _END.pack(len(text), crc), size, crc)
-    os.replace(temp, path)
-  except OSError:
-    temp.unlink(missing_ok=True)
-    raise
-  return size
+  length = int(runs[:, 2].sum())
+  meta = {**meta, 'length': length, _RUNS: len(runs), 'keys': keys}
+  parts = [_MAGIC, runs.astype('<i8').tobytes()]
+  parts += [array.tobytes() for array in arrays.values()]
+  parts.append(json.dumps(meta).encode())
+  crc = 0
+  for part in parts:
+    crc = zlib.crc32(part, crc)
+  return b''.join([*parts, _END.pack(len(parts[-1]), crc)])
 
 
-def read(
-  path: pathlib.Path,
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-  """Reads what `write` wrote: the description and read-only arrays.
+def decode(
+  data: bytes,
+) -> tuple[dict[str, Any], np.ndarray, dict[str, np.ndarray]]:
+  """What `encode` was given, as read-only arrays.
+
+  A file of version 0.1 has no runs: (0, 3).
 
   Raises:
-    ChunkFileError: The file is missing, torn or no chunk.
+    ChunkFileError: The bytes are torn or no steps.
   """
-  try:
-    data = path.read_bytes()
-  except OSError as error:
-    raise ChunkFileError(error.strerror or str(error)) from error
-  if not data.startswith(_MAGIC):
+  if not data.startswith((_MAGIC, _MAGIC_01)):
     raise ChunkFileError('not a chunk file')
   body = len(data) - _END.size
   if body < len(_MAGIC):
@@ -81,19 +93,21 @@ def read(
   size, crc = _END.unpack_from(data, body)
   if zlib.crc32(memoryview(data)[:body]) != crc:
     raise ChunkFileError('torn (the checksum differs)')
-  meta = json.loads(data[body - size : body])
-  return meta, _split(data, meta)
+  try:
+    meta = json.loads(data[body - size : body])
+    count = meta[_RUNS] if data.startswith(_MAGIC) else 0
+    runs = np.frombuffer(data, '<i8', 3 * count, len(_MAGIC)).reshape(-1, 3)
+    return meta, runs, _split(data, meta, len(_MAGIC) + runs.nbytes)
+  except (KeyError, TypeError, ValueError) as error:
+    raise ChunkFileError(f'not a chunk file ({error})') from error
 
 
-def _put(file: Any, data: bytes, size: int, crc: int) -> tuple[int, int]:
-  file.write(data)
-  return size + len(data), zlib.crc32(data, crc)
-
-
-def _split(data: bytes, meta: Mapping[str, Any]) -> dict[str, np.ndarray]:
-  arrays, place = {}, len(_MAGIC)
+def _split(
+  data: bytes, meta: Mapping[str, Any], place: int
+) -> dict[str, np.ndarray]:
+  arrays = {}
   for key, (name, shape) in meta['keys'].items():
-    dtype = np.dtype(name)
+    dtype = np.dtype(getattr(ml_dtypes, name, name))
     shape = (meta['length'], *shape)
     count = int(np.prod(shape, dtype=np.int64))
     array = np.frombuffer(data, dtype, count, place)

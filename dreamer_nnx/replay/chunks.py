@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from dreamer_nnx.replay.storage import Memory, Storage
+
 
 def step_bytes(spaces: Mapping[str, Any]) -> int:
   """Bytes of one step of one worker."""
@@ -35,15 +37,17 @@ class ChunkPool:
     num_groups: int,
     chunk_size: int,
     length: int,
+    storage: Storage | None = None,
   ):
     self.num_envs = num_envs
     self.num_groups = num_groups
-    self.num_chunks = num_groups * num_envs
+    self.num_chunks = num_chunks = num_groups * num_envs
     self.chunk_size = chunk_size
     self.length = length
-    # Untouched pages of an empty array take no memory.
+    self._storage = storage = storage or Memory()
+    self._reserved = np.zeros(self.num_chunks, bool)
     self.arrays = {
-      key: np.empty((self.num_chunks, chunk_size, *space.shape), space.dtype)
+      key: storage.array((num_chunks, chunk_size, *space.shape), space.dtype)
       for key, space in spaces.items()
     }
     self.flat = {
@@ -102,6 +106,8 @@ class ChunkPool:
     """Opens the next group, recycling the oldest if the ring is full."""
     self.sync()
     group = self.oldest
+    for slot in range(group * self.num_envs, (group + 1) * self.num_envs):
+      self.reserve(slot)
     new, old = self.slots(group), self.slots(self.newest)
     self._drop(new)
     self.ids[new] = np.arange(self.next_id, self.next_id + self.num_envs)
@@ -132,15 +138,15 @@ class ChunkPool:
     slots = groups[:, None] * self.num_envs + np.arange(self.num_envs)
     self._count_starts(slots.ravel())
 
-  def place(
-    self, slot: int, ident: int, arrays: Mapping[str, np.ndarray]
-  ) -> None:
-    """Fills a free slot with a stored chunk; `relink` completes it."""
-    length = len(next(iter(arrays.values())))
-    for key, value in arrays.items():
-      self.arrays[key][slot, :length] = value
-    self.ids[slot] = ident
-    self.lengths[slot] = length
+  def reserve(self, slot: int) -> None:
+    """Makes room for the steps of a slot.
+
+    Raises:
+      OSError: There is none.
+    """
+    if not self._reserved[slot]:
+      self._storage.reserve(slot, slot + 1)
+      self._reserved[slot] = True
 
   def relink(self, links: list[tuple[int, int]]) -> None:
     """Links (previous, next) slots and counts steps and starts anew."""
@@ -158,6 +164,20 @@ class ChunkPool:
   def layout(self) -> list[int]:
     """What slot numbers depend on."""
     return [self.num_envs, self.num_groups, self.chunk_size]
+
+  def fits(self, index: Mapping[str, Any]) -> bool:
+    """Whether the slots of a saved pool mean the same here.
+
+    Another number of groups does, if the ring was not full and has room.
+    """
+    if not index['layout']:
+      return False
+    envs, groups, size = index['layout']
+    if [envs, size] != [self.num_envs, self.chunk_size]:
+      return False
+    last = max((chunk[0] for chunk in index['chunks']), default=-1) // envs
+    newest = index['newest']
+    return groups == self.num_groups or last <= newest < self.num_groups
 
   def state(self) -> dict[str, Any]:
     """JSON-able, all but the chunks themselves."""

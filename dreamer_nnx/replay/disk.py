@@ -1,122 +1,105 @@
-"""The directory of stored chunks: names, background writes, deletions."""
+"""The folder of stored steps: names, whole files, deletions."""
 
-import pathlib
 import re
-from collections.abc import Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, NamedTuple
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
 from absl import logging
 
+from dreamer_nnx import paths
 from dreamer_nnx.replay import chunkfile, sharing
+from dreamer_nnx.replay.index import is_name
 
-_NAME = re.compile(r'(\d{10})-(\d{6,})-(\d{10})\.(data|side)')
-_NEVER = -(2**31)
-
-
-class Name(NamedTuple):
-  """What a file name says; a serial number is given once a directory."""
-
-  chunk: int
-  length: int
-  serial: int
-  kind: str
-
-  def __str__(self) -> str:
-    return f'{self.chunk:010d}-{self.length:06d}-{self.serial:010d}.{self.kind}'
+_FOLDER = re.compile(r'process_\d{1,6}/')
 
 
-def parse(text: str) -> Name | None:
-  """Of a file name, with or without its folder."""
-  match = _NAME.fullmatch(text.rpartition('/')[2])
-  if not match:
-    return None
-  chunk, length, serial, kind = match.groups()
-  return Name(int(chunk), int(length), int(serial), kind)
+def serial(name: str) -> int:
+  """Which file of its folder it is, in order of writing.
+
+  Raises:
+    ValueError: It is not named like a file of a replay.
+  """
+  if not is_name(name):
+    raise ValueError(f'replay: {name!r} is not the name of a stored file.')
+  return int(name.rpartition('.')[0][-10:])
 
 
 class ChunkDirectory:
-  """Immutable files, written by threads and deleted when out of use.
-
-  A retired file stays until more than `keep` indices have been saved since,
-  so that an index saved before still finds what it names.
+  """Immutable files, each whole or not there, on a disk or in a bucket.
 
   Each process writes in a folder of its own. Files are named from the folder
   of all, for a process can take over what another one wrote.
   """
 
-  def __init__(self, directory: str, keep: int, process: int = 0):
-    self.root = pathlib.Path(directory)
+  def __init__(self, directory: str, process: int = 0):
+    self.root = paths.parse(directory, 'replay directory')
     self._prefix = sharing.prefix(process)
-    self.path = self.root / self._prefix
-    self._first_id = process * sharing.RANGE
-    self._keep = keep
-    self._saves = 0
-    self._serial = 0
-    self._named_serial = -1  # Files after this one are in no index yet.
-    self._retired: dict[str, int] = {}
-    self._writes: list[tuple[Name, Future]] = []
-    self._threads = ThreadPoolExecutor(2, 'replay')
+    self.path = self.root / self._prefix if self._prefix else self.root
     self.skipped: dict[str, str] = {}
     self.written_bytes = 0
     self._check_writable()
-    self._serial = max((n.serial for n in self.names()), default=-1) + 1
+    self._serial = 1 + max(map(serial, self.names()), default=-1)
 
-  def names(self) -> list[Name]:
-    """The files that are named like chunks, good or not."""
-    parsed = (parse(path.name) for path in self.path.iterdir())
-    return [name for name in parsed if name]
+  def names(self) -> list[str]:
+    """This process's files, good or not, in order of writing."""
+    return [f'{self._prefix}{name}' for name in _files(self.path)]
 
-  def strangers(self) -> list[str]:
-    """The files that are not named like chunks."""
-    files = (path for path in self.path.iterdir() if path.is_file())
-    return sorted(file.name for file in files if not parse(file.name))
+  def all_names(self) -> set[str]:
+    """The files of all processes."""
+    folders = self._folders(0, 1)
+    return {
+      f'{prefix}{x}' for folder, prefix in folders for x in _files(folder)
+    }
 
-  def text(self, name: Name) -> str:
-    return f'{self._prefix}{name}'
+  def new_names(self, kind: str, count: int) -> list[str]:
+    """Names for files to be written, younger than all others."""
+    first, self._serial = self._serial, self._serial + count
+    return [
+      f'{self._prefix}{number:010d}.{kind}'
+      for number in range(first, self._serial)
+    ]
 
-  def next_id(self, known: Iterable[int] = ()) -> int:
-    """A number of this process, younger than known ones and its files."""
-    given = [*known, *(name.chunk for name in self.names())]
-    return (
-      self._first_id + max((x % sharing.RANGE for x in given), default=-1) + 1
-    )
+  def follow(self, names: Collection[str]) -> None:
+    """Has new names be younger than these."""
+    self._serial = max(self._serial, 1 + max(map(serial, names), default=-1))
 
   def write(
     self,
-    chunk: int,
-    kind: str,
+    name: str,
     meta: Mapping[str, Any],
+    runs: np.ndarray,
     arrays: Mapping[str, np.ndarray],
-  ) -> str:
-    """Starts to write a file; `join` waits for it and tells of errors.
+  ) -> None:
+    """Writes a file; see `chunkfile.encode`.
 
-    The arrays may change meanwhile (the file then holds either value), but
-    must not be given to another chunk.
+    Raises:
+      OSError: It cannot be written; none is left behind.
     """
-    name = Name(chunk, meta['length'], self._serial, kind)
-    self._serial += 1
-    path = self.path / str(name)
-    future = self._threads.submit(chunkfile.write, path, meta, arrays)
-    self._writes.append((name, future))
-    return self.text(name)
+    data = chunkfile.encode(meta, runs, arrays)
+    try:
+      paths.write(self.root / name, data)
+    except OSError as error:
+      raise OSError(
+        error.errno,
+        f'replay file {self.root / name} could not be written '
+        f'({error.strerror or error})',
+      ) from error
+    self.written_bytes += len(data)
 
-  def join(self) -> dict[str, OSError]:
-    """Waits for all writes; returns the errors of those that failed."""
-    writes, self._writes = self._writes, []
-    failed = {}
-    for name, future in writes:
-      error = future.exception()
-      if isinstance(error, OSError):
-        failed[self.text(name)] = error
-      else:
-        self.written_bytes += future.result()
-    return failed
-
-  def read(self, name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+  def read(
+    self, name: str
+  ) -> tuple[dict[str, Any], np.ndarray, dict[str, np.ndarray]]:
     """Raises ChunkFileError for a missing, torn or foreign file."""
-    return chunkfile.read(self.root / name)
+    try:
+      serial(name)
+      data = (self.root / name).read_bytes()
+    except FileNotFoundError as error:
+      raise chunkfile.ChunkFileError('missing') from error
+    except (OSError, ValueError) as error:
+      reason = getattr(error, 'strerror', None) or str(error)
+      raise chunkfile.ChunkFileError(reason) from error
+    return chunkfile.decode(data)
 
   def skip(self, name: str, reason: str) -> None:
     """Counts and names a file that is not used."""
@@ -124,36 +107,39 @@ class ChunkDirectory:
       logging.warning('replay: skipped %s: %s.', self.root / name, reason)
     self.skipped[name] = reason
 
-  def retire(self, names: Iterable[str | None]) -> None:
-    """Marks files as out of use."""
-    for text in names:
-      name = parse(text) if text else None
-      if name:
-        own = text == self.text(name)
-        unnamed = own and name.serial > self._named_serial
-        self._retired.setdefault(text, _NEVER if unnamed else self._saves)
+  def sweep(
+    self, keep: Collection[str], before: int, share: int, shares: int
+  ) -> None:
+    """Deletes files, and what was left half written, that are not to be kept.
 
-  def close_index(self) -> dict[str, Any]:
-    """Counts one more saved index and deletes what none needs now."""
-    self._saves += 1
-    self._named_serial = self._serial - 1
-    for name, since in list(self._retired.items()):
-      if self._saves - since > self._keep:
-        (self.root / name).unlink(missing_ok=True)
-        del self._retired[name]
-    return {'saves': self._saves, 'retired': self._retired.copy()}
-
-  def open_index(self, index: Mapping[str, Any], unused: Iterable[str]) -> None:
-    """Goes on from a saved index; retires what is not used any more."""
-    self._saves = max(self._saves, index.get('saves', 0))
-    self._retired = dict(index.get('retired', {}))
-    self._named_serial = self._serial - 1
-    self.retire(name for name in unused if name not in self.skipped)
+    Args:
+      before: Files of this process from this serial number on stay.
+      share, shares: Folders of processes that are no more fall to a share.
+    """
+    for folder, prefix in self._folders(share, shares):
+      for name in _files(folder):
+        whole = f'{prefix}{name}'
+        young = prefix == self._prefix and serial(name) >= before
+        if whole not in keep and not young:
+          (folder / name).unlink(missing_ok=True)
 
   def clean(self) -> None:
     """Removes what a killed process left half written."""
     for path in self.path.glob('.*.tmp'):
       path.unlink(missing_ok=True)
+
+  @property
+  def next_serial(self) -> int:
+    return self._serial
+
+  def _folders(self, share: int, shares: int) -> list[tuple[Any, str]]:
+    folders = [(self.root, '')] if not share else []
+    for folder in sorted(self.root.glob('process_*')):
+      prefix = f'{folder.name}/'
+      ours = _FOLDER.fullmatch(prefix) and folder.is_dir()
+      if ours and sharing.owner(prefix) % shares == share:
+        folders.append((folder, prefix))
+    return folders
 
   def _check_writable(self) -> None:
     probe = self.path / '.probe.tmp'
@@ -165,5 +151,13 @@ class ChunkDirectory:
       raise OSError(
         error.errno,
         f'replay directory {self.path}: cannot be written '
-        f'({error.strerror}). Choose another workdir',
+        f'({error.strerror or error}). Choose another workdir',
       ) from error
+
+
+def _files(folder: paths.Path) -> list[str]:
+  """Names of the stored files in a folder, in order of writing."""
+  if not folder.is_dir():
+    return []
+  names = (path.name for path in folder.iterdir())
+  return sorted(filter(is_name, names), key=serial)

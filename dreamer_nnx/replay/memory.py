@@ -12,14 +12,14 @@ def available_bytes() -> int:
   return min(_free_on_machine(), _free_in_group())
 
 
-def require(need: int, step_bytes: int, unit: int, capacity: int) -> None:
+def require(need: int, step_bytes: int, unit: int, steps: int) -> None:
   """Refuses an allocation that does not fit.
 
   Args:
     need: Bytes about to be allocated.
     step_bytes: Bytes of one step.
     unit: The capacity grows in multiples of this many steps.
-    capacity: The configured capacity, for the message.
+    steps: How many are to be allocated, for the message.
 
   Raises:
     ValueError: Names what is needed, what is free and what would fit.
@@ -29,8 +29,9 @@ def require(need: int, step_bytes: int, unit: int, capacity: int) -> None:
     return
   fits = free // (step_bytes * unit) * unit
   raise ValueError(
-    f'config.replay.chunked.capacity = {capacity}: needs {_gib(need)}, '
-    f'{_gib(free)} are free. The largest that fits is {fits}.'
+    f'config.replay.chunked.capacity: {steps} steps need {_gib(need)} of '
+    f'memory, {_gib(free)} are free. The largest that fits is {fits}; '
+    'storage=disk keeps steps in files.'
   )
 
 

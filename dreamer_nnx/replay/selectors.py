@@ -107,6 +107,8 @@ class Priority:
     self._known = np.zeros(pool.num_chunks, np.int64)
     # Step priorities to the exponent, shaped like the pool.
     self.powers = np.empty((pool.num_chunks, pool.chunk_size))
+    # Rows that changed, until someone notes it.
+    self.touched = np.zeros(rows, bool)
 
   def reset(self, slots: slice) -> None:
     """Forgets chunks about to be recycled; their steps are new again."""
@@ -142,6 +144,7 @@ class Priority:
       rows, self._drawn = np.concatenate(self._drawn), []
       windows = self._pool.around(rows, 0, self._pool.length - 1)
       self.powers.reshape(-1)[windows[:, self._context :]] = 0
+      self.touched[windows[:, self._context :]] = True
       self._stale.append(windows[:, -1])
 
   def update(
@@ -151,6 +154,7 @@ class Priority:
     self.finish()
     powers = np.maximum(priority, 0).astype(np.float64) ** self._exponent
     self.powers.reshape(-1)[rows[alive]] = powers[alive]
+    self.touched[rows[alive]] = True
     # The oldest is recycled first: if any step of a row lives, the last does.
     self._stale.append(rows[alive[:, -1], -1])
     self._settle()

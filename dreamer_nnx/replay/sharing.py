@@ -1,6 +1,5 @@
 """What one of several replays takes of what others have saved."""
 
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,7 +27,19 @@ def owner(name: str) -> int:
 
 def files(index: Mapping[str, Any]) -> set[str]:
   """All files that an index needs."""
+  if index.get('version', 1) > 1:
+    return set(index.get('files', ()))
   return {name for chunk in index['chunks'] for name in chunk[2:] if name}
+
+
+def next_id(given: int, index: Mapping[str, Any]) -> int:
+  """A number for the next chunk, of the process that had `given` in mind.
+
+  Younger than any chunk of the index, whoever made it.
+  """
+  numbers = [chunk[1] % RANGE + 1 for chunk in index['chunks']]
+  least = max(numbers, default=0), index.get('next', 0), given % RANGE
+  return given - given % RANGE + max(least)
 
 
 def shared(
@@ -54,37 +65,14 @@ def shared(
   ]
   chunks = [chunk for _, chunk in sorted(chunks, key=lambda pair: pair[0])]
   begin, end = (len(chunks) * i // shares for i in (share, share + 1))
+  youngest = max((chunk[1] % RANGE for chunk in chunks), default=-1)
   return {
+    'version': indices[0].get('version', 1),
     'layout': None,
     'chunks': chunks[begin:end],
+    'files': sorted(set().union(*map(files, indices))),
     'saves': max(index.get('saves', 0) for index in indices),
-    'retired': {
-      name: since
-      for index in indices
-      for name, since in index.get('retired', {}).items()
-      if owner(name) % shares == share
-    },
+    'next': max(youngest + 1, *(index.get('next', 0) for index in indices)),
     'rng': None,
     'counts': None,
   }
-
-
-def strays(
-  directory: str,
-  indices: Sequence[Mapping[str, Any]],
-  share: int,
-  shares: int,
-) -> list[str]:
-  """Files that no index needs, of the folders that fall to a share."""
-  needed = set().union(*map(files, indices))
-  root = pathlib.Path(directory)
-  folders = [(0, root)]
-  for folder in sorted(root.glob('process_*')):
-    folders.append((owner(f'{folder.name}/'), folder))
-  return [
-    name
-    for process, folder in folders
-    if process % shares == share
-    for path in sorted(folder.iterdir())
-    if path.is_file() and (name := prefix(process) + path.name) not in needed
-  ]

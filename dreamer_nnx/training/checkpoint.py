@@ -1,9 +1,10 @@
 """Checkpoints of a run: written in the background, verified before loading.
 
-A checkpoint directory holds one folder per step, and a step three items:
+A checkpoint directory holds one folder per step, and a step four items:
 
   state   flat dict of device arrays: parameters, statistics, optimiser, key
   loop    flat dict of host arrays of running episodes; absent when empty
+  behind  empty: the replay's files are in a folder of its own
   meta    JSON: counters, what each process has (random states, replay index),
           resolved config
 
@@ -16,9 +17,8 @@ builds by `checkpoint_fit`, both before anything is loaded.
 
 import contextlib
 import dataclasses
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent import futures
 from typing import Any, NamedTuple
 
@@ -31,6 +31,7 @@ from dreamer_nnx.paths import Path
 from dreamer_nnx.training import checkpoint_files as files
 from dreamer_nnx.training import checkpoint_fit as fit
 from dreamer_nnx.training import limits, processes, retention, snapshot
+from dreamer_nnx.training.checkpoint_items import BehindHandler, beside
 
 CheckpointError = files.CheckpointError
 FOLDER = files.FOLDER
@@ -105,6 +106,7 @@ class Checkpoints:
         'state': ocp.PyTreeCheckpointHandler(use_compression=False),
         'loop': ocp.PyTreeCheckpointHandler(),
         'meta': ocp.JsonCheckpointHandler(),
+        'behind': BehindHandler(),
       },
     )
 
@@ -129,6 +131,7 @@ class Checkpoints:
     loop: Mapping[str, np.ndarray],
     meta: Mapping[str, Any],
     metrics: Mapping[str, float] | None = None,
+    behind: Callable[[], None] | None = None,
   ) -> bool:
     """Starts to save a step; its arrays may be donated or changed after.
 
@@ -140,6 +143,8 @@ class Checkpoints:
       loop: Named host arrays; leave empty where there are none.
       meta: JSON-able; a copy is taken.
       metrics: Holds the evaluation metric that ranks this step, if any.
+      behind: Waits for what else belongs to the step, such as its replay; the
+        step appears when this has returned in all processes.
 
     Returns:
       False, and nothing is done, if the step is already saved.
@@ -158,7 +163,7 @@ class Checkpoints:
         f'checkpoint step {step} is older than step {steps[-1]}, the latest '
         f'in {self._directory}: continue from it or use another workdir.'
       )
-    items = _items(state, loop, meta)
+    items = beside(state, loop, meta, behind)
     score = fit.score(self._best_metric, metrics)
     self._pending = step
     if copied := snapshot.useful(state):
@@ -323,24 +328,6 @@ def _verified(
     return str(root)
 
   return paths.parse(processes.in_first(look, CheckpointError), 'checkpoint')
-
-
-def _items(
-  state: Mapping[str, jax.Array],
-  loop: Mapping[str, np.ndarray],
-  meta: Mapping[str, Any],
-) -> dict[str, ocp.args.CheckpointArgs]:
-  """What is saved beside the state, if all of it can be."""
-  host = {name: np.array(value) for name, value in loop.items()}
-  fit.check_savable({**state, **host})
-  try:
-    copied = json.loads(json.dumps(dict(meta)))
-  except (TypeError, ValueError) as error:
-    raise TypeError(f'checkpoint meta must be JSON: {error}.') from error
-  items = {'meta': ocp.args.JsonSave(copied)}
-  if host:
-    items['loop'] = ocp.args.PyTreeSave(host)
-  return items
 
 
 def _load(root: Path, item: str, args: ocp.args.CheckpointArgs) -> Any:

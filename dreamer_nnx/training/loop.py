@@ -304,6 +304,7 @@ SUMMED = {
   'replay/online_queue',
   'replay/skipped_files',
   'replay/written_bytes',
+  'replay/save_waited',
 }
 SUMMED_GROUPS = ('env/',)
 CLOCKS = (

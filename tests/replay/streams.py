@@ -1,5 +1,6 @@
 """Numbered experience: every step of every worker can be told from others."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -57,3 +58,10 @@ def same(left, right):
     left[key].dtype == right[key].dtype and (left[key] == right[key]).all()
     for key in left
   )
+
+
+def saved(replay):
+  """The index of a save that is done, as a checkpoint brings it back."""
+  index = json.loads(json.dumps(replay.save()))
+  replay.wait()
+  return index

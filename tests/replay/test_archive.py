@@ -1,12 +1,15 @@
-import json
+import os
 import re
+import shutil
+import threading
 
 import numpy as np
 import pytest
 
-from dreamer_nnx.replay import chunkfile
+from dreamer_nnx import paths
+from dreamer_nnx.replay import archive, chunkfile
 from dreamer_nnx.replay.chunked import ChunkedReplay
-from tests.replay.streams import SPACES, fill, firsts, make, same, space
+from tests.replay.streams import SPACES, fill, firsts, make, same, saved, space
 
 ALL = {
   'uniform': 1.0,
@@ -33,27 +36,23 @@ def train(replay, begin, end):
   return batches
 
 
-def through_json(index):
-  return json.loads(json.dumps(index))
-
-
 def starts(replay, batches=400):
   return set(firsts(replay, batches) % 1000 - 1)
 
 
-@pytest.mark.parametrize('saved', [9, 15, 23, 40, 71, 72])
+@pytest.mark.parametrize('until', [9, 15, 23, 40, 71, 72])
 @pytest.mark.parametrize('seed', [0, 1])
-def test_a_loaded_replay_goes_on_bit_for_bit(tmp_path, saved, seed):
-  one = make(tmp_path, seed, **ALL)
-  train(one, 0, saved)
-  index = through_json(one.save())
-  two = make(tmp_path, seed + 10, **ALL)
+@pytest.mark.parametrize('storage', ['memory', 'disk'])
+def test_a_loaded_replay_goes_on_bit_for_bit(tmp_path, until, seed, storage):
+  one = make(tmp_path, seed, storage=storage, **ALL)
+  train(one, 0, until)
+  index = saved(one)
+  two = make(tmp_path, seed + 10, storage=storage, **ALL)
   two.load(index)
-  assert two.stats() | {'written_bytes': 0} == one.stats() | {
-    'written_bytes': 0
-  }
-  three = train(one, saved, saved + 60)
-  four = train(two, saved, saved + 60)
+  varying = {'written_bytes': 0, 'save_waited': 0}
+  assert two.stats() | varying == one.stats() | varying
+  three = train(one, until, until + 60)
+  four = train(two, until, until + 60)
   assert len(three) == 60
   assert all(map(same, three, four))
 
@@ -67,69 +66,221 @@ def test_saving_changes_nothing(tmp_path):
     one.save()
 
 
-def test_a_later_save_keeps_earlier_indices_whole(tmp_path):
-  one = make(tmp_path, keep_indices=2, **ALL)
-  indices, sequels = [], []
-  for time in range(0, 100, 10):
+class Slow:
+  """Lets one file be written each time it is told to."""
+
+  def __init__(self, monkeypatch):
+    self.gate, self.write = threading.Semaphore(0), paths.write
+    monkeypatch.setattr(paths, 'write', self)
+
+  def __call__(self, path, data):
+    assert self.gate.acquire(timeout=60)
+    self.write(path, data)
+
+  def open(self):
+    self.gate.release(10_000)
+
+
+@pytest.mark.parametrize('storage', ['memory', 'disk'])
+@pytest.mark.parametrize('until', [23, 71])
+@pytest.mark.parametrize('more', [1, 7, 90])
+def test_what_is_saved_is_as_of_the_save(
+  tmp_path, until, more, storage, monkeypatch
+):
+  # Files of few steps, so that training overwrites and recycles in between.
+  monkeypatch.setattr(archive, 'BLOCK', 128)
+  one = make(tmp_path, storage=storage, **ALL)
+  train(one, 0, until)
+  slow = Slow(monkeypatch)
+  index = one.save()
+  expect = train(one, until, until + more // 2)
+  slow.gate.release(3)
+  expect += train(one, until + more // 2, until + more)
+  slow.open()
+  one.wait()
+  two = make(tmp_path, 9, **ALL)
+  two.load(index)
+  assert not two.stats()['skipped_files']
+  assert all(map(same, train(two, until, until + more), expect))
+
+
+def test_training_waits_when_copies_fill_their_memory(
+  tmp_path, monkeypatch, caplog
+):
+  # One byte of copies is already too much.
+  one = make(tmp_path, save_waiting=2**-30, **ALL)
+  train(one, 0, 40)
+  slow = Slow(monkeypatch)
+  one.save()
+  threading.Timer(0.3, slow.open).start()
+  train(one, 40, 50)
+  assert 'training waits for a save' in caplog.text
+  assert 'config.replay.chunked.save_waiting' in caplog.text
+  saved(one)
+  assert one.stats()['save_waited'] >= 0.1
+
+
+def test_any_index_that_is_kept_finds_all_it_names(tmp_path):
+  one = make(tmp_path, **ALL)
+  indices, sequels = {}, {}
+  for time in range(0, 300, 10):
     train(one, time, time + 10)
-    indices.append(through_json(one.save()))
-    # What would follow, from a replay of its own.
+    # The first, every sixth, and the last two are kept.
+    kept = [x for x in indices if x % 60 == 0 or x >= time - 20]
+    indices = {x: indices[x] for x in kept}
+    one.retain(set().union(*(one.files(x) for x in indices.values())))
+    indices[time] = saved(one)
     other = make(tmp_path, **ALL)
-    other.load(indices[-1])
-    sequels.append([other.sample()[0] for _ in range(5)])
-  for index, sequel in list(zip(indices, sequels, strict=True))[-2:]:
+    other.load(indices[time])
+    sequels[time] = [other.sample()[0] for _ in range(5)]
+  for time, index in indices.items():
     two = make(tmp_path, **ALL)
     two.load(index)
     assert two.stats()['skipped_files'] == 0
-    assert all(same(two.sample()[0], batch) for batch in sequel)
-  first = make(tmp_path, skip_damaged=True, **ALL)
-  first.load(indices[0])
-  assert first.stats()['skipped_files'] > 0
+    assert all(same(two.sample()[0], batch) for batch in sequels[time])
+  assert len(indices) > 5
+  # What no index names is gone.
+  one.retain(one.files(indices[290]))
+  saved(one)
+  held = {path.name for path in tmp_path.iterdir() if path.is_file()}
+  assert held == one.files(indices[290])
 
 
 def test_a_rewound_replay_leaves_the_other_future_alone(tmp_path):
   one = make(tmp_path, **ALL)
   train(one, 0, 23)
-  early = through_json(one.save())
+  early = saved(one)
   train(one, 23, 48)
-  late = through_json(one.save())
+  late = saved(one)
   expect = train(one, 48, 60)
   two = make(tmp_path, **ALL)
   two.load(early)
   fill(two, 500, 525)
-  two.save()
+  two.retain(one.files(early) | one.files(late))
+  saved(two)
   three = make(tmp_path, **ALL)
   three.load(late)
   assert all(map(same, train(three, 48, 60), expect))
+  # The same replay goes back, too, while it saves.
+  three.save()
+  three.load(early)
+  four = make(tmp_path, **ALL)
+  four.load(early)
+  assert all(map(same, train(three, 23, 60), train(four, 23, 60)))
 
 
-def test_a_chunk_is_on_disk_when_it_is_full(tmp_path):
-  fill(make(tmp_path), 0, 21)
-  two = make(tmp_path)
-  two.load(None)
-  # Opening the fifth group waited for all writes but that of the fourth.
-  assert 30 <= len(two) <= 40
-  assert starts(two) >= set(range(12))
+# Bytes of one step of SPACES, and of its latents with a priority.
+STEP, SIDE = 4 + 6 + 1 + 1 + 8, 8
+# Of a file: its description, and 24 for each stretch of steps.
+HEAD, RUN = 500, 24
 
 
-def test_observations_are_written_once(tmp_path):
-  one = fill(make(tmp_path), 0, 20)
-  one.save()
-  before = {path.name for path in tmp_path.glob('*.data')}
-  train(one, 20, 30)
-  one.save()
-  written = {path.name for path in tmp_path.glob('*.data')}
-  assert before <= written and len(before) == 8 and len(written) == 12
+def test_a_save_writes_what_came_and_what_changed_and_no_more(tmp_path):
+  one = make(tmp_path, capacity=20_000, chunk_size=50)
+  fill(one, 0, 500)
+  saved(one)
+  before = one.stats()['written_bytes']
+  assert before <= 1000 * STEP + 20 * 2 * RUN + 2 * HEAD
+  for time in range(500, 1100, 60):
+    fill(one, time, time + 60)
+    changed = 0
+    for _ in range(10):
+      _, handle = one.sample()
+      one.update(handle, {'deter': np.ones((2, 3, 2))}, None)
+      changed += handle.rows.size
+    saved(one)
+    after = one.stats()['written_bytes']
+    most = 120 * STEP + changed * 8 + (changed + 8) * RUN + 2 * HEAD
+    assert after - before <= most
+    before = after
+  saved(one)
+  assert one.stats()['written_bytes'] == before
 
 
-def test_latents_can_be_left_as_they_were_first_stored(tmp_path):
+def test_disk_use_is_bounded(tmp_path, monkeypatch):
+  monkeypatch.setattr(archive, 'SMALL', 600)
+  one = make(tmp_path, **ALL)
+  sizes = []
+  for time in range(0, 450, 3):
+    train(one, time, time + 3)
+    index = saved(one)
+    one.retain(one.files(index))
+    if time % 60 == 0:
+      saved(one)
+      files = [path for path in tmp_path.iterdir() if path.is_file()]
+      sizes.append((sum(path.stat().st_size for path in files), len(files)))
+  # 120 steps take 4 KB once; most of these files is their description.
+  assert max(count for _, count in sizes) < 2 * 64 + 60
+  assert max(size for size, _ in sizes[5:]) < 1.5 * sizes[5][0]
+
+
+def test_nothing_is_written_between_saves(tmp_path):
+  one = make(tmp_path, **ALL)
+  train(one, 0, 400)
+  assert not [path for path in tmp_path.iterdir() if path.is_file()]
+
+
+def test_what_is_reported_as_saved_is_synced(tmp_path, monkeypatch):
+  synced = []
+  sync = os.fsync
+  monkeypatch.setattr(os, 'fsync', lambda x: (synced.append(x), sync(x)))
+  index = saved(fill(make(tmp_path), 0, 20))
+  # Each file, and the folder that has its name.
+  assert len(synced) == 2 * len(index['files'])
+
+
+def test_latents_can_be_left_out(tmp_path, caplog):
   one = fill(make(tmp_path, save_latents=False), 0, 20)
-  one.save()
-  before = sorted(path.name for path in tmp_path.iterdir())
+  index = saved(one)
+  assert not list(tmp_path.glob('*.side'))
+  two = make(tmp_path, save_latents=False)
+  two.load(index)
+  assert 'the latents of 40 of 40 steps are not stored' in caplog.text
+  one_batch, two_batch = one.sample()[0], two.sample()[0]
+  assert not two_batch['latent/deter'].any()
+  for key in ('count', 'image'):
+    np.testing.assert_array_equal(one_batch[key], two_batch[key])
+
+
+def test_priorities_are_saved_without_latents(tmp_path):
+  one = make(tmp_path, save_latents=False, **ALL)
+  train(one, 0, 40)
+  two = make(tmp_path, save_latents=False, **ALL)
+  two.load(saved(one))
+  for _ in range(20):
+    one_batch, two_batch = one.sample()[0], two.sample()[0]
+    np.testing.assert_array_equal(one_batch['count'], two_batch['count'])
+
+
+@pytest.mark.parametrize(
+  'name',
+  ['bfloat16', 'float16', 'float8_e4m3fn', 'float8_e5m2', 'int4', 'complex64'],
+)
+@pytest.mark.parametrize('storage', ['memory', 'disk'])
+def test_formats_come_back_bit_for_bit(tmp_path, name, storage):
+  dtype = np.dtype(name)
+  spaces = {'x': space((3,), dtype), 'latent/y': space((2,), dtype)}
+  config = {'capacity': 80, 'chunk_size': 5, 'storage': storage}
+  one = ChunkedReplay(spaces, 2, 2, 3, str(tmp_path), 0, **config)
+  rng = np.random.default_rng(0)
+  draw = lambda n: rng.integers(-7, 7, (2, n)).astype(np.float32).astype(dtype)
+  for _ in range(20):
+    one.add({'x': draw(3), 'latent/y': draw(2)})
   _, handle = one.sample()
-  one.update(handle, {'deter': np.full((2, 3, 2), 0.5)}, None)
-  one.save()
-  assert sorted(path.name for path in tmp_path.iterdir()) == before
+  value = np.stack([draw(2)] * 3, axis=1)
+  one.update(handle, {'y': value}, None)
+  two = ChunkedReplay(spaces, 2, 2, 3, str(tmp_path), 9, **config)
+  two.load(saved(one))
+  for _ in range(20):
+    assert same(one.sample()[0], two.sample()[0])
+
+
+@pytest.mark.parametrize('name', ['uint4', 'datetime64[s]', 'O'])
+def test_formats_that_files_do_not_have_are_refused_by_name(name):
+  spaces = {'x': space((), np.dtype(name))}
+  text = f"'x' is {np.dtype(name).name}: stored steps have no such format"
+  with pytest.raises(ValueError, match=re.escape(text)):
+    ChunkedReplay(spaces, 2, 2, 3, '', 0, capacity=80, chunk_size=5)
 
 
 def damage(path, how):
@@ -142,35 +293,57 @@ def damage(path, how):
     data = b''
   elif how == 'stranger':
     data = b'PK' + data
-  path.write_bytes(data)
+  if how == 'gone':
+    path.unlink()
+  else:
+    path.write_bytes(data)
 
 
-@pytest.mark.parametrize('how', ['cut', 'flip', 'empty', 'stranger'])
-@pytest.mark.parametrize('kind', ['data', 'side'])
-@pytest.mark.parametrize('whole', [True, False])
-def test_a_torn_chunk_is_skipped_and_never_bridged(
-  tmp_path, how, kind, whole, caplog
-):
-  one = fill(make(tmp_path, num_envs=1, capacity=60), 0, 23, num_envs=1)
-  index = through_json(one.save())
-  # The second chunk: times 5 to 9.
-  path = next(tmp_path.glob(f'0000000001-*.{kind}'))
+@pytest.mark.parametrize('how', ['cut', 'flip', 'empty', 'stranger', 'gone'])
+def test_damaged_steps_are_skipped_and_never_bridged(tmp_path, how, caplog):
+  one = make(tmp_path, num_envs=1, capacity=60)
+  for begin, end in ((0, 7), (7, 9), (9, 23)):
+    fill(one, begin, end, num_envs=1)
+    index = saved(one)
+  path = tmp_path / [x for x in index['files'] if x.endswith('.data')][1]
   damage(path, how)
   two = make(tmp_path, num_envs=1, capacity=60, skip_damaged=True)
-  two.load(index if whole else None)
-  assert len(two) == 18
-  assert two.stats()['skipped_files'] == (1 if kind == 'data' else 2)
+  two.load(index)
+  # Times 7 and 8 are gone; 9, of the same chunk, follows on nothing.
+  assert len(two) == 20
+  assert two.stats()['skipped_files'] == 1
   assert path.name in caplog.text
-  assert starts(two) == {0, 1, *range(10, 20)}
+  assert starts(two) == {*range(4), *range(10, 20)}
   for _ in range(50):
     batch, _ = two.sample()
     steps = batch['count'] - batch['count'][:, :1]
     np.testing.assert_array_equal(steps, [[0, 1, 2, 3]] * 2)
 
 
+@pytest.mark.parametrize('how', ['cut', 'flip', 'empty', 'stranger', 'gone'])
+def test_damaged_latents_begin_anew(tmp_path, how, caplog):
+  one = fill(make(tmp_path), 0, 10)
+  saved(one)
+  index = saved(fill(one, 10, 20))
+  damage(tmp_path / next(x for x in index['files'] if x.endswith('.side')), how)
+  with pytest.raises(ValueError, match=r'1 files .*\.side.*skip_damaged=true'):
+    make(tmp_path).load(index)
+  two = make(tmp_path, skip_damaged=True)
+  two.load(index)
+  assert 'the latents of 20 of 40 steps are not stored' in caplog.text
+  for _ in range(50):
+    batch, _ = two.sample()
+    known = batch['count'] % 1000 > 10
+    np.testing.assert_array_equal(batch['latent/deter'].any(-1), known)
+  # The next save has these zeros, too.
+  three = make(tmp_path)
+  three.load(saved(two))
+  assert all(same(two.sample()[0], three.sample()[0]) for _ in range(9))
+
+
 def test_a_damaged_file_of_an_index_is_refused_unless_told(tmp_path):
-  index = through_json(fill(make(tmp_path), 0, 23).save())
-  path = next(tmp_path.glob('0000000009-*.data'))
+  index = saved(fill(make(tmp_path), 0, 23))
+  path = next(tmp_path.glob('*.data'))
   damage(path, 'cut')
   text = rf'1 files of the checkpoint.*{path.name}.*skip_damaged=true'
   with pytest.raises(ValueError, match=text):
@@ -178,9 +351,12 @@ def test_a_damaged_file_of_an_index_is_refused_unless_told(tmp_path):
 
 
 def test_a_torn_head_breaks_the_streams(tmp_path):
-  one = fill(make(tmp_path), 0, 23)
-  index = through_json(one.save())
-  damage(next(tmp_path.glob('0000000009-*.data')), 'cut')
+  one = fill(make(tmp_path), 0, 22)
+  saved(one)
+  index = saved(fill(one, 22, 23))
+  damage(
+    tmp_path / [x for x in index['files'] if x.endswith('.data')][1], 'cut'
+  )
   two = make(tmp_path, skip_damaged=True)
   two.load(index)
   fill(two, 23, 40)
@@ -206,67 +382,70 @@ def test_a_torn_head_breaks_the_streams(tmp_path):
     (SPACES, 6, 'foreign, of chunk_size 5, not 6'),
   ],
 )
-def test_foreign_chunks_are_refused_and_named(
-  tmp_path, spaces, chunk_size, text, caplog
+def test_foreign_steps_are_refused_and_named(
+  tmp_path, spaces, chunk_size, text
 ):
-  fill(make(tmp_path), 0, 10).save()
-  (tmp_path / 'notes.txt').write_text('not a chunk')
+  index = saved(fill(make(tmp_path), 0, 10))
   config = {'capacity': 80, 'chunk_size': chunk_size}
   two = ChunkedReplay(spaces, 2, 2, 3, str(tmp_path), 0, **config)
-  two.load(None)
-  assert len(two) == 0
-  assert two.stats()['skipped_files'] == 5
-  assert re.search(text, caplog.text)
-  assert 'notes.txt: not a chunk file' in caplog.text
+  with pytest.raises(ValueError, match=text):
+    two.load(index)
 
 
-def test_without_an_index_everything_good_is_taken(tmp_path):
-  one = fill(make(tmp_path), 0, 33)
-  one.save()
-  two = make(tmp_path)
-  two.load(None)
-  assert len(two) == 66 and starts(two) == set(range(30))
-  # The workers' streams begin anew: nothing bridges time 32 and 500.
-  fill(two, 500, 520)
-  assert starts(two) <= {*range(30), *range(500, 517)}
-  for _ in range(100):
-    batch, _ = two.sample()
-    steps = batch['count'] - batch['count'][:, :1]
-    np.testing.assert_array_equal(steps, [[0, 1, 2, 3]] * 2)
+@pytest.mark.parametrize(
+  'name', ['/etc/passwd', '../0000000000.data', 'a/0000000000.data', 'x', '']
+)
+def test_an_index_names_nothing_but_files_of_a_replay(tmp_path, name):
+  index = saved(fill(make(tmp_path), 0, 10))
+  index['files'].append(name)
+  with pytest.raises(ValueError, match='is not the name of a stored file'):
+    make(tmp_path).load(index)
 
 
 def test_a_smaller_pool_takes_the_newest(tmp_path):
-  index = fill(make(tmp_path), 0, 40).save()
-  for source in (through_json(index), None):
-    two = make(tmp_path, capacity=40)
-    two.load(source)
-    assert len(two) == 40 and starts(two) == set(range(20, 37))
+  index = saved(fill(make(tmp_path), 0, 40))
+  two = make(tmp_path, capacity=40)
+  two.load(index)
+  assert len(two) == 40 and starts(two) == set(range(20, 37))
+
+
+def test_a_larger_pool_goes_on_with_the_same_draws(tmp_path):
+  one = make(tmp_path, **ALL)
+  train(one, 0, 40)
+  index = saved(one)
+  two = make(tmp_path, **(ALL | {'capacity': 5000}))
+  two.load(index)
+  assert all(map(same, train(one, 40, 58), train(two, 40, 58)))
 
 
 def test_other_numbers_of_workers_load(tmp_path):
-  index = fill(make(tmp_path), 0, 20).save()
+  index = saved(fill(make(tmp_path), 0, 20))
   two = make(tmp_path, num_envs=3, capacity=90)
-  two.load(through_json(index))
+  two.load(index)
   assert len(two) == 40 and starts(two) == set(range(17))
   fill(two, 500, 530, num_envs=3)
   assert len(two) == 90 and starts(two) <= set(range(500, 530))
 
 
-def test_a_disk_that_refuses_is_named(tmp_path):
-  one = fill(make(tmp_path), 0, 5)
-  tmp_path.rmdir()
-  text = 'could not be written, .* first .No such file or directory'
+def test_a_disk_that_refuses_is_named_and_nothing_is_lost(tmp_path):
+  one = make(tmp_path, **ALL)
+  train(one, 0, 20)
+  saved(one)
+  train(one, 20, 25)
+  shutil.move(tmp_path, tmp_path.with_name('away'))
+  one.save()
+  text = 'could not be written .No such file or directory'
   with pytest.raises(OSError, match=text):
-    fill(one, 5, 11)
+    one.wait()
+  train(one, 25, 40)
   with pytest.raises(OSError, match=text):
     one.save()
-  # Nothing is lost: once there is room the same chunks are written.
-  tmp_path.mkdir()
-  index = through_json(one.save())
-  two = make(tmp_path)
-  two.load(index)
-  assert len(two) == len(one) == 20
-  assert all(same(one.sample()[0], two.sample()[0]) for _ in range(9))
+  # Once there is room the same steps are written.
+  shutil.move(tmp_path.with_name('away'), tmp_path)
+  two = make(tmp_path, **ALL)
+  two.load(saved(one))
+  assert len(two) == len(one) == 80
+  assert all(map(same, train(one, 40, 60), train(two, 40, 60)))
 
 
 def test_a_directory_that_cannot_be_made_is_named(tmp_path):
@@ -278,28 +457,31 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path):
 
 def test_without_a_directory_the_index_has_no_files():
   one = fill(make(), 0, 12)
-  index = through_json(one.save())
+  index = saved(one)
   two = make(seed=9)
   two.load(index)
-  assert len(two) == 0
+  assert len(two) == 0 and not one.files(index)
   with pytest.raises(ValueError, match='without a directory'):
-    two.load(None)
+    two.load(index | {'chunks': [[0, 0, 5, -1]]})
   one = make()
   np.testing.assert_array_equal(
     firsts(fill(two, 0, 9), 20), firsts(fill(one, 0, 9), 20)
   )
 
 
-def test_a_file_holds_what_was_put_in(tmp_path):
+def test_a_file_holds_what_was_put_in():
   arrays = {
     'count': np.arange(1, 6, dtype=np.int32),
     'flag': np.array([True, False, True, True, False]),
     'latent/deter': np.linspace(-1, 1, 20, dtype=np.float32).reshape(5, 2, 2),
   }
-  path = tmp_path / 'chunk'
-  size = chunkfile.write(path, {'length': 5, 'id': 3}, arrays)
-  meta, found = chunkfile.read(path)
-  assert size == path.stat().st_size and meta['id'] == 3
+  runs = chunkfile.runs_of(np.array([3, 3, 3, 4, 4]), np.array([0, 1, 3, 4, 5]))
+  assert runs.tolist() == [[3, 0, 2], [3, 3, 1], [4, 4, 2]]
+  meta, back, found = chunkfile.decode(
+    chunkfile.encode({'kind': 'data'}, runs, arrays)
+  )
+  assert meta['kind'] == 'data' and meta['length'] == 5
+  np.testing.assert_array_equal(back, runs)
   assert found.keys() == arrays.keys()
   for key, value in arrays.items():
     assert found[key].dtype == value.dtype

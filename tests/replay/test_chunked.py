@@ -257,11 +257,12 @@ def test_the_least_capacity_stays_ready():
 def test_too_much_memory_is_refused_with_what_would_fit():
   spaces = {'image': space((64, 64, 3), 'uint8')}
   text = (
-    r'config.replay.chunked.capacity = 10000000000000: needs [\d.]+ GiB, '
-    r'([\d.]+) GiB are free. The largest that fits is (\d+).'
+    r'config.replay.chunked.capacity: \d+ steps need [\d.]+ GiB of memory, '
+    r'([\d.]+) GiB are free. The largest that fits is (\d+); storage=disk .*'
   )
   with pytest.raises(ValueError) as info:
-    ChunkedReplay(spaces, 2, 2, 3, '', 0, capacity=10**13)
+    config = {'capacity': 10**13, 'storage': 'memory'}
+    ChunkedReplay(spaces, 2, 2, 3, '', 0, **config)
   free, fits = re.fullmatch(text, str(info.value)).groups()
   assert int(fits) % 2048 == 0
   # Free is printed in tenths of a GiB; 2048 steps are 0.02 GiB.

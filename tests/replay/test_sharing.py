@@ -5,12 +5,13 @@ import pytest
 
 from dreamer_nnx.replay import sharing
 from tests.replay.streams import fill, make, same, step
-from tests.replay.test_archive import through_json, train
+from tests.replay.streams import saved as stored
+from tests.replay.test_archive import train
 
 
 def make_all(directory, count, num_envs=2, seed=3, **config):
   """Replays of `count` processes; together they have `count` * num_envs."""
-  config = {'capacity': 80 * count, 'keep_indices': 2} | config
+  config = {'capacity': 80 * count} | config
   return [
     make(
       directory, seed, num_envs=num_envs, process=i, processes=count, **config
@@ -27,7 +28,7 @@ def saved(directory, count, steps=23):
       steps_now = step(time, 2)
       steps_now['count'] = steps_now['count'] + 5000 * process
       replay.add(steps_now)
-  return made, [through_json(replay.save()) for replay in made]
+  return made, [stored(replay) for replay in made]
 
 
 def held(replay):
@@ -69,7 +70,7 @@ def test_the_same_number_of_processes_goes_on_bit_for_bit(tmp_path):
   made = make_all(tmp_path, 2)
   for replay in made:
     train(replay, 0, 23)
-  indices = [through_json(replay.save()) for replay in made]
+  indices = [stored(replay) for replay in made]
   again = make_all(tmp_path, 2, seed=9)
   for share, replay in enumerate(again):
     replay.adopt(indices, share, 2)
@@ -81,7 +82,7 @@ def test_files_of_others_stay_until_no_index_needs_them(tmp_path):
   _, indices = saved(tmp_path, 2)
   (one,) = make_all(tmp_path, 1, num_envs=2, capacity=320)
   one.adopt(indices, 0, 1)
-  newer = [through_json(one.save()), through_json(one.save())]
+  newer = [stored(one), stored(one)]
   # Whoever goes back to the older checkpoint finds all of it.
   for share, replay in enumerate(make_all(tmp_path, 2)):
     replay.adopt(indices, share, 2)
@@ -92,9 +93,12 @@ def test_files_of_others_stay_until_no_index_needs_them(tmp_path):
   other = tmp_path / 'process_1'
   assert list(other.glob('*.data'))
   fill(two, 100, 300)
-  for _ in range(4):
-    two.save()
+  for _ in range(2):
+    index = stored(two)
+    two.retain(two.files(index))
+  stored(two)
   assert not list(other.glob('*.data'))
+  assert two.files(None) == two.files(index)
 
 
 def test_a_process_leaves_alone_what_another_one_took(tmp_path):
@@ -102,8 +106,10 @@ def test_a_process_leaves_alone_what_another_one_took(tmp_path):
   shares = make_all(tmp_path, 2, num_envs=1, capacity=200)
   for share, replay in enumerate(shares):
     replay.adopt(indices, share, 2)
-  for _ in range(4):
-    indices = [through_json(replay.save()) for replay in shares]
+  for _ in range(2):
+    indices = [stored(replay) for replay in shares]
+    for replay in shares:
+      replay.retain(set().union(*map(replay.files, indices)))
   again = make_all(tmp_path, 2, num_envs=1, capacity=200)
   for share, replay in enumerate(again):
     replay.adopt(indices, share, 2)

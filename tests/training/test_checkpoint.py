@@ -4,6 +4,8 @@ import resource
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import jax
@@ -148,6 +150,46 @@ def test_a_save_is_of_the_moment_it_was_asked_for(tmp_path):
       assert_same(restored.state, build(step))
       assert_same(restored.loop, loop_of(step))
       assert restored.meta == {'log': [1]}
+
+
+def test_a_step_appears_when_what_is_written_behind_is_done(tmp_path):
+  done, state = threading.Event(), build()
+  with Checkpoints(tmp_path) as checkpoints:
+    wait = lambda: done.wait(60)
+    checkpoints.save(1, state, loop_of(), META, behind=wait)
+    time.sleep(1)
+    assert not (tmp_path / '1').exists()
+    done.set()
+    checkpoints.wait()
+    assert checkpoint.load_meta(tmp_path) == META
+
+
+def test_a_step_does_not_appear_where_that_fails(tmp_path):
+  def fail():
+    raise OSError(28, 'replay file x could not be written (No space left)')
+
+  checkpoints = Checkpoints(tmp_path)
+  checkpoints.save(1, build(), loop_of(), META, behind=fail)
+  with pytest.raises(CheckpointError, match=r'step 1 was not saved .* file x'):
+    checkpoints.wait()
+  assert not (tmp_path / '1').exists()
+
+
+def test_files_and_names_are_synced_before_a_step_appears(
+  tmp_path, monkeypatch
+):
+  synced, sync = set(), os.fsync
+
+  def note(descriptor):
+    synced.add(Path(f'/proc/self/fd/{descriptor}').resolve())
+    sync(descriptor)
+
+  monkeypatch.setattr(os, 'fsync', note)
+  write(tmp_path)
+  names = {path.name for path in synced}
+  items = {'state', 'meta', 'loop'}
+  assert items | {'metadata', '_METADATA'} <= names
+  assert tmp_path in synced
 
 
 def test_a_checkpoint_of_version_0_1_is_that_of_one_process(tmp_path):

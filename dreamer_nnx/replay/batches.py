@@ -1,0 +1,54 @@
+"""What is handed out: where batches came from, and marks of their episodes."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from dreamer_nnx.replay.chunks import ChunkPool
+
+
+class Handle(NamedTuple):
+  """Where a batch came from: rows of the pool and the chunks' ids, (B, T)."""
+
+  rows: np.ndarray
+  ids: np.ndarray
+
+
+class LongSample(NamedTuple):
+  """A sample handed out in `consec` parts: starts (B,) and what is next."""
+
+  rows: np.ndarray
+  ids: np.ndarray
+  part: int
+
+
+def annotate(
+  pool: ChunkPool,
+  batch: dict[str, np.ndarray],
+  following: np.ndarray,
+  begins: bool,
+) -> None:
+  """Marks ends of episodes that only the step after them shows.
+
+  Args:
+    following: Rows of the steps behind each of the batch; one fewer at the
+      end of a long sample.
+    begins: Whether the first step is to count as the first of an episode.
+  """
+  if 'is_first' not in batch:
+    return
+  if 'is_last' in batch:
+    is_first = pool.flat['is_first'].take(following)
+    batch['is_last'][:, : is_first.shape[1]] |= is_first
+  if begins:
+    batch['is_first'][:, 0] = True
+
+
+def latent_of(flat: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+  """The rows of a latent, named with or without `latent/`."""
+  key = name if name.startswith('latent/') else f'latent/{name}'
+  if key not in flat:
+    known = [k for k in flat if k.startswith('latent/')]
+    raise ValueError(f"replay: no latent '{name}' is kept, only {known}.")
+  return flat[key]

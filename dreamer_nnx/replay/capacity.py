@@ -1,0 +1,149 @@
+"""How many steps are kept, and whether in memory or on disk."""
+
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dreamer_nnx import paths
+from dreamer_nnx.replay import chunkfile, memory
+from dreamer_nnx.replay.checks import WHERE, count_groups
+from dreamer_nnx.replay.chunks import step_bytes
+from dreamer_nnx.replay.selectors import Priority
+from dreamer_nnx.replay.storage import Disk, Memory, Storage
+
+STORAGES = ('auto', 'memory', 'disk')
+# The share of free memory that `auto` takes; training needs some, too.
+SHARE = 0.75
+# Bytes a step of which file has what, and of what changed.
+TABLES = 12
+
+
+class Plan(NamedTuple):
+  """Groups of chunks, where they are kept, and what to say about it."""
+
+  groups: int
+  storage: Storage
+  notes: tuple[str, ...]
+
+
+def plan(settings: Any) -> Plan:
+  """Decides for the settings of a replay.
+
+  Raises:
+    ValueError: They do not fit each other, memory or disk.
+  """
+  if settings.storage not in STORAGES:
+    raise ValueError(
+      f'{WHERE}.storage = {settings.storage!r}: must be one of '
+      f'{", ".join(STORAGES)}.'
+    )
+  check_formats(settings.spaces)
+  unit = settings.num_envs * settings.chunk_size
+  groups = count_groups(
+    settings.capacity // settings.processes,
+    settings.chunk_size,
+    settings.num_envs,
+    settings.context + settings.consec * settings.batch_length,
+    settings.batch_size * settings.batch_length,
+    -(-settings.steps // settings.processes),
+  )
+  each, steps = step_bytes(settings.spaces), groups * unit
+  extra = TABLES + (Priority.step_bytes if settings.priority else 0)
+  free = memory.available_bytes()
+  share = SHARE if settings.storage == 'auto' else 1.0
+  fits = (each + extra) * steps <= share * free
+  what = f'Replay: {steps:,} steps of {each:,} bytes, {_gib(each * steps)}'
+  if settings.storage == 'memory' or (settings.storage == 'auto' and fits):
+    memory.require((each + extra) * steps, each + extra, unit, steps)
+    storage, notes = Memory(), [f'{what}, in memory.']
+  else:
+    memory.require(extra * steps, extra, unit, steps)
+    folder = _scratch(settings)
+    _require_disk(folder, each, unit, steps)
+    storage = Disk(folder)
+    notes = [
+      f'{what}, in files in {folder} that are mapped into memory, of which '
+      f'{_gib(free)} are free.'
+    ]
+  return Plan(groups, storage, (*notes, *_short(settings, storage, steps)))
+
+
+def check_formats(spaces: Mapping[str, Any]) -> None:
+  """Refuses formats that files do not have, by name."""
+  for key, space in spaces.items():
+    if not chunkfile.storable(space.dtype):
+      raise ValueError(
+        f"replay: '{key}' is {np.dtype(space.dtype).name}: stored steps have "
+        'no such format. Keep it in another one, such as int8 or float32.'
+      )
+
+
+def _scratch(settings: Any) -> pathlib.Path:
+  """The folder of mapped files, on this machine."""
+  if settings.scratch:
+    return paths.parse(settings.scratch, '--scratch')
+  if settings.directory and not paths.in_bucket(settings.directory):
+    return paths.parse(settings.directory, 'replay directory') / 'pool'
+  return pathlib.Path(tempfile.gettempdir())
+
+
+def _require_disk(
+  folder: pathlib.Path, each: int, unit: int, steps: int
+) -> None:
+  free = _free(folder)
+  if each * steps > free:
+    raise ValueError(
+      f'{WHERE}.capacity: {steps} steps need {_gib(each * steps)} in {folder}, '
+      f'where {_gib(free)} are free. Set it to {free // (each * unit) * unit} '
+      'or less, or name a folder on another disk by --scratch.'
+    )
+
+
+def _short(settings: Any, storage: Storage, steps: int) -> list[str]:
+  """Says so where what is to be saved will not fit in the workdir."""
+  if not settings.directory or paths.in_bucket(settings.directory):
+    return []
+  folder = paths.parse(settings.directory, 'replay directory')
+  spaces = settings.spaces
+  side = {k: v for k, v in spaces.items() if k.startswith('latent/')}
+  data = {k: v for k, v in spaces.items() if k not in side}
+  # Of latents there are as many again that newer ones replaced.
+  side_bytes = 2 * step_bytes(side) if settings.save_latents else 0
+  need = steps * (step_bytes(data) + side_bytes)
+  free = _free(folder) + _stored(folder)
+  if isinstance(storage, Disk) and _same_disk(folder, _scratch(settings)):
+    free -= steps * step_bytes(spaces)
+  if need <= free:
+    return []
+  return [
+    f'Warning: {folder} will need about {_gib(need)}, and {_gib(max(0, free))} '
+    f'are free there. Lower {WHERE}.capacity, set '
+    f'{WHERE}.save_latents=false, or choose another workdir.'
+  ]
+
+
+def _free(folder: pathlib.Path) -> int:
+  """Bytes free on the disk of a folder that may have to be made."""
+  return shutil.disk_usage(_there(folder)).free
+
+
+def _stored(folder: pathlib.Path) -> int:
+  return sum(path.stat().st_size for path in folder.glob('*') if path.is_file())
+
+
+def _same_disk(one: pathlib.Path, other: pathlib.Path) -> bool:
+  return _there(one).stat().st_dev == _there(other).stat().st_dev
+
+
+def _there(folder: pathlib.Path) -> pathlib.Path:
+  while not folder.is_dir() and folder != folder.parent:
+    folder = folder.parent
+  return folder
+
+
+def _gib(count: int) -> str:
+  return f'{count / 2**30:.1f} GiB'

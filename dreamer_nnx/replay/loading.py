@@ -1,0 +1,246 @@
+"""Stored steps, back into the pool."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from absl import logging
+
+from dreamer_nnx.replay import chunkfile, sharing
+from dreamer_nnx.replay.chunkfile import ChunkFileError
+from dreamer_nnx.replay.chunks import ChunkPool
+from dreamer_nnx.replay.disk import ChunkDirectory, serial
+from dreamer_nnx.replay.table import Table
+
+PRIORITY = 'priority'
+# Files that are read ahead of the one in hand.
+AHEAD = 3
+
+Read = tuple[dict[str, Any], np.ndarray, dict[str, np.ndarray]]
+
+
+class Loader:
+  """Fills a cleared pool, its priorities, and the table of files."""
+
+  def __init__(
+    self,
+    pool: ChunkPool,
+    directory: ChunkDirectory,
+    powers: np.ndarray | None,
+    table: Table,
+  ):
+    self._pool = pool
+    self._directory = directory
+    self._powers = powers
+    self._table = table
+    self._expect = {
+      key: chunkfile.describe(array.shape[2:], array.dtype)
+      for key, array in pool.arrays.items()
+    }
+    self._latents = {k for k in self._expect if k.startswith('latent/')}
+    rows = pool.num_chunks * pool.chunk_size
+    self._latent = np.zeros(rows, bool)  # Rows with latents of a file.
+
+  def load(self, index: Mapping[str, Any], same: bool) -> None:
+    """Places what an index names."""
+    places, before = {}, {}
+    for slot, (_, ident, length, previous) in self._placed(index, same):
+      self._pool.reserve(slot)
+      places[ident] = slot, min(length, self._pool.chunk_size)
+      before[slot] = previous
+    idents = np.array(sorted(places), np.int64)
+    table = np.array([places[x] for x in idents.tolist()], np.int64)
+    names = sorted(sharing.files(index), key=lambda name: (serial(name), name))
+    self._directory.follow(names)
+    for name, found in self._read(names):
+      rows, wanted = self._locate(found[1], idents, table.reshape(-1, 2))
+      if rows.size:
+        self._place(name, found, rows, wanted)
+    for slot, length in places.values():
+      self._hold(slot, length)
+    self._pool.ids[table.reshape(-1, 2)[:, 0]] = idents
+    self._link(before)
+
+  def load_01(self, index: Mapping[str, Any], same: bool) -> None:
+    """Places what an index of version 0.1 names; none of it is in the table."""
+    before = {}
+    names = sharing.files(index)
+    self._directory.follow(names)
+    for slot, (_, ident, data, side) in self._placed(index, same):
+      found = next((found for _, found in self._read([data])), None)
+      if found is None:
+        continue
+      self._pool.reserve(slot)
+      meta, _, arrays = found
+      rows = slot * self._pool.chunk_size + np.arange(meta['length'])
+      self._fill(arrays, rows, slice(None))
+      self._pool.ids[slot] = ident
+      self._pool.lengths[slot] = meta['length']
+      before[slot] = _chunk_01(meta['before'])
+      self._side_01(side, rows)
+    self._link(before)
+
+  def anew(self) -> np.ndarray:
+    """Rows whose latents no file had, which are zeros now; says so."""
+    pool = self._pool
+    held = np.arange(pool.chunk_size) < pool.lengths[:-1, None]
+    rows = np.flatnonzero(held.reshape(-1) & ~self._latent)
+    if rows.size and self._latents:
+      logging.warning(
+        'replay: the latents of %d of %d steps are not stored; they begin '
+        'anew, as zeros.',
+        rows.size,
+        held.sum(),
+      )
+      for key in self._latents:
+        pool.flat[key][rows] = np.zeros((), pool.flat[key].dtype)
+    return rows
+
+  def _placed(
+    self, index: Mapping[str, Any], same: bool
+  ) -> Iterator[tuple[int, Sequence[Any]]]:
+    """Slots, and the chunks that go there."""
+    chunks = sorted(index['chunks'], key=lambda chunk: sharing.age(chunk[1]))
+    if not same:
+      chunks = chunks[-self._pool.num_chunks :]
+    for place, chunk in enumerate(chunks):
+      yield (chunk[0] if same else place), chunk
+
+  def _read(self, names: Iterable[str]) -> Iterator[tuple[str, Read]]:
+    """Good files, in order; the others are skipped."""
+    names = iter(names)
+    with ThreadPoolExecutor(AHEAD) as threads:
+      ahead = [(x, threads.submit(self._good, x)) for x in islice(names, AHEAD)]
+      while ahead:
+        name, future = ahead.pop(0)
+        ahead += [(x, threads.submit(self._good, x)) for x in islice(names, 1)]
+        try:
+          yield name, future.result()
+        except ChunkFileError as error:
+          self._directory.skip(name, str(error))
+
+  def _good(self, name: str) -> Read:
+    found = self._directory.read(name)
+    self._check(found[0])
+    return found
+
+  def _check(self, meta: Mapping[str, Any]) -> None:
+    if meta['chunk_size'] != self._pool.chunk_size:
+      raise ChunkFileError(
+        f'foreign, of chunk_size {meta["chunk_size"]}, not '
+        f'{self._pool.chunk_size}'
+      )
+    keys = {k: v for k, v in meta['keys'].items() if k != PRIORITY}
+    side = meta['kind'] == 'side'
+    expect = {
+      key: value
+      for key, value in self._expect.items()
+      if (key in self._latents) == side
+    }
+    if side and not keys:
+      return  # Saved without latents.
+    for key in sorted(keys | expect):
+      if keys.get(key) != expect.get(key):
+        raise ChunkFileError(
+          f"foreign, '{key}' is {_text(keys.get(key))}, not "
+          f'{_text(expect.get(key))}'
+        )
+
+  def _locate(
+    self, runs: np.ndarray, idents: np.ndarray, table: np.ndarray
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the pool for steps of a file, and which of its steps they are.
+
+    Args:
+      idents: Of the chunks wanted, in order.
+      table: Slot and length of each.
+    """
+    count = runs[:, 2]
+    start = np.cumsum(count) - count
+    which = np.minimum(idents.searchsorted(runs[:, 0]), max(0, len(idents) - 1))
+    known = np.zeros(len(runs), bool)
+    if len(idents):
+      known = idents[which] == runs[:, 0]
+    runs, which, start = runs[known], which[known], start[known]
+    run = np.repeat(np.arange(len(runs)), runs[:, 2])
+    step = np.arange(len(run)) - (np.cumsum(runs[:, 2]) - runs[:, 2])[run]
+    slot, length = table[which][run].T if len(run) else (step, step)
+    offset = runs[run, 1] + step
+    held = (offset >= 0) & (offset < length)
+    rows = slot * self._pool.chunk_size + offset
+    return rows[held], (start[run] + step)[held]
+
+  def _place(
+    self, name: str, found: Read, rows: np.ndarray, wanted: np.ndarray
+  ) -> None:
+    meta, _, arrays = found
+    self._fill(arrays, rows, wanted)
+    if (
+      meta['kind'] == 'side' and self._latents and self._latents <= set(arrays)
+    ):
+      self._latent[rows] = True
+    number = self._table.open(name, meta['length'])
+    self._table.assign(meta['kind'], rows, number)
+
+  def _fill(
+    self, arrays: Mapping[str, np.ndarray], rows: np.ndarray, wanted: Any
+  ) -> None:
+    for key, value in arrays.items():
+      if key == PRIORITY:
+        if self._powers is not None:
+          self._powers.reshape(-1)[rows] = value[wanted]
+      else:
+        self._pool.flat[key][rows] = value[wanted]
+
+  def _hold(self, slot: int, length: int) -> None:
+    """Holds the steps of a chunk up to the first that no file had."""
+    size = self._pool.chunk_size
+    rows = np.arange(slot * size, slot * size + length)
+    missing = np.flatnonzero(self._table.of['data'][rows] < 0)
+    if missing.size:
+      length = int(missing[0])
+      for kind in ('data', 'side'):
+        self._table.release(kind, rows[length:])
+    self._pool.lengths[slot] = length
+
+  def _side_01(self, name: str | None, rows: np.ndarray) -> None:
+    """Latents and priorities of one chunk; without them they begin anew."""
+    if not name or not (self._latents or self._powers is not None):
+      return
+    try:
+      meta, _, arrays = self._good(name)
+    except ChunkFileError as error:
+      if str(error) != 'missing':
+        self._directory.skip(name, str(error))
+      return
+    rows = rows[: meta['length']]
+    self._fill(arrays, rows, slice(len(rows)))
+    self._latent[rows] = True
+
+  def _link(self, before: Mapping[int, int]) -> None:
+    """Links the loaded chunks, by the chunk that each went on from."""
+    pool = self._pool
+    empty = np.flatnonzero(pool.lengths[:-1] == 0)
+    pool.ids[empty] = -1
+    held = np.flatnonzero(pool.lengths[:-1]).tolist()
+    slots = {int(pool.ids[slot]): slot for slot in held}
+    links = [
+      (slots[before[slot]], slot)
+      for slot in held
+      if before[slot] in slots
+      and pool.lengths[slots[before[slot]]] == pool.chunk_size
+    ]
+    pool.relink(links)
+
+
+def _chunk_01(name: str | None) -> int:
+  """The number of the chunk in a file of version 0.1."""
+  return int(name.rpartition('/')[2].partition('-')[0]) if name else -1
+
+
+def _text(description: list[Any] | None) -> str:
+  if description is None:
+    return 'absent'
+  return f'{description[0]} {tuple(description[1])}'

@@ -1,0 +1,222 @@
+"""Steps on their way to files while training goes on and overwrites them."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+from absl import logging
+
+from dreamer_nnx.replay.chunks import ChunkPool
+
+# Bytes copied between two moments at which training can write.
+_PIECE = 1 << 20
+
+
+class File(NamedTuple):
+  """A file that is there: which rows of the pool, of which chunks, it holds."""
+
+  name: str
+  kind: str
+  rows: np.ndarray
+  idents: np.ndarray
+
+
+class Part:
+  """Rows whose arrays `keys` go to files of one kind.
+
+  How many rows each file takes is fixed; which ones is not.
+
+  Args:
+    rows: (n,) in order.
+    files: Names, and how many rows each takes.
+    frozen: (n, ...) arrays beside those of the pool, already copied.
+  """
+
+  def __init__(
+    self,
+    pool: ChunkPool,
+    kind: str,
+    keys: list[str],
+    rows: np.ndarray,
+    files: list[tuple[str, int]],
+    frozen: Mapping[str, np.ndarray],
+  ):
+    self.kind = kind
+    self.rows = rows
+    self.files = deque(files)
+    self.copied: deque[tuple[np.ndarray, dict[str, np.ndarray]]] = deque()
+    self._flat = {key: pool.flat[key] for key in keys}
+    self._frozen = frozen
+    self._cursor = 0
+    self.pending = np.zeros(pool.num_chunks * pool.chunk_size, bool)
+    self.pending[rows] = True
+    arrays = [*self._flat.values(), *frozen.values()]
+    self.row_bytes = sum(x[:1].nbytes for x in arrays if len(x))
+
+  def copy(self, rows: np.ndarray) -> int:
+    """Copies the rows still pending, to be written first; returns bytes."""
+    hit = np.unique(rows[self.pending[rows]])
+    if hit.size:
+      self.copied.append((hit, self._gather(hit)))
+      self.pending[hit] = False
+    return hit.size * self.row_bytes
+
+  def take(self, most: int) -> tuple[np.ndarray, dict[str, np.ndarray], int]:
+    """At most so many rows, their arrays, and the copied bytes given back."""
+    if self.copied:
+      rows, arrays = self.copied.popleft()
+      if len(rows) > most:
+        rest = {key: value[most:] for key, value in arrays.items()}
+        self.copied.appendleft((rows[most:], rest))
+        arrays = {key: value[:most] for key, value in arrays.items()}
+        rows = rows[:most]
+      return rows, arrays, len(rows) * self.row_bytes
+    rows = self.rows[self._cursor : self._cursor + most]
+    self._cursor += len(rows)
+    rows = rows[self.pending[rows]]
+    self.pending[rows] = False
+    return rows, self._gather(rows), 0
+
+  def empty(self, count: int) -> dict[str, np.ndarray]:
+    arrays = self._flat | self._frozen
+    return {
+      key: np.empty((count, *array.shape[1:]), array.dtype)
+      for key, array in arrays.items()
+    }
+
+  def _gather(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+    arrays = {key: flat.take(rows, axis=0) for key, flat in self._flat.items()}
+    if self._frozen:
+      place = self.rows.searchsorted(rows)
+      arrays |= {key: x[place] for key, x in self._frozen.items()}
+    return arrays
+
+
+class Writing:
+  """Files being written by a thread, of steps as they were at the start.
+
+  Before training overwrites a row it calls `protect`, which copies the row if
+  it is not written yet. Copies are written first; when `limit` bytes of them
+  wait, training waits.
+
+  Args:
+    ids: Of the chunk in each slot, at the start.
+    write: Called with name, kind, rows, ids and arrays of each file.
+  """
+
+  def __init__(
+    self,
+    pool: ChunkPool,
+    parts: list[Part],
+    write: Callable[..., None],
+    limit: float,
+  ):
+    self._chunk_size = pool.chunk_size
+    self._ids = pool.ids.copy()
+    self.parts = parts
+    self.files: list[File] = []
+    self._write = write
+    self._limit = limit
+    self._bytes = 0
+    self._lock = threading.Condition()
+    self._future: Future | None = None
+    self._stopped = self._told = False
+    self.waited = 0.0  # Seconds.
+
+  def start(self, threads: ThreadPoolExecutor) -> None:
+    self._future = threads.submit(self._run)
+
+  def stop(self) -> None:
+    """Has it end behind the file in hand."""
+    self._stopped = True
+
+  @property
+  def done(self) -> bool:
+    return self._future.done()
+
+  @property
+  def failed(self) -> bool:
+    return self.done and self._future.exception() is not None
+
+  def wait(self) -> None:
+    """Waits for the end.
+
+    Raises:
+      OSError: A file could not be written.
+    """
+    self._future.result()
+
+  def protect(self, kinds: tuple[str, ...], rows: np.ndarray) -> None:
+    """Has the arrays of some rows be written as they are now."""
+    with self._lock:
+      if self.done:
+        return
+      for part in self.parts:
+        if part.kind in kinds:
+          self._bytes += part.copy(rows)
+      if self._bytes >= self._limit:
+        self._wait_for_room()
+
+  def rest(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Kind, rows and ids of what is in no file, when it is done."""
+    for part in self.parts:
+      stored = np.zeros(len(part.pending), bool)
+      for file in self.files:
+        if file.kind == part.kind:
+          stored[file.rows] = True
+      rows = part.rows[~stored[part.rows]]
+      yield part.kind, rows, self._ids[rows // self._chunk_size]
+
+  def _wait_for_room(self) -> None:
+    if not self._told:
+      self._told = True
+      logging.warning(
+        'replay: training waits for a save: %.2f GiB wait to be written '
+        '(config.replay.chunked.save_waiting).',
+        self._bytes / 2**30,
+      )
+    start = time.monotonic()
+    room = lambda: self._bytes < self._limit or self._stopped
+    self._lock.wait_for(room)
+    self.waited += time.monotonic() - start
+
+  def _run(self) -> None:
+    try:
+      while not self._stopped and (part := self._next()):
+        name, count = part.files.popleft()
+        rows, arrays = self._fill(part, count)
+        idents = self._ids[rows // self._chunk_size]
+        self._write(name, part.kind, rows, idents, arrays)
+        self.files.append(File(name, part.kind, rows, idents))
+    finally:
+      with self._lock:
+        self._stopped = True
+        self._lock.notify_all()
+
+  def _next(self) -> Part | None:
+    """A part that has files to write, with copies if there is one."""
+    with self._lock:
+      parts = [part for part in self.parts if part.files]
+      return max(parts, key=lambda part: len(part.copied), default=None)
+
+  def _fill(
+    self, part: Part, count: int
+  ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    piece = max(1, _PIECE // max(1, part.row_bytes))
+    rows, arrays, filled = np.empty(count, np.int64), part.empty(count), 0
+    while filled < count:
+      with self._lock:
+        some, values, freed = part.take(min(piece, count - filled))
+        place = slice(filled, filled + len(some))
+        filled = place.stop
+        self._bytes -= freed
+        if freed:
+          self._lock.notify_all()
+      rows[place] = some
+      for key, value in values.items():
+        arrays[key][place] = value
+    return rows, arrays

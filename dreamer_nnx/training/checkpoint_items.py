@@ -1,0 +1,75 @@
+"""What a checkpoint has beside its state, one item of which others write.
+
+Orbax calls a save done when what its items wait for is done, in the thread that
+saves and in every process; only then does the step appear.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from etils import epath
+
+from dreamer_nnx.training import checkpoint_fit as fit
+
+
+class BehindHandler(ocp.AsyncCheckpointHandler):
+  """Stores nothing itself."""
+
+  async def async_save(
+    self, directory: epath.Path, args: 'BehindSave'
+  ) -> list['BehindSave']:
+    del directory
+    return [args]
+
+  def save(self, directory: epath.Path, args: 'BehindSave') -> None:
+    del directory
+    args.result()
+
+  def restore(self, directory: epath.Path, args: Any = None) -> None:
+    del directory, args
+
+
+@ocp.args.register_with_handler(BehindHandler, for_save=True, for_restore=True)
+@dataclasses.dataclass
+class BehindSave(ocp.args.CheckpointArgs):
+  """Is done when a function has returned; the save fails as it does."""
+
+  wait: Callable[[], None]
+
+  def result(self, timeout: float | None = None) -> None:
+    del timeout  # A save has a day, and what is waited for ends with its disk.
+    self.wait()
+
+  def cancel(self) -> None:
+    pass
+
+
+def beside(
+  state: Mapping[str, jax.Array],
+  loop: Mapping[str, np.ndarray],
+  meta: Mapping[str, Any],
+  behind: Callable[[], None] | None,
+) -> dict[str, ocp.args.CheckpointArgs]:
+  """What is saved beside the state, if all of it can be; see `Checkpoints`.
+
+  Raises:
+    CheckpointError: An array is of a format that cannot be stored.
+    TypeError: `meta` is no JSON.
+  """
+  host = {name: np.array(value) for name, value in loop.items()}
+  fit.check_savable({**state, **host})
+  try:
+    copied = json.loads(json.dumps(dict(meta)))
+  except (TypeError, ValueError) as error:
+    raise TypeError(f'checkpoint meta must be JSON: {error}.') from error
+  items = {'meta': ocp.args.JsonSave(copied)}
+  if host:
+    items['loop'] = ocp.args.PyTreeSave(host)
+  if behind:
+    items['behind'] = BehindSave(behind)
+  return items

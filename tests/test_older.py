@@ -1,0 +1,86 @@
+"""Workdirs that version 0.1 wrote are read and gone on with."""
+
+import json
+import pathlib
+import tarfile
+import zlib
+
+import numpy as np
+import pytest
+
+from dreamer_nnx import config as configs
+from dreamer_nnx import workflow
+from dreamer_nnx.run import saved_config
+from dreamer_nnx.training.checkpoint import load_meta
+from tests.launcher import CACHE, launch
+
+FIXTURE = pathlib.Path(__file__).parent / 'fixtures' / 'workdirs_0_1.tar.xz'
+# What version 0.1 drew from them: steps held, and the CRC-32 of 20 batches.
+DRAWS = {
+  ('uniform', 32): (32, 3478342092),
+  ('uniform', 48): (48, 2741839370),
+  ('priority', 48): (48, 4140353089),
+}
+
+
+@pytest.fixture
+def workdirs(tmp_path):
+  with tarfile.open(FIXTURE) as archive:
+    archive.extractall(tmp_path, filter='data')
+  return tmp_path
+
+
+def meta_of(workdir, step):
+  item = workdir / 'checkpoints' / str(step) / 'meta' / 'metadata'
+  return json.loads(item.read_text())
+
+
+def replay_of(workdir, config):
+  envs = workflow.make_envs(config)
+  learner = workflow.make_learner(config, envs.obs_space, envs.action_space)
+  return workflow.make_replay(
+    config, envs.obs_space, envs.action_space, learner, workdir
+  )
+
+
+def drawn(replay):
+  crc = 0
+  for _ in range(20):
+    batch, _ = replay.sample()
+    for key in sorted(batch):
+      crc = zlib.crc32(np.ascontiguousarray(batch[key]).tobytes(), crc)
+  return len(replay), crc
+
+
+@pytest.mark.parametrize('name, step', DRAWS)
+def test_a_replay_of_then_draws_what_it_drew(workdirs, name, step):
+  config = configs.resolve(saved_config(workdirs / 'uniform'))
+  if name == 'priority':
+    config.replay.chunked.priority = 1.0
+  index = meta_of(workdirs / name, step)['processes'][0]['replay']
+  replay = replay_of(workdirs / name, config)
+  replay.load(index)
+  # Saved anew it is the same, and nothing of then is needed.
+  newer = json.loads(json.dumps(replay.save()))
+  replay.wait()
+  replay.retain(replay.files(newer))
+  assert drawn(replay) == DRAWS[name, step]
+  again = replay_of(workdirs / name, config)
+  again.load(newer)
+  again.save()
+  again.wait()
+  assert again.files(None) == again.files(newer)
+  assert drawn(again) == DRAWS[name, step]
+
+
+@pytest.mark.parametrize('step', [32, 48])
+def test_a_run_of_then_goes_on(workdirs, step):
+  workdir = workdirs / 'uniform'
+  flags = [f'--workdir={workdir}', f'--compilation_cache={CACHE}']
+  more = ['--mode=train', '--config.train.steps=64', f'--restore_step={step}']
+  result = launch([*flags, *more])
+  assert result.status == 0, result.out + result.err
+  meta = load_meta(workdir)
+  assert meta['counters']['env_steps'] == 64
+  index = meta['processes'][0]['replay']
+  assert sum(length for _, _, length, _ in index['chunks']) == 64
