@@ -25,6 +25,8 @@ _MAGIC = b'DNNXCHK2'
 _MAGIC_01 = b'DNNXCHK1'
 _END = struct.Struct('<QI')
 _RUNS = 'runs'
+# Bytes; no file is larger.
+LIMIT = 1 << 30
 
 
 class ChunkFileError(ValueError):
@@ -97,9 +99,30 @@ def decode(
     meta = json.loads(data[body - size : body])
     count = meta[_RUNS] if data.startswith(_MAGIC) else 0
     runs = np.frombuffer(data, '<i8', 3 * count, len(_MAGIC)).reshape(-1, 3)
+    _check(meta, count, runs)
     return meta, runs, _split(data, meta, len(_MAGIC) + runs.nbytes)
-  except (KeyError, TypeError, ValueError) as error:
+  # What a description of another form leads to.
+  except (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+  ) as error:
     raise ChunkFileError(f'not a chunk file ({error})') from error
+
+
+def _check(meta: Mapping[str, Any], count: int, runs: np.ndarray) -> None:
+  """Raises ValueError for lengths that are none, or other than the runs'."""
+  length = meta['length']
+  if (
+    type(length) is not int or type(count) is not int or min(length, count) < 0
+  ):
+    raise ValueError('its length is no count')
+  short = (runs < 0).any() or (runs[:, 2] > length).any()
+  if count and (short or int(runs[:, 2].sum()) != length):
+    raise ValueError('its runs are not of its length')
 
 
 def _split(

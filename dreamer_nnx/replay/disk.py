@@ -93,6 +93,9 @@ class ChunkDirectory:
     """Raises ChunkFileError for a missing, torn or foreign file."""
     try:
       serial(name)
+      size = paths.size(self.root / name)
+      if size > chunkfile.LIMIT:
+        raise ValueError(f'it has {size} bytes, more than any stored file')
       data = (self.root / name).read_bytes()
     except FileNotFoundError as error:
       raise chunkfile.ChunkFileError('missing') from error

@@ -1,9 +1,15 @@
 """What an index that a stranger made may say."""
 
 import json
+import os
+import struct
+import zlib
 
+import numpy as np
 import pytest
 
+from dreamer_nnx.replay import chunkfile
+from dreamer_nnx.replay.disk import ChunkDirectory
 from dreamer_nnx.replay.index import IndexFormError, check, is_name
 from tests.replay.streams import fill, make, saved
 
@@ -113,3 +119,48 @@ def test_an_index_of_another_kind_is_refused():
   for index in ([], 3, 'x', {}, {'layout': None}):
     with pytest.raises(IndexFormError):
       check(index)
+
+
+def described(**changes):
+  """A stored file whose checksum fits a description that does not."""
+  runs = np.array([[0, 0, 2]])
+  data = chunkfile.encode({}, runs, {'a': np.arange(2)})
+  size, _ = struct.unpack('<QI', data[-12:])
+  head, text = data[: -12 - size], json.loads(data[-12 - size : -12])
+  text = json.dumps(text | changes).encode()
+  crc = zlib.crc32(head + text)
+  return head + text + struct.pack('<QI', len(text), crc)
+
+
+def test_a_stored_file_comes_back_from_its_description():
+  assert chunkfile.decode(described())[2]['a'].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+  'changes',
+  [
+    {'length': -1},
+    {'length': 10**12},
+    {'length': '2'},
+    {'runs': -1},
+    {'runs': 10**12},
+    {'keys': []},
+    {'keys': {'a': ['int64', [10**30]]}},
+    {'keys': {'a': ['int64', [10**12]]}},
+    {'keys': {'a': ['O', []]}},
+    {'keys': {'a': ['finfo', []]}},
+    {'keys': {'a': [3, []]}},
+    {'keys': {'a': 'x'}},
+  ],
+)
+def test_a_description_of_more_than_a_file_holds_is_refused(changes):
+  with pytest.raises(chunkfile.ChunkFileError):
+    chunkfile.decode(described(**changes))
+
+
+def test_a_file_that_claims_a_terabyte_is_not_read(tmp_path):
+  directory = ChunkDirectory(str(tmp_path))
+  (tmp_path / '0000000001.data').touch()
+  os.truncate(tmp_path / '0000000001.data', 2**40)
+  with pytest.raises(chunkfile.ChunkFileError, match='more than any stored'):
+    directory.read('0000000001.data')
