@@ -1,7 +1,7 @@
 """Renders a launch file for a pod, after checking what can be checked here.
 
   python -m experiments.pods.launch tpu v5e:4x4 --zone=ZONE \
-    --workdir=/mnt/runs/a -- --config=configs/demo.py:12m [launcher flags]
+    --workdir=gs://BUCKET/a -- --config=configs/demo.py:12m [launcher flags]
   python -m experiments.pods.launch gke v5p:4x4x4 --image=IMAGE --workdir=... --
   python -m experiments.pods.launch slurm gpu:4x8 --workdir=... -- ...
 
@@ -20,7 +20,7 @@ import subprocess
 import sys
 
 from dreamer_nnx import config as configs
-from dreamer_nnx import overrides
+from dreamer_nnx import overrides, paths
 
 HERE = pathlib.Path(__file__).parent
 TEMPLATES = {'tpu': 'tpu_vm.sh', 'gke': 'jobset.yaml', 'slurm': 'slurm.sh'}
@@ -38,6 +38,17 @@ ACCELERATORS = {
   'v5p': ('tpu-v5p-slice', 4),
   'v6e': ('tpu-v6e-slice', 4),
 }
+
+
+# What a pod needs where the workdir is on a file system, and not in a bucket.
+MOUNT = """
+                  volumeMounts:
+                    - name: runs
+                      mountPath: {folder}
+              volumes:
+                - name: runs
+                  persistentVolumeClaim:
+                    claimName: {claim}"""
 
 
 class LaunchError(ValueError):
@@ -150,8 +161,17 @@ def render(
     stopped=STOPPED,
     accelerator=accelerator,
     topology='x'.join(map(str, place.sides)),
-    mount=pathlib.PurePosixPath(options.workdir).parent,
+    mount=mount(options),
+    logs='' if paths.in_bucket(options.workdir) else f'{options.workdir}/',
   )
+
+
+def mount(options: argparse.Namespace) -> str:
+  """What is mounted in a pod: nothing for a bucket."""
+  if paths.in_bucket(options.workdir):
+    return ''
+  folder = json.dumps(str(pathlib.PurePosixPath(options.workdir).parent))
+  return MOUNT.format(folder=folder, claim=options.claim)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -160,7 +180,9 @@ def parser() -> argparse.ArgumentParser:
   made.add_argument('slice', help='v5e:4x4, v5p:4x4x4, gpu:NODESxGPUS')
   made.add_argument('--name', default='dreamer')
   made.add_argument(
-    '--workdir', required=True, help='on a file system that all hosts share'
+    '--workdir',
+    required=True,
+    help='gs://BUCKET/FOLDER, or on a file system that all hosts share',
   )
   made.add_argument('--zone', default='', help='tpu: of the slice')
   made.add_argument(
@@ -168,7 +190,14 @@ def parser() -> argparse.ArgumentParser:
   )
   made.add_argument('--image', default='', help='gke: container of the code')
   made.add_argument(
-    '--claim', default='runs', help='gke: PersistentVolumeClaim of the workdir'
+    '--claim',
+    default='runs',
+    help='gke: PersistentVolumeClaim of a workdir that is not in a bucket',
+  )
+  made.add_argument(
+    '--account',
+    default='default',
+    help='gke: Kubernetes service account, which may use the bucket',
   )
   made.add_argument('--time', default='24:00:00', help='slurm: limit')
   made.add_argument('--run', action='store_true', help='start it, too')
@@ -192,10 +221,11 @@ def prepare(argv: list[str]) -> tuple[argparse.Namespace, str]:
   for name in NEEDED[options.target]:
     if not getattr(options, name):
       raise LaunchError(f'--{name}: is needed for {options.target}.')
-  if not options.workdir.startswith('/'):
+  shared = paths.parse(options.workdir, '--workdir')
+  if str(shared) != options.workdir.rstrip('/'):
     raise LaunchError(
-      f'--workdir={options.workdir}: must be an absolute path on a file system '
-      'that all hosts share.'
+      f'--workdir={options.workdir}: must be gs://BUCKET/FOLDER, or an '
+      'absolute path on a file system that all hosts share.'
     )
   check(load(flags), place)
   return options, render(options.target, place, options, flags)

@@ -10,7 +10,7 @@
 #SBATCH --signal=TERM@120
 #SBATCH --requeue
 #SBATCH --open-mode=append
-#SBATCH --output=$workdir/slurm-%j.log
+#SBATCH --output=${logs}slurm-%j.log
 set -euo pipefail
 
 status=0

@@ -16,7 +16,8 @@ FLAGS = [
   '--config.train.batch_size=256',
   '--config.train.envs=64',
 ]
-WORKDIR = '--workdir=/mnt/runs/it is'
+WORKDIR = '--workdir=gs://runs/it is'
+MOUNTED = '--workdir=/mnt/runs/it is'
 SPECIAL = "--restore_include=^(encoder|it's)/"
 
 
@@ -24,9 +25,9 @@ def render(*argv):
   return launch.prepare([*argv, *FLAGS, SPECIAL])[1]
 
 
-def is_launcher(words, *more):
+def is_launcher(words, *more, workdir=WORKDIR):
   assert words[:4] == ['python', '-m', 'dreamer_nnx.main', '--distributed']
-  assert words[4:] == [WORKDIR, *more, *FLAGS[1:], SPECIAL]
+  assert words[4:] == [workdir, *more, *FLAGS[1:], SPECIAL]
 
 
 def bash_accepts(text):
@@ -50,8 +51,9 @@ def test_a_tpu_slice_gets_one_command_for_all_its_hosts():
   is_launcher(shlex.split(rest))
 
 
-def test_a_jobset_has_a_pod_for_each_host():
-  text = render('gke', 'v5p:4x4x4', '--image=repo/dreamer:1', WORKDIR)
+@pytest.mark.parametrize('workdir', [WORKDIR, MOUNTED])
+def test_a_jobset_has_a_pod_for_each_host(workdir):
+  text = render('gke', 'v5p:4x4x4', '--image=repo/dreamer:1', workdir)
   made = yaml.safe_load(text)
   assert (made['apiVersion'], made['kind']) == (
     'jobset.x-k8s.io/v1alpha2',
@@ -67,17 +69,30 @@ def test_a_jobset_has_a_pod_for_each_host():
   }
   (container,) = pod['containers']
   assert container['resources']['limits'] == {'google.com/tpu': 4}
-  assert container['volumeMounts'][0]['mountPath'] == '/mnt/runs'
+  if workdir == WORKDIR:
+    assert 'volumes' not in pod and 'volumeMounts' not in container
+  else:
+    assert container['volumeMounts'][0]['mountPath'] == '/mnt/runs'
+    (volume,) = pod['volumes']
+    assert volume['persistentVolumeClaim'] == {'claimName': 'runs'}
   # A pod that ends with 0 would be done, and the training with it.
-  is_launcher(container['command'], '--stopped_status=75')
+  is_launcher(container['command'], '--stopped_status=75', workdir=workdir)
   # Longer than it takes to finish a step and save.
   assert pod['terminationGracePeriodSeconds'] >= 120
 
 
-def test_slurm_starts_a_process_for_each_gpu():
-  text = render('slurm', 'gpu:4x8', '--time=2:00:00', '--workdir=/mnt/runs/a')
+@pytest.mark.parametrize(
+  'workdir, log',
+  [
+    ('gs://runs/a', 'slurm-%j.log'),
+    ('/mnt/runs/a', '/mnt/runs/a/slurm-%j.log'),
+  ],
+)
+def test_slurm_starts_a_process_for_each_gpu(workdir, log):
+  text = render('slurm', 'gpu:4x8', '--time=2:00:00', f'--workdir={workdir}')
   assert bash_accepts(text)
   options = dict(re.findall(r'^#SBATCH --([\w-]+)=(\S+)$', text, re.M))
+  assert options['output'] == log
   assert options['nodes'] == '4'
   assert options['ntasks-per-node'] == options['gpus-per-node'] == '8'
   assert options['time'] == '2:00:00'
@@ -140,9 +155,18 @@ def test_configs_that_would_fail_there_fail_here(flags, message, capsys):
   assert message in capsys.readouterr().err
 
 
-def test_workdirs_must_be_shared(capsys):
-  assert launch.main(['slurm', 'gpu:1x8', '--workdir=runs', *FLAGS]) == 2
-  assert 'must be an absolute path' in capsys.readouterr().err
+@pytest.mark.parametrize(
+  'workdir, message',
+  [
+    ('runs', 'must be gs://BUCKET/FOLDER, or an absolute path'),
+    ('~/runs', 'must be gs://BUCKET/FOLDER, or an absolute path'),
+    ('s3://runs/a', 'paths of s3:// cannot be used'),
+  ],
+)
+def test_workdirs_must_be_shared(workdir, message, capsys):
+  argv = ['slurm', 'gpu:1x8', f'--workdir={workdir}', *FLAGS]
+  assert launch.main(argv) == 2
+  assert message in capsys.readouterr().err
 
 
 def test_the_file_is_printed(capsys):
