@@ -83,11 +83,6 @@ class Run(contextlib.ExitStack):
   def _open(self) -> None:
     config, workdir = self.config, self.workdir
     check(workdir)
-    if self.training and paths.in_bucket(workdir):
-      raise paths.PathError(
-        f'--workdir = {str(workdir)!r}: training needs a local folder, for the '
-        'replay cannot be kept in a bucket. --mode=evaluate reads from one.'
-      )
     start = self._own_workdir() if self.training else None
     appending = self.training and processes.first()
     self.logs = self.enter_context(Mirror(workdir, self.scratch, appending))
@@ -259,6 +254,7 @@ class Run(contextlib.ExitStack):
       stop_at=self.parts['evaluate']().stop_at,
       evaluate=self._evaluate_while_training,
       save=self._save,
+      slow=self.checkpoints.slow,
     )
     say(*replay.notes, sep='\n')
     if self.saved:

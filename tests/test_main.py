@@ -218,10 +218,3 @@ def test_one_checkpoint_can_be_evaluated_by_path_or_step(trained):
     [f'--workdir={workdir}', '--mode=evaluate', '--restore_step=7'],
     'holds no checkpoint step 7',
   )
-
-
-def test_training_in_a_bucket_is_refused_at_the_start():
-  result = launch(arguments('gs://bucket/run'))
-  assert result.status == 2
-  assert 'training needs a local folder' in result.err
-  assert len(result.err.splitlines()) == 1

@@ -18,6 +18,7 @@ builds by `checkpoint_fit`, both before anything is loaded.
 import contextlib
 import dataclasses
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent import futures
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from absl import logging
 
 from dreamer_nnx import paths
 from dreamer_nnx.paths import Path
@@ -37,6 +39,8 @@ CheckpointError = files.CheckpointError
 FOLDER = files.FOLDER
 find = files.find
 State = dict[str, jax.Array]
+# Seconds that a save may take before others are put off.
+PATIENCE = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +96,9 @@ class Checkpoints:
     self._snapshot = snapshot.Snapshot()
     self._thread = futures.ThreadPoolExecutor(1, 'checkpoint')
     self._started: futures.Future | None = None
+    self._finished: futures.Future | None = None
+    self._begun = 0.0
+    self._told = False
     self._manager = ocp.CheckpointManager(
       self._directory,
       options=retention.options(
@@ -165,7 +172,7 @@ class Checkpoints:
       )
     items = beside(state, loop, meta, behind)
     score = fit.score(self._best_metric, metrics)
-    self._pending = step
+    self._pending, self._begun, self._told = step, time.monotonic(), False
     if copied := snapshot.useful(state):
       state = self._snapshot.take(state)
     args = ocp.args.Composite(state=ocp.args.PyTreeSave(dict(state)), **items)
@@ -173,6 +180,8 @@ class Checkpoints:
       self._started = self._thread.submit(
         self._save_in_thread, step, args, score
       )
+      # The manager tells each thread of a failed save, so it has but one.
+      self._finished = self._thread.submit(self._manager.wait_until_finished)
       if not copied:
         self._join()
     return True
@@ -201,13 +210,33 @@ class Checkpoints:
     # the step becomes visible: both or neither appear.
     files.write_manifest(files.unfinished(self._directory, self._pending))
 
+  def slow(self) -> bool:
+    """Whether a save in flight takes longer than PATIENCE; waits until then.
+
+    The first time that a save does, this is said.
+    """
+    if not self._finished:
+      return False
+    left = self._begun + PATIENCE - time.monotonic()
+    futures.wait([self._finished], max(0.0, left))
+    slow = not self._finished.done()
+    if slow and not self._told:
+      self._told = True
+      logging.warning(
+        'checkpoint step %d is still being written to %s, after %.0f s. '
+        'The next save is put off until it is done.',
+        *(self._pending, self._directory, time.monotonic() - self._begun),
+      )
+    return slow
+
   def wait(self) -> None:
     """Waits for a save in flight; raises CheckpointError if it failed."""
+    self.slow()
+    finished, self._finished = self._finished, None
     with self._saving():
       self._join()
-      # The manager tells each thread of a failed save, so it has but one.
-      self._thread.submit(self._manager.wait_until_finished).result()
-      if self._pending is not None:
+      if finished:
+        finished.result()
         files.sync(self._directory, self._pending)
 
   def _join(self) -> None:

@@ -33,6 +33,8 @@ class Trainer:
     evaluate: Called with the state and env_steps; returns metrics.
     stop_at: Training ends once their `eval/return` is this high.
     save: Called with the trainer at a checkpoint.
+    slow: Asked when a save is due whether the last one is still being written,
+      so that this one is put off.
     stop: Asked after every step whether to end early, in any process.
     show: Called with env_steps, updates and the last score.
     watch: Called with updates and the metrics of the last one, not waited for.
@@ -49,6 +51,7 @@ class Trainer:
   stop_at: float = float('inf')
   evaluate: Callable[[State, int], dict[str, float]] = lambda state, step: {}
   save: Callable[['Trainer', dict[str, float]], None] = lambda trainer, m: None
+  slow: Callable[[], bool] = lambda: False
   stop: Callable[[], bool] = lambda: False
   show: Callable[[int, int, float | None], None] = lambda *counters: None
   watch: Callable[[int, dict[str, jax.Array]], None] = lambda *update: None
@@ -57,7 +60,7 @@ class Trainer:
     options = self.options
     self.env_steps = self.updates = self.rewinds = 0
     self.evaluated = -np.inf
-    self.learning = self.lost = False
+    self.learning = self.lost = self.save_due = False
     self.acted, self.parameters = None, {}
     self.actor = Actor(self.envs, self.learner, self.seed)
     self.carry = self.learner.initial_rows(options.batch_size)
@@ -182,8 +185,10 @@ class Trainer:
       results = self.evaluate(self.state, self.env_steps)
       self.log(results)
       self.evaluated = results.get('eval/return', -np.inf)
+    self.save_due |= self.should_save(self.env_steps)
     # An evaluated state is always saved, or the best could not be kept.
-    if self.should_save(self.env_steps) or results:
+    if results or (self.save_due and not processes.anywhere(self.slow())):
+      self.save_due = False
       self.write_back()
       self.check()
       self.save(self, results)
