@@ -44,9 +44,12 @@ def state_of(workdir):
 
 
 def assert_same(one, other):
+  """The same arrays, bit for bit."""
   assert one.keys() == other.keys()
   for name in one:
+    assert one[name].dtype == other[name].dtype, name
     np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+    assert one[name].tobytes() == other[name].tobytes(), name
 
 
 @pytest.fixture(scope='module')

@@ -27,6 +27,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
+from etils import epath
 
 from dreamer_nnx import paths
 from dreamer_nnx.paths import Path
@@ -93,12 +94,11 @@ class Checkpoints:
     )
     self._best_metric = best_metric if keep_best else None
     self._pending: int | None = None
+    self._begun, self._told = 0.0, False
     self._snapshot = snapshot.Snapshot()
     self._thread = futures.ThreadPoolExecutor(1, 'checkpoint')
     self._started: futures.Future | None = None
     self._finished: futures.Future | None = None
-    self._begun = 0.0
-    self._told = False
     self._manager = ocp.CheckpointManager(
       self._directory,
       options=retention.options(
@@ -340,7 +340,7 @@ def latest(path: str | Path, step: int | None = None) -> int | None:
 
 
 def load_meta(path: str | Path, step: int | None = None) -> dict[str, Any]:
-  """Loads `meta` alone, the resolved config in it; raises as `find`."""
+  """Loads `meta` alone, in any process by itself; raises as `find`."""
   root = find(path, step)
   files.verify(root, ('meta',))
   return _load_meta(root)
@@ -382,8 +382,9 @@ def _load_arrays(root: Path, target: fit.Target) -> State:
 
 
 def _load_meta(root: Path) -> dict[str, Any]:
-  meta = _load(root, 'meta', ocp.args.JsonRestore())
+  # By no Checkpointer, for all processes would have to call it.
   with files.reading(root, 'meta'):
+    meta = ocp.JsonCheckpointHandler().restore(epath.Path(root / 'meta'))
     limits.check_meta(meta)
   return meta
 
