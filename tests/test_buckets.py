@@ -140,3 +140,42 @@ def test_one_that_is_not_there_for_a_while_is_tried_again(store, whole):
     result = through(proxy, *flags('gs://bkt/tried'))
   assert result.status == 0, result.out
   assert_same(state_of(whole), state_of('gs://bkt/tried'))
+
+
+def test_one_that_refuses_meanwhile_ends_the_run_in_a_line(store):
+  saved = []
+
+  def answer(method, path):
+    writes = method in ('POST', 'PUT')
+    if writes and 'commit_success' in path:
+      saved.append(path)
+    return 403 if saved and writes else None
+
+  with buckets.Proxy(store, answer) as proxy:
+    result = through(proxy, *flags('gs://bkt/meanwhile'))
+  assert result.status == 2, result.out
+  assert (
+    'checkpoint step 20 was not saved in gs://bkt/meanwhile'
+    in (told(result)[-1])
+  )
+  assert 'Traceback' not in result.out
+
+
+def test_a_slow_one_does_not_stop_training(store, whole):
+  begun = []
+
+  def answer(method, path):
+    if method == 'POST' and 'replay' in path:
+      begun.append(path)
+      if len(begun) == 2:
+        time.sleep(15)
+
+  changes = {'checkpoint__patience': 0.0, 'train__log_every': 4}
+  with buckets.Proxy(store, answer) as proxy:
+    result = through(proxy, *flags('gs://bkt/slow', **changes))
+  assert result.status == 0, result.out
+  told = 'step 20 is still being written to gs://bkt/slow/checkpoints'
+  # At 40, where the next save was due.
+  assert result.out.index(told) < result.out.index('slow: 44 env steps')
+  assert 'slow: 56 env steps' in result.out
+  assert_same(state_of(whole), state_of('gs://bkt/slow'))

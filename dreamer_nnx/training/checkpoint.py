@@ -18,9 +18,7 @@ builds by `checkpoint_fit`, both before anything is loaded.
 import contextlib
 import dataclasses
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent import futures
 from typing import Any, NamedTuple
 
 import jax
@@ -35,13 +33,12 @@ from dreamer_nnx.training import checkpoint_files as files
 from dreamer_nnx.training import checkpoint_fit as fit
 from dreamer_nnx.training import limits, processes, retention, snapshot
 from dreamer_nnx.training.checkpoint_items import BehindHandler, beside
+from dreamer_nnx.training.flight import Flight
 
 CheckpointError = files.CheckpointError
 FOLDER = files.FOLDER
 find = files.find
 State = dict[str, jax.Array]
-# Seconds that a save may take before others are put off.
-PATIENCE = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +66,9 @@ class Checkpoints:
   `keep_every` steps after the previous one kept for this reason (0 for none),
   or have the highest `best_metric` so far if `keep_best`.
 
+  A save that takes more than `patience` seconds is `slow`: it is better to put
+  off the next one than to wait for it.
+
   Use as a context manager, or call `close`: a save still in flight when the
   process ends is lost.
 
@@ -84,21 +84,18 @@ class Checkpoints:
     keep_every: int = 0,
     keep_best: bool = True,
     best_metric: str = 'eval/return',
+    patience: float = 2.0,
   ):
-    if keep_last < 1:
-      raise ValueError(f'keep_last = {keep_last}: must be at least 1.')
-    if keep_every < 0:
-      raise ValueError(f'keep_every = {keep_every}: must be 0 or more steps.')
+    if not patience >= 0:
+      raise ValueError(f'patience = {patience}: must be 0 or more seconds.')
     self._directory = files.writable(
       paths.parse(directory, 'checkpoint directory')
     )
     self._best_metric = best_metric if keep_best else None
     self._pending: int | None = None
-    self._begun, self._told = 0.0, False
+    self._patience, self._told = patience, False
     self._snapshot = snapshot.Snapshot()
-    self._thread = futures.ThreadPoolExecutor(1, 'checkpoint')
-    self._started: futures.Future | None = None
-    self._finished: futures.Future | None = None
+    self._flight = Flight()
     self._manager = ocp.CheckpointManager(
       self._directory,
       options=retention.options(
@@ -125,7 +122,7 @@ class Checkpoints:
 
   def steps(self) -> list[int]:
     """Steps kept, in order, with the one being saved."""
-    futures.wait([self._started] if self._started else [])
+    self._flight.wait_begun()
     return sorted(self._manager.all_steps())
 
   def latest(self) -> int | None:
@@ -172,16 +169,16 @@ class Checkpoints:
       )
     items = beside(state, loop, meta, behind)
     score = fit.score(self._best_metric, metrics)
-    self._pending, self._begun, self._told = step, time.monotonic(), False
+    self._pending, self._told = step, False
     if copied := snapshot.useful(state):
       state = self._snapshot.take(state)
     args = ocp.args.Composite(state=ocp.args.PyTreeSave(dict(state)), **items)
     with self._saving():
-      self._started = self._thread.submit(
-        self._save_in_thread, step, args, score
+      self._flight.start(
+        lambda: self._save_in_thread(step, args, score),
+        # The manager tells each thread of a failed save, so it has but one.
+        self._manager.wait_until_finished,
       )
-      # The manager tells each thread of a failed save, so it has but one.
-      self._finished = self._thread.submit(self._manager.wait_until_finished)
       if not copied:
         self._join()
     return True
@@ -196,7 +193,7 @@ class Checkpoints:
     try:
       self.wait()
     finally:
-      self._thread.submit(self._manager.close).result()
+      self._flight.call(self._manager.close)
 
   def _save_in_thread(
     self, step: int, args: ocp.args.Composite, score: Any
@@ -211,37 +208,30 @@ class Checkpoints:
     files.write_manifest(files.unfinished(self._directory, self._pending))
 
   def slow(self) -> bool:
-    """Whether a save in flight takes longer than PATIENCE; waits until then.
+    """Whether a save in flight takes longer than `patience`; waits until then.
 
     The first time that a save does, this is said.
     """
-    if not self._finished:
-      return False
-    left = self._begun + PATIENCE - time.monotonic()
-    futures.wait([self._finished], max(0.0, left))
-    slow = not self._finished.done()
+    slow = not self._flight.over(self._patience - self._flight.seconds)
     if slow and not self._told:
       self._told = True
       logging.warning(
-        'checkpoint step %d is still being written to %s, after %.0f s. '
+        'checkpoint step %d is still being written to %s, after %.1f s. '
         'The next save is put off until it is done.',
-        *(self._pending, self._directory, time.monotonic() - self._begun),
+        *(self._pending, self._directory, self._flight.seconds),
       )
     return slow
 
   def wait(self) -> None:
     """Waits for a save in flight; raises CheckpointError if it failed."""
     self.slow()
-    finished, self._finished = self._finished, None
     with self._saving():
       self._join()
-      if finished:
-        finished.result()
+      if self._flight.join():
         files.sync(self._directory, self._pending)
 
   def _join(self) -> None:
-    started, self._started = self._started, None
-    if started and not started.result():
+    if not self._flight.join_begun():
       raise CheckpointError('the manager refused it')
 
   @contextlib.contextmanager

@@ -44,7 +44,14 @@ def options(
 
   Args:
     finished: Called after the arrays are on disk and before the step is there.
+
+  Raises:
+    ValueError: `keep_last` or `keep_every` is too small.
   """
+  if keep_last < 1:
+    raise ValueError(f'keep_last = {keep_last}: must be at least 1.')
+  if keep_every < 0:
+    raise ValueError(f'keep_every = {keep_every}: must be 0 or more steps.')
   policies = [checkpoint_managers.LatestN(keep_last)]
   if keep_every:
     # Saves follow a clock, so they rarely fall on multiples of an interval.

@@ -175,6 +175,27 @@ def test_a_step_does_not_appear_where_that_fails(tmp_path):
   assert not (tmp_path / '1').exists()
 
 
+def test_a_slow_save_is_told_of_once_and_waited_for(tmp_path, caplog):
+  done, state = threading.Event(), build()
+  with Checkpoints(tmp_path, patience=0.2) as checkpoints:
+    assert not checkpoints.slow()
+    checkpoints.save(1, state, loop_of(), META, behind=lambda: done.wait(60))
+    begin = time.monotonic()
+    assert checkpoints.slow() and checkpoints.slow()
+    assert time.monotonic() - begin < 5
+    assert caplog.text.count('step 1 is still being written') == 1
+    done.set()
+    checkpoints.save(2, state, loop_of(), META)
+    checkpoints.wait()
+    assert not checkpoints.slow()
+  assert checkpoints.steps() == [1, 2]
+
+
+def test_patience_is_of_seconds(tmp_path):
+  with pytest.raises(ValueError, match='patience = -1.0'):
+    Checkpoints(tmp_path, patience=-1.0)
+
+
 def test_files_and_names_are_synced_before_a_step_appears(
   tmp_path, monkeypatch
 ):
