@@ -192,7 +192,7 @@ def test_a_slow_save_is_told_of_once_and_waited_for(tmp_path, caplog):
 
 
 def test_patience_is_of_seconds(tmp_path):
-  with pytest.raises(ValueError, match='patience = -1.0'):
+  with pytest.raises(ValueError, match=r'patience = -1\.0'):
     Checkpoints(tmp_path, patience=-1.0)
 
 
