@@ -34,7 +34,7 @@ def plan(settings: Any) -> Plan:
   """Decides for the settings of a replay.
 
   Raises:
-    ValueError: They do not fit each other, memory or disk.
+    ValueError: They do not fit each other, or memory.
   """
   if settings.storage not in STORAGES:
     raise ValueError(
@@ -63,11 +63,11 @@ def plan(settings: Any) -> Plan:
   else:
     memory.require(extra * steps, extra, unit, steps)
     folder = _scratch(settings)
-    _require_disk(folder, each, unit, steps)
     storage = Disk(folder)
     notes = [
       f'{what}, in files in {folder} that are mapped into memory, of which '
-      f'{_gib(free)} are free.'
+      f'{_gib(free)} are free.',
+      *_small(folder, each, unit, steps),
     ]
   return Plan(groups, storage, (*notes, *_short(settings, storage, steps)))
 
@@ -91,16 +91,16 @@ def _scratch(settings: Any) -> pathlib.Path:
   return pathlib.Path(tempfile.gettempdir())
 
 
-def _require_disk(
-  folder: pathlib.Path, each: int, unit: int, steps: int
-) -> None:
+def _small(folder: pathlib.Path, each: int, unit: int, steps: int) -> list[str]:
+  """Says so where the mapped files will not fit on their disk."""
   free = _free(folder)
-  if each * steps > free:
-    raise ValueError(
-      f'{WHERE}.capacity: {steps} steps need {_gib(each * steps)} in {folder}, '
-      f'where {_gib(free)} are free. Set it to {free // (each * unit) * unit} '
-      'or less, or name a folder on another disk by --scratch.'
-    )
+  if each * steps <= free:
+    return []
+  return [
+    f'Warning: {_gib(free)} are free in {folder}; when they are full, the run '
+    f'ends. Set {WHERE}.capacity to {free // (each * unit) * unit} or less, or '
+    'name a folder on another disk by --scratch.'
+  ]
 
 
 def _short(settings: Any, storage: Storage, steps: int) -> list[str]:
