@@ -221,7 +221,8 @@ def agree(config: ConfigDict) -> None:
   from dreamer_nnx.training import agreement
 
   if _DISTRIBUTED.value:
-    named = (_MODE, _WORKDIR, _RESTORE, _RESTORE_STEP, _AGAIN, _REFERENCE)
+    named = (_MODE, _WORKDIR, _REFERENCE, _AGAIN)
+    named += (_RESTORE, _RESTORE_STEP, _INCLUDE, _EXCLUDE)
     flags = {flag.name: flag.value for flag in named}
     leaves = configs.leaves(config)
     agreement.check(agreement.identity(leaves, config.plugins, flags))

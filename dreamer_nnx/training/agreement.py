@@ -79,8 +79,18 @@ def _version(package: str) -> str:
 
 
 def _text_of(module: str) -> str:
-  """A hash of a module's source; of an entry point its name stands alone."""
-  file = getattr(sys.modules.get(module), '__file__', None)
-  if not file:
+  """A hash of a module's source, and of all that are in its package.
+
+  Of an entry point its name stands alone.
+  """
+  found = sys.modules.get(module)
+  file = getattr(found, '__file__', None)
+  files = [pathlib.Path(file)] if file else []
+  for folder in getattr(found, '__path__', ()):
+    files += sorted(pathlib.Path(folder).rglob('*.py'))
+  if not files:
     return 'imported'
-  return hashlib.sha256(pathlib.Path(file).read_bytes()).hexdigest()[:12]
+  text = hashlib.sha256()
+  for path in files:
+    text.update(path.read_bytes())
+  return text.hexdigest()[:12]

@@ -32,3 +32,19 @@ def test_a_plugin_is_compared_by_its_text(tmp_path, monkeypatch):
     del sys.modules['compared_plugin']
   (line,) = agreement.differences(found)
   assert line.startswith('plugin compared_plugin is ')
+
+
+def test_a_plugin_is_compared_by_all_of_its_package(tmp_path, monkeypatch):
+  monkeypatch.syspath_prepend(tmp_path)
+  folder = tmp_path / 'compared_package'
+  (folder / 'parts').mkdir(parents=True)
+  (folder / '__init__.py').touch()
+  __import__('compared_package')
+  found = []
+  for number in (0, 1, 1):
+    (folder / 'parts' / 'encoder.py').write_text(f'NUMBER = {number}\n')
+    found.append(agreement.identity({}, ('compared_package',), {}))
+  del sys.modules['compared_package']
+  assert agreement.differences(found[1:]) == []
+  (line,) = agreement.differences(found[:2])
+  assert line.startswith('plugin compared_package is ')
