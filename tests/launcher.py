@@ -9,10 +9,12 @@ import subprocess
 import sys
 import tempfile
 from typing import NamedTuple
+from unittest import mock
 
 from absl import flags
 
-from dreamer_nnx import main
+from dreamer_nnx import main, workflow
+from dreamer_nnx.training.step import Learner
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 CACHE = pathlib.Path(tempfile.gettempdir()) / 'dreamer_nnx_tests_xla'
@@ -25,6 +27,7 @@ TINY = {
   'config.train.batch_length': 4,
   'config.train.envs': 2,
   'config.train.steps': 60,
+  'config.train.train_ratio': 16.0,
   'config.train.report_every': 0,
   'config.train.log_every': 20,
   'config.replay.chunked.capacity': 512,
@@ -32,15 +35,26 @@ TINY = {
   'config.agent.imag_length': 3,
   'config.dynamics.rssm.deter': 16,
   'config.dynamics.rssm.hidden': 8,
+  'config.dynamics.rssm.imglayers': 1,
   'config.reward.units': 8,
   'config.cont.units': 8,
+  'config.policy.layers': 1,
   'config.policy.units': 8,
+  'config.value.layers': 1,
   'config.value.units': 8,
   'config.evaluate.episodes': 2,
   'config.evaluate.envs': 2,
   # Whatever the machine is doing, saves are where tests expect them.
   'config.checkpoint.patience': 300.0,
 }
+
+
+# What a learner does not depend on, and what it does of `train`.
+APART = {'checkpoint', 'env', 'evaluate', 'loggers', 'plugins', 'replay'}
+APART |= {'seed'}
+TRAINED = ('batch_length', 'batch_size')
+_LEARNERS: dict[str, Learner] = {}
+_make_learner = workflow.make_learner
 
 
 class Result(NamedTuple):
@@ -64,6 +78,16 @@ def arguments(workdir: str | os.PathLike, **changes: object) -> list[str]:
   ]
 
 
+def learner(config, obs_space, action_space, mesh=None) -> Learner:
+  """As `workflow.make_learner`, but one for all runs that compile the same."""
+  groups = {k: v for k, v in config.to_dict().items() if k not in APART}
+  groups['train'] = {k: groups['train'][k] for k in TRAINED}
+  name = repr((groups, obs_space, action_space, mesh))
+  if name not in _LEARNERS:
+    _LEARNERS[name] = _make_learner(config, obs_space, action_space, mesh)
+  return _LEARNERS[name]
+
+
 def launch(argv: list[str]) -> Result:
   """Runs the launcher in this process."""
   out, err, hook = io.StringIO(), io.StringIO(), sys.unraisablehook
@@ -74,7 +98,11 @@ def launch(argv: list[str]) -> Result:
   for name in (*names, 'trust_config'):
     flags.FLAGS[name].value = flags.FLAGS[name].default
   flags.FLAGS['restore_again'].value = False
-  with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+  with (
+    contextlib.redirect_stdout(out),
+    contextlib.redirect_stderr(err),
+    mock.patch.object(workflow, 'make_learner', learner),
+  ):
     try:
       main.main(main.parse(['dreamer-nnx', *argv]))
       status = 0
@@ -83,6 +111,10 @@ def launch(argv: list[str]) -> Result:
     finally:
       sys.unraisablehook = hook
   return Result(status, out.getvalue(), err.getvalue())
+
+
+# Compiling takes most of the time, and what is tested rarely depends on how.
+PLAIN = {'JAX_DISABLE_MOST_OPTIMIZATIONS': '1'}
 
 
 def spawn(
@@ -163,5 +195,9 @@ def spawn_each(
 
 def finish(process: subprocess.Popen) -> Result:
   """Waits for a process of `spawn`."""
-  out, _ = process.communicate(timeout=300)
+  try:
+    out, _ = process.communicate(timeout=300)
+  except subprocess.TimeoutExpired:
+    process.kill()
+    raise
   return Result(process.returncode, out, '')

@@ -8,7 +8,7 @@ import pytest
 
 from dreamer_nnx import paths
 from dreamer_nnx.training.checkpoint import latest, load_meta
-from tests.launcher import arguments, finish, spawn, spawn_all
+from tests.launcher import PLAIN, arguments, finish, spawn, spawn_all
 from tests.test_resume import assert_same, state_of
 
 KILLS = int(os.environ.get('DREAMER_KILLS', '3'))
@@ -17,7 +17,7 @@ DELAYS = (0.05, 0.4)
 # Of two processes the second lives on for so many seconds at most.
 APART = 0.5
 OPTIONS = {
-  'train__steps': 100 + 10 * KILLS,
+  'train__steps': 60 + 12 * KILLS,
   'train__save_every': 2,
   'train__train_ratio': 4.0,
   'replay__chunked__chunk_size': 8,
@@ -26,13 +26,13 @@ OPTIONS = {
 POD = OPTIONS | {
   'precision__compute': 'bfloat16',
   'precision__device': 'accelerator',
-  'train__steps': 100 + 20 * KILLS,
+  'train__steps': 80 + 24 * KILLS,
   'train__save_every': 8,
   'train__batch_size': 4,
   'train__envs': 4,
+  'mesh__data': 2,
+  'mesh__fsdp': 2,
 }
-# What is tested does not depend on it, and compiling takes most of the time.
-PLAIN = {'JAX_DISABLE_MOST_OPTIMIZATIONS': '1'}
 
 
 def start(workdir):
@@ -41,7 +41,7 @@ def start(workdir):
 
 def start_pod(workdir):
   argv = [*arguments(workdir, **POD), '--mode=train']
-  return spawn_all(argv, 2, more=PLAIN)
+  return spawn_all(argv, 2, 2, more=PLAIN)
 
 
 def end(processes):

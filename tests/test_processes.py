@@ -11,6 +11,7 @@ import pytest
 
 from dreamer_nnx.training.checkpoint import latest, load_meta
 from tests.launcher import (
+  PLAIN,
   arguments,
   finish,
   spawn_all,
@@ -33,7 +34,7 @@ SECONDS = 60
 
 def start(workdir, count=2, devices=2, mode='train', **changes):
   argv = arguments(workdir, **OPTIONS | changes)
-  return spawn_all([*argv, f'--mode={mode}'], count, devices)
+  return spawn_all([*argv, f'--mode={mode}'], count, devices, more=PLAIN)
 
 
 def end(processes, status=0):
@@ -84,7 +85,6 @@ def test_processes_have_their_own_experience(pair):
 @pytest.mark.parametrize(
   'count, devices, mesh',
   [
-    (1, 1, {}),
     (1, 4, {'mesh__data': 1, 'mesh__fsdp': 2, 'mesh__tensor': 2}),
     (4, 1, {}),
     (2, 2, {'mesh__data': 2, 'mesh__fsdp': 2}),
@@ -96,17 +96,19 @@ def test_it_goes_on_exactly_on_any_topology(
   workdir = tmp_path / 'run'
   shutil.copytree(pair[0], workdir)
   state, before = digests(restored(workdir).state), chunk_ids(workdir)
-  flags = arguments(workdir, **OPTIONS | mesh | {'train__steps': 76})
+  flags = arguments(workdir, **OPTIONS | mesh | {'train__steps': 68})
   flags = [flag for flag in flags if flag.startswith('--config.')]
   results = end(
-    spawn_all([str(workdir), *flags], count, devices, 'tests.training.elastic')
+    spawn_all(
+      [str(workdir), *flags], count, devices, 'tests.training.elastic', PLAIN
+    )
   )
   shown = json.loads(re.search(r'^\{.*\}$', results[0].out, re.M)[0])
   assert shown['state'] == state
   expected = {f'mesh__{name}': size for name, size in shown['mesh'].items()}
   assert expected.items() >= mesh.items()
   meta = load_meta(workdir)
-  assert meta['counters']['env_steps'] == 76
+  assert meta['counters']['env_steps'] == 68
   assert meta['counters']['updates'] > load_meta(pair[0])['counters']['updates']
   after = [ident for part in chunk_ids(workdir) for ident in part]
   assert len(after) == len(set(after))
@@ -132,7 +134,7 @@ def test_parameters_are_gathered_once_an_update_and_acting_gathers_none(
   flags = arguments(tmp_path, **OPTIONS | mesh)
   flags = [flag for flag in flags if flag.startswith('--config.')]
   results = end(
-    spawn_all([str(tmp_path), *flags], 2, 2, 'tests.training.gathering')
+    spawn_all([str(tmp_path), *flags], 2, 2, 'tests.training.gathering', PLAIN)
   )
   found = json.loads(re.search(r'^\{.*\}$', results[0].out, re.M)[0])
   assert found['collectives']['act'] == 0 < found['collectives']['gather']
@@ -140,6 +142,7 @@ def test_parameters_are_gathered_once_an_update_and_acting_gathers_none(
   # of the two evaluations.
   assert 2 < found['updates'] < found['steps'] / 2
   assert found['gathers'] == found['updates'] + 3
+  assert found['one_by_one']
 
 
 def slurm(index):

@@ -12,7 +12,7 @@ from dreamer_nnx import overrides, workflow
 from dreamer_nnx.run import Run, saved_config
 from dreamer_nnx.training import sharding
 from dreamer_nnx.training.checkpoint import load_meta, restore
-from tests.launcher import ROOT, arguments, finish, spawn
+from tests.launcher import ROOT, arguments, finish, learner, spawn
 
 DEMO = str(ROOT / 'configs' / 'demo.py')
 
@@ -29,10 +29,8 @@ def restored(workdir):
   config = configs.resolve(saved_config(workdir, trust_config=True))
   envs = workflow.make_envs(config)
   mesh = sharding.make(devices=jax.devices()[:1])
-  learner = workflow.make_learner(
-    config, envs.obs_space, envs.action_space, mesh
-  )
-  return restore(workdir, learner.abstract)
+  built = learner(config, envs.obs_space, envs.action_space, mesh)
+  return restore(workdir, built.abstract)
 
 
 def state_of(workdir):

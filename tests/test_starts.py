@@ -6,7 +6,7 @@ import time
 import pytest
 
 from dreamer_nnx.training.checkpoint import latest, load_meta
-from tests.launcher import arguments, launch, spawn
+from tests.launcher import PLAIN, arguments, launch, spawn
 from tests.proprio import SIZES, write_reference
 from tests.test_resume import assert_same, state_of
 
@@ -42,7 +42,7 @@ def killed(workdir, *more, after=None, **changes):
     changes |= {'train__steps': 1_000_000, 'train__save_every': 1_000_000}
   argv = flags(workdir, *more, **changes)
   # Compiled like the runs of this process, whose bits they are to have.
-  process = spawn(argv, more={'JAX_DISABLE_MOST_OPTIMIZATIONS': '1'})
+  process = spawn(argv, more=PLAIN)
   if after is None:
     next(x for x in process.stdout if 'env steps' in x and 'updates' in x)
   while after is not None and (latest(workdir) or 0) <= after:

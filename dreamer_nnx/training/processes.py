@@ -44,6 +44,9 @@ def join(
       f'--process_id = {index}: must be in [0, {count}), for there are '
       f'--num_processes = {count}.'
     )
+  # On CPUs a program that waits for other processes holds threads that the one
+  # before it may need: with two at once, all of them can end up waiting.
+  jax.config.update('jax_cpu_enable_async_dispatch', False)
   try:
     jax.distributed.initialize(
       coordinator, count, index, heartbeat_timeout_seconds=HEARTBEAT

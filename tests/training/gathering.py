@@ -3,13 +3,16 @@
   python -m tests.training.gathering WORKDIR COORDINATOR COUNT INDEX [flags ...]
 
 The first process prints a JSON line: numbers of updates, acting steps and
-gathers, and of collectives in the programs that gather and that act.
+gathers, of collectives in the programs that gather and that act, and whether
+there is one program at a time on the CPU.
 """
 
 import json
 import pathlib
 import re
 import sys
+
+import jax
 
 from dreamer_nnx import config as configs
 from dreamer_nnx import overrides
@@ -51,6 +54,7 @@ def main(workdir: str, address: str, count: str, index: str, *flags: str):
       'updates': int(processes.whole(run.state['updates'])),
       'steps': act.calls,
       'gathers': gather.calls,
+      'one_by_one': not jax.config.read('jax_cpu_enable_async_dispatch'),
       'collectives': {
         'gather': gather.collectives(),
         'act': act.collectives(),
