@@ -8,7 +8,7 @@ import pytest
 from dreamer_nnx import paths
 from dreamer_nnx.training.checkpoint import latest
 from tests import buckets
-from tests.launcher import ROOT, arguments, finish, launch, spawn
+from tests.launcher import PLAIN, ROOT, arguments, finish, launch, spawn
 from tests.test_resume import assert_same, state_of
 
 SAVES = {'train__save_every': 20, 'checkpoint__keep_last': 3}
@@ -22,7 +22,7 @@ def flags(workdir, *more, **changes):
 def whole(tmp_path_factory):
   """An uninterrupted run on a disk."""
   workdir = tmp_path_factory.mktemp('whole')
-  result = finish(spawn(flags(workdir)))
+  result = finish(spawn(flags(workdir), more=PLAIN))
   assert result.status == 0, result.out
   return workdir
 
@@ -32,13 +32,13 @@ def run(store, tmp_path_factory):
   """A run in a bucket, killed after its first save and started again."""
   name = tmp_path_factory.mktemp('run').name
   workdir = paths.parse(f'gs://bkt/{name}/a run ü', '--workdir')
-  process = spawn(flags(workdir))
+  process = spawn(flags(workdir), more=PLAIN)
   while not latest(workdir):
     assert process.poll() is None, process.communicate()[0]
     time.sleep(0.1)
   process.kill()
   process.communicate()
-  result = finish(spawn(flags(workdir)))
+  result = finish(spawn(flags(workdir), more=PLAIN))
   assert result.status == 0, result.out
   return workdir
 
@@ -112,7 +112,7 @@ def test_a_save_that_was_cut_off_is_no_step(run):
 
 
 def through(proxy, *argv):
-  return finish(spawn([*argv], more=buckets.variables(proxy.port)))
+  return finish(spawn([*argv], more=PLAIN | buckets.variables(proxy.port)))
 
 
 def told(result):
@@ -134,7 +134,7 @@ def test_one_that_is_not_there_for_a_while_is_tried_again(store, whole):
   def answer(method, path):
     # Every third request, at first.
     refused.append(path)
-    return 503 if len(refused) < 60 and len(refused) % 3 == 0 else None
+    return 503 if len(refused) < 30 and len(refused) % 3 == 0 else None
 
   with buckets.Proxy(store, answer) as proxy:
     result = through(proxy, *flags('gs://bkt/tried'))
