@@ -6,6 +6,7 @@ The same command again resumes. Errors in what was asked for are one message
 and exit status 2.
 """
 
+import importlib.util
 import os
 import shlex
 import sys
@@ -27,6 +28,8 @@ from dreamer_nnx import overrides, paths, registry, trust
 if TYPE_CHECKING:
   from dreamer_nnx.training.start import Source
 
+# Off, the collectives of a program begin in the order that it has them in.
+ORDERED = 'xla_cpu_enable_concurrency_optimized_scheduler'
 MODES = ('train', 'evaluate', 'train_and_evaluate', 'show')
 _CONFIG = flags.DEFINE_string(
   'config',
@@ -66,7 +69,7 @@ _SCRATCH = flags.DEFINE_string(
   '',
   'Folder of this machine for a replay that does not fit into memory (by '
   'default WORKDIR/replay/pool) and for what is on its way to a workdir in a '
-  'bucket (by default one for temporary files).',
+  'bucket (there, for both, by default one for temporary files).',
 )
 _CACHE = flags.DEFINE_string(
   'compilation_cache',
@@ -254,12 +257,35 @@ def join_processes() -> None:
   if _DISTRIBUTED.value:
     from dreamer_nnx.training import processes
 
+    keep_collectives_in_order()
     processes.join(*given)
   elif given != (None, None, None):
     raise configs.ConfigError(
       '--coordinator_address, --num_processes, --process_id: are of '
       '--distributed, which is not given.'
     )
+
+
+def keep_collectives_in_order() -> None:
+  """Has CPUs run what several processes compute in one order in all of them.
+
+  To be called before JAX sees any device; does nothing where an accelerator
+  may be in use.
+  """
+  import jax
+
+  platforms = set((jax.config.jax_platforms or '').split(',')) - {''}
+  others = map(importlib.util.find_spec, ('libtpu', 'jax_plugins'))
+  if platforms != {'cpu'} and (platforms or any(others)):
+    return
+  # With two programs at once, one that waits for other processes holds threads
+  # that the one before it may need: all of them can end up waiting.
+  jax.config.update('jax_cpu_enable_async_dispatch', False)
+  # Of a program that is scheduled for concurrency each process begins the
+  # collectives in an order of its own, so that they do not match.
+  given = os.environ.get('XLA_FLAGS', '')
+  if ORDERED not in given:
+    os.environ['XLA_FLAGS'] = f'{given} --{ORDERED}=false'.strip()
 
 
 def make_config(argv: Sequence[str]) -> ConfigDict:

@@ -1,7 +1,6 @@
 """Runs as an accelerator computes them: in bfloat16 and in its form.
 
-Everything here runs on a CPU, where XLA compiles the same program. So do two
-processes in test_kills.
+Everything here runs on a CPU, where XLA compiles the same program.
 """
 
 import json
@@ -23,6 +22,7 @@ FORM = {
   'train__save_every': 20,
   'train__report_every': 20,
 }
+PAIR = {'train__batch_size': 4, 'train__envs': 4, 'train__train_ratio': 4.0}
 
 
 def train(workdir, **changes):
@@ -30,6 +30,13 @@ def train(workdir, **changes):
   result = finish(spawn([*argv, '--mode=train'], more=PLAIN))
   assert result.status == 0, result.out
   return result
+
+
+def train_pair(workdir, **changes):
+  argv = arguments(workdir, **FORM | PAIR | changes)
+  for process in spawn_all([*argv, '--mode=train'], 2, 2, more=PLAIN):
+    result = finish(process)
+    assert result.status == 0, result.out
 
 
 @pytest.fixture(scope='module')
@@ -102,3 +109,14 @@ def test_it_goes_on_exactly_on_another_mesh(whole, tmp_path):
   assert shown['mesh'] == {'data': 1, 'fsdp': 2, 'tensor': 2}
   assert shown['state'] == digests(restored(whole).state)
   assert restored(workdir).step == 68
+
+
+def test_two_processes_resume_bit_for_bit(tmp_path):
+  one, other = tmp_path / 'one', tmp_path / 'other'
+  fsdp = {'mesh__data': 2, 'mesh__fsdp': 2}
+  train_pair(one, **fsdp)
+  train_pair(other, **fsdp, train__steps=32)
+  train_pair(other, **fsdp)
+  assert_same(state_of(one), state_of(other))
+  metas = [load_meta(path)['counters'] for path in (one, other)]
+  assert metas[0] == metas[1]

@@ -104,6 +104,21 @@ def test_nan_actions_of_a_spoilt_policy_are_no_fault_of_the_environment(
   assert find(tmp_path).name == '20'
 
 
+def test_two_processes_stop_together(tmp_path):
+  argv = arguments(
+    tmp_path,
+    **POISONED | {'optimizer__poisoned__at': 20},
+    mesh__fsdp=2,
+    train__batch_size=4,
+    train__envs=4,
+  )
+  processes = spawn_all([*argv, '--mode=train'], 2, more=PLAIN)
+  for result in [finish(x) for x in processes]:
+    assert result.status == 1, result.out
+    assert 'Training diverged: in update 20' in result.out
+    assert 'Traceback' not in result.out
+
+
 @pytest.fixture(scope='module')
 def float16(tmp_path_factory):
   """An uninterrupted run of 60 steps in float16, which draws by priority."""
@@ -200,12 +215,11 @@ def test_a_run_that_always_diverges_is_rewound_so_often_and_stops(tmp_path):
   assert 'Traceback' not in result.err
 
 
-def test_two_processes_go_back_and_stop_together(tmp_path):
+def test_two_processes_go_back_together(tmp_path):
   argv = arguments(
     tmp_path,
     **POISONED | {'optimizer__poisoned__at': 20},
     mesh__fsdp=2,
-    train__train_ratio=16.0,
     train__batch_size=4,
     train__envs=4,
     train__save_every=20,

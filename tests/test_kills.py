@@ -4,20 +4,18 @@ import os
 import random
 import time
 
-import pytest
-
 from dreamer_nnx import paths
 from dreamer_nnx.training.checkpoint import latest, load_meta
 from tests.launcher import PLAIN, arguments, finish, spawn, spawn_all
 from tests.test_resume import assert_same, state_of
 
 KILLS = int(os.environ.get('DREAMER_KILLS', '3'))
-# Of the time that a whole run takes: some of the kills meet a start.
-DELAYS = (0.05, 0.4)
+# Seconds at most behind what a kill waits for; and of a start, when it is met.
+LATE, STARTS = 1.0, (0.5, 8.0)
 # Of two processes the second lives on for so many seconds at most.
 APART = 0.5
 OPTIONS = {
-  'train__steps': 60 + 12 * KILLS,
+  'train__steps': 100 + 20 * KILLS,
   'train__save_every': 2,
   'train__train_ratio': 4.0,
   'replay__chunked__chunk_size': 8,
@@ -50,20 +48,14 @@ def end(processes):
     assert result.status == 0, result.out
 
 
-def timed(start, workdir):
-  """The seconds that a whole run takes, with all programs compiled."""
-  begin = time.perf_counter()
-  end(start(workdir))
-  return time.perf_counter() - begin
-
-
-def kill(processes, delay, dice):
-  """Kills all of them, in any order; none if they end before the delay."""
-  limit = time.monotonic() + delay
-  while time.monotonic() < limit:
-    if all(process.poll() is not None for process in processes):
-      return end(processes)
-    time.sleep(0.02)
+def kill(processes, ready, dice):
+  """Kills all of them, in any order, a moment after they are `ready`."""
+  while not ready():
+    assert all(process.poll() is None for process in processes)
+    time.sleep(0.1)
+  time.sleep(dice.uniform(0, LATE))
+  # What is over cannot be killed: it would not count.
+  assert all(process.poll() is None for process in processes)
   for process in dice.sample(processes, len(processes)):
     process.kill()
     if len(processes) > 1:
@@ -72,17 +64,27 @@ def kill(processes, delay, dice):
     process.communicate()
 
 
-def killed(start, workdir, seconds):
-  """Kills a run again and again, then has it end; prints how far it was."""
+def killed(start, workdir, last):
+  """Kills a run again and again, then has it end; prints how far it was.
+
+  Two of three times it is killed when it has saved more than the time before,
+  and else while it starts.
+  """
   dice, steps = random.Random(0), [0]
-  for _ in range(KILLS):
-    kill(start(workdir), dice.uniform(*DELAYS) * seconds, dice)
+  for count in range(KILLS):
+    processes, met = start(workdir), time.monotonic() + dice.uniform(*STARTS)
+    if count % 3 == 1:
+      ready = lambda met=met: time.monotonic() > met
+    else:
+      ready = lambda before=steps[-1]: (latest(workdir) or 0) > before
+    kill(processes, ready, dice)
     steps.append(latest(workdir) or 0)
     # Whatever is there is whole: this reads and verifies it.
     if steps[-1]:
       assert load_meta(workdir)['counters']['env_steps'] == steps[-1]
   assert steps == sorted(steps)
-  assert steps[-1] > 0
+  # None met a run that had saved all of its steps.
+  assert 0 < steps[-1] < last
   end(start(workdir))
   print(f'steps after each of {KILLS} kills: {steps[1:]}')
 
@@ -93,20 +95,14 @@ def assert_same_end(one, other):
   assert metas[0] == metas[1]
 
 
-@pytest.fixture(scope='module')
-def whole(tmp_path_factory):
-  workdir = tmp_path_factory.mktemp('whole')
-  return workdir, timed(start, workdir)
-
-
-def test_killed_at_random_moments_it_resumes_and_ends_the_same(whole, tmp_path):
-  finished, seconds = whole
-  killed(start, tmp_path, seconds)
-  assert_same_end(finished, tmp_path)
+def test_killed_at_random_moments_it_resumes_and_ends_the_same(tmp_path):
+  end(start(tmp_path / 'whole'))
+  killed(start, tmp_path / 'run', OPTIONS['train__steps'])
+  assert_same_end(tmp_path / 'whole', tmp_path / 'run')
 
 
 def test_so_do_two_processes_in_bfloat16_that_share_a_bucket(store, tmp_path):
-  seconds = timed(start_pod, tmp_path / 'whole')
+  end(start_pod(tmp_path / 'whole'))
   bucket = paths.parse(f'gs://bkt/kills-{time.time_ns()}/run', '--workdir')
-  killed(start_pod, bucket, seconds)
+  killed(start_pod, bucket, POD['train__steps'])
   assert_same_end(tmp_path / 'whole', bucket)

@@ -78,6 +78,7 @@ MAX_FUNCTION_LINES = 35
 
 TEXT_SUFFIX = re.compile(r'|\.(cfg|json|lock|md|py|sh|toml|txt|ya?ml)')
 BUILT_FOLDERS = {'build', 'dist', 'runs', 'wandb', '__pycache__'}
+# What no file may have: paths of one machine, checks or tests silenced.
 UNWANTED = re.compile(
   r'/(work|root)/|#\s*(noqa|type:\s*ignore)|mark\.skip|pytest\.skip'
 )
@@ -176,8 +177,7 @@ def machinery_stays_home(path: str, tree: ast.Module) -> Iterator[str]:
 
 
 def process_is_left_alone(path: str, tree: ast.Module) -> Iterator[str]:
-  # The launcher, and who joins a process to others.
-  if path in (f'{PACKAGE}/main.py', f'{PACKAGE}/training/processes.py'):
+  if path == f'{PACKAGE}/main.py':
     return
   names = {name: target for _, name, target in imports_of(path, tree) if name}
   for node in nodes(tree):
@@ -187,7 +187,7 @@ def process_is_left_alone(path: str, tree: ast.Module) -> Iterator[str]:
     elif isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load):
       name = dotted(node.value, names) + '.update'
     if PROCESS_STATE.fullmatch(name):
-      yield f'{path}:{node.lineno}: only the launcher may call {name}'
+      yield f'{path}:{node.lineno}: only {PACKAGE}/main.py may call {name}'
 
 
 def libraries_show_what_is_used(path: str, tree: ast.Module) -> Iterator[str]:

@@ -85,6 +85,7 @@ def test_processes_have_their_own_experience(pair):
 @pytest.mark.parametrize(
   'count, devices, mesh',
   [
+    (1, 1, {}),
     (1, 4, {'mesh__data': 1, 'mesh__fsdp': 2, 'mesh__tensor': 2}),
     (4, 1, {}),
     (2, 2, {'mesh__data': 2, 'mesh__fsdp': 2}),
@@ -96,7 +97,7 @@ def test_it_goes_on_exactly_on_any_topology(
   workdir = tmp_path / 'run'
   shutil.copytree(pair[0], workdir)
   state, before = digests(restored(workdir).state), chunk_ids(workdir)
-  flags = arguments(workdir, **OPTIONS | mesh | {'train__steps': 68})
+  flags = arguments(workdir, **OPTIONS | mesh | {'train__steps': 76})
   flags = [flag for flag in flags if flag.startswith('--config.')]
   results = end(
     spawn_all(
@@ -108,7 +109,7 @@ def test_it_goes_on_exactly_on_any_topology(
   expected = {f'mesh__{name}': size for name, size in shown['mesh'].items()}
   assert expected.items() >= mesh.items()
   meta = load_meta(workdir)
-  assert meta['counters']['env_steps'] == 68
+  assert meta['counters']['env_steps'] == 76
   assert meta['counters']['updates'] > load_meta(pair[0])['counters']['updates']
   after = [ident for part in chunk_ids(workdir) for ident in part]
   assert len(after) == len(set(after))

@@ -12,6 +12,7 @@ from dreamer_nnx import paths
 from dreamer_nnx.replay import chunkfile, memory
 from dreamer_nnx.replay.checks import WHERE, count_groups
 from dreamer_nnx.replay.chunks import step_bytes
+from dreamer_nnx.replay.memory import gib
 from dreamer_nnx.replay.selectors import Priority
 from dreamer_nnx.replay.storage import Disk, Memory, Storage
 
@@ -56,7 +57,7 @@ def plan(settings: Any) -> Plan:
   free = memory.available_bytes()
   share = SHARE if settings.storage == 'auto' else 1.0
   fits = (each + extra) * steps <= share * free
-  what = f'Replay: {steps:,} steps of {each:,} bytes, {_gib(each * steps)}'
+  what = f'Replay: {steps:,} steps of {each:,} bytes, {gib(each * steps)}'
   if settings.storage == 'memory' or (settings.storage == 'auto' and fits):
     memory.require((each + extra) * steps, each + extra, unit, steps)
     storage, notes = Memory(), [f'{what}, in memory.']
@@ -66,7 +67,7 @@ def plan(settings: Any) -> Plan:
     storage = Disk(folder)
     notes = [
       f'{what}, in files in {folder} that are mapped into memory, of which '
-      f'{_gib(free)} are free.',
+      f'{gib(free)} are free.',
       *_small(folder, each, unit, steps),
     ]
   return Plan(groups, storage, (*notes, *_short(settings, storage, steps)))
@@ -97,7 +98,7 @@ def _small(folder: pathlib.Path, each: int, unit: int, steps: int) -> list[str]:
   if each * steps <= free:
     return []
   return [
-    f'Warning: {_gib(free)} are free in {folder}; when they are full, the run '
+    f'Warning: {gib(free)} are free in {folder}; when they are full, the run '
     f'ends. Set {WHERE}.capacity to {free // (each * unit) * unit} or less, or '
     'name a folder on another disk by --scratch.'
   ]
@@ -120,7 +121,7 @@ def _short(settings: Any, storage: Storage, steps: int) -> list[str]:
   if need <= free:
     return []
   return [
-    f'Warning: {folder} will need about {_gib(need)}, and {_gib(max(0, free))} '
+    f'Warning: {folder} will need about {gib(need)}, and {gib(max(0, free))} '
     f'are free there. Lower {WHERE}.capacity, set '
     f'{WHERE}.save_latents=false, or choose another workdir.'
   ]
@@ -143,7 +144,3 @@ def _there(folder: pathlib.Path) -> pathlib.Path:
   while not folder.is_dir() and folder != folder.parent:
     folder = folder.parent
   return folder
-
-
-def _gib(count: int) -> str:
-  return f'{count / 2**30:.1f} GiB'

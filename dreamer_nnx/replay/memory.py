@@ -29,13 +29,14 @@ def require(need: int, step_bytes: int, unit: int, steps: int) -> None:
     return
   fits = free // (step_bytes * unit) * unit
   raise ValueError(
-    f'config.replay.chunked.capacity: {steps} steps need {_gib(need)} of '
-    f'memory, {_gib(free)} are free. The largest that fits is {fits}; '
+    f'config.replay.chunked.capacity: {steps} steps need {gib(need)} of '
+    f'memory, {gib(free)} are free. The largest that fits is {fits}; '
     'storage=disk keeps steps in files.'
   )
 
 
-def _gib(count: int) -> str:
+def gib(count: int) -> str:
+  """Bytes for a reader."""
   return f'{count / 2**30:.1f} GiB'
 
 

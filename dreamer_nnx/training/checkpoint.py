@@ -217,7 +217,7 @@ class Checkpoints:
       self._told = True
       logging.warning(
         'checkpoint step %d is still being written to %s, after %.1f s. '
-        'The next save is put off until it is done.',
+        'No other save begins until it is done.',
         *(self._pending, self._directory, self._flight.seconds),
       )
     return slow

@@ -5,9 +5,7 @@ of every batch. All of them run the same updates, so whatever decides whether
 there is one has to be agreed on. With one process everything here is free.
 """
 
-import importlib.util
 import json
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -46,8 +44,6 @@ def join(
       f'--process_id = {index}: must be in [0, {count}), for there are '
       f'--num_processes = {count}.'
     )
-  if _only_cpus():
-    _keep_collectives_in_order()
   try:
     jax.distributed.initialize(
       coordinator, count, index, heartbeat_timeout_seconds=HEARTBEAT
@@ -58,25 +54,6 @@ def join(
       'Outside of Cloud TPU, GKE, SLURM and Open MPI give '
       '--coordinator_address, --num_processes and --process_id.'
     ) from error
-
-
-def _only_cpus() -> bool:
-  """Whether no accelerator can be in use, as known before JAX looks."""
-  if platforms := jax.config.jax_platforms:
-    return set(platforms.split(',')) == {'cpu'}
-  return not any(map(importlib.util.find_spec, ('libtpu', 'jax_plugins')))
-
-
-def _keep_collectives_in_order() -> None:
-  # With two programs at once, one that waits for other processes holds threads
-  # that the one before it may need: all of them can end up waiting.
-  jax.config.update('jax_cpu_enable_async_dispatch', False)
-  # Of a program that is scheduled for concurrency each process begins the
-  # collectives in an order of its own, so that they do not match.
-  flags = os.environ.get('XLA_FLAGS', '')
-  flag = 'xla_cpu_enable_concurrency_optimized_scheduler'
-  if flag not in flags:
-    os.environ['XLA_FLAGS'] = f'{flags} --{flag}=false'.strip()
 
 
 def count() -> int:

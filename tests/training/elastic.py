@@ -16,7 +16,7 @@ import numpy as np
 
 from dreamer_nnx import config as configs
 from dreamer_nnx import overrides
-from dreamer_nnx.main import use_cache
+from dreamer_nnx.main import keep_collectives_in_order, use_cache
 from dreamer_nnx.run import Run, say
 from dreamer_nnx.training import processes
 from tests.launcher import CACHE, ROOT
@@ -35,6 +35,7 @@ def digests(state: dict[str, jax.Array]) -> dict[str, str]:
 def main(workdir: str, address: str, count: str, index: str, *flags: str):
   use_cache(str(CACHE))
   if int(count) > 1:
+    keep_collectives_in_order()
     processes.join(address, int(count), int(index))
   config = overrides.load_file(str(ROOT / 'configs' / 'demo.py'))
   overrides.override(config, list(flags))

@@ -16,7 +16,7 @@ import jax
 
 from dreamer_nnx import config as configs
 from dreamer_nnx import overrides
-from dreamer_nnx.main import use_cache
+from dreamer_nnx.main import keep_collectives_in_order, use_cache
 from dreamer_nnx.run import Run, say
 from dreamer_nnx.training import processes
 from tests.launcher import CACHE, ROOT
@@ -42,6 +42,7 @@ class Counted:
 
 def main(workdir: str, address: str, count: str, index: str, *flags: str):
   use_cache(str(CACHE))
+  keep_collectives_in_order()
   processes.join(address, int(count), int(index))
   config = overrides.load_file(str(ROOT / 'configs' / 'demo.py'))
   overrides.override(config, list(flags))
