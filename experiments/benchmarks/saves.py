@@ -64,21 +64,22 @@ class Run:
     random = lambda x: rng.integers(0, 2, (ENVS, *x.shape)).astype(x.dtype)
     self.step = {name: random(x) for name, x in kept.items()}
     self.saves = 0
+    self.touched: list[np.ndarray] = []  # Rows, since the last save.
     self.add(steps)
 
   def add(self, steps: int) -> None:
     for _ in range(steps // ENVS):
       self.replay.add(self.step)
 
-  def update(self) -> int:
-    """Writes the latents of a batch back; how many rows it is of."""
+  def update(self) -> None:
+    """Writes the latents of a batch back."""
     batch, handle = self.replay.sample()
     length = self.options.batch_length
     latents = {
       k: v[:, -length:] for k, v in batch.items() if k.startswith('latent/')
     }
     self.replay.update(handle, latents, None)
-    return handle.rows
+    self.touched.append(handle.rows.ravel())
 
   def save(self) -> float:
     """Starts a save; seconds."""
@@ -99,9 +100,10 @@ class Run:
     self.add(SINCE)
     train = self.options
     batch = train.batch_size * train.batch_length
-    updates = int(SINCE * train.train_ratio / batch)
-    touched = [self.update() for _ in range(updates)]
-    rows = np.unique(np.concatenate(touched)).size
+    for _ in range(int(SINCE * train.train_ratio / batch)):
+      self.update()
+    rows = np.unique(np.concatenate(self.touched)).size
+    self.touched.clear()
     before, start = self.stored(), time.perf_counter()
     self.replay.stats()
     waited = self.save()
