@@ -1,23 +1,30 @@
 """Compiling as users do, and what is compiled, for tests about just that."""
 
 import contextlib
+import functools
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 
 FLAG = 'jax_disable_most_optimizations'
 
 
-@contextlib.contextmanager
-def optimized() -> Iterator[None]:
-  """Within, programs are compiled with every optimisation."""
-  before = jax.config.read(FLAG)
-  jax.config.update(FLAG, False)
-  try:
-    yield
-  finally:
-    jax.config.update(FLAG, before)
+def optimized(function: Callable) -> Callable:
+  """Compiles a function as users do, with every optimisation."""
+  options = {'xla_cpu_use_fusion_emitters': True}
+  compiled = jax.jit(function, compiler_options=options)
+
+  @functools.wraps(function)
+  def call(*args: jax.Array):
+    before = jax.config.read(FLAG)
+    jax.config.update(FLAG, False)
+    try:
+      return compiled(*args)
+    finally:
+      jax.config.update(FLAG, before)
+
+  return call
 
 
 class _Compiled(logging.Handler):

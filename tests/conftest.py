@@ -6,11 +6,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests import buckets
+from tests.plain import PLAIN
 
 # Read when JAX is first imported. Exact comparisons hold per kind of device.
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
-# Tiny programs take far longer to optimise than to run.
-os.environ.setdefault('JAX_DISABLE_MOST_OPTIMIZATIONS', '1')
+for name, value in PLAIN.items():
+  os.environ.setdefault(name, value)
 
 
 @pytest.fixture(scope='session')

@@ -113,10 +113,6 @@ def launch(argv: list[str]) -> Result:
   return Result(status, out.getvalue(), err.getvalue())
 
 
-# Compiling takes most of the time, and what is tested rarely depends on how.
-PLAIN = {'JAX_DISABLE_MOST_OPTIMIZATIONS': '1'}
-
-
 def spawn(
   argv: list[str],
   module: str = 'dreamer_nnx.main',
@@ -125,7 +121,7 @@ def spawn(
   """Starts the launcher in a process of its own, compiling as users do.
 
   Args:
-    more: Environment variables.
+    more: Environment variables, e.g. `PLAIN`, to compile quickly.
   """
   return _start([module, *argv], more=more)
 
@@ -141,13 +137,12 @@ def spawn_in_cluster(
 def _start(
   command: list[str], devices: int = 1, more: dict[str, str] | None = None
 ) -> subprocess.Popen:
+  more = {'JAX_DISABLE_MOST_OPTIMIZATIONS': '0', 'XLA_FLAGS': ''} | (more or {})
   flags = f'--xla_force_host_platform_device_count={devices}'
   return subprocess.Popen(
     [sys.executable, '-m', *command],
     cwd=ROOT,
-    env=os.environ
-    | {'JAX_DISABLE_MOST_OPTIMIZATIONS': '0', 'XLA_FLAGS': flags}
-    | (more or {}),
+    env=os.environ | more | {'XLA_FLAGS': f'{flags} {more["XLA_FLAGS"]}'},
     stdout=subprocess.PIPE,
     stderr=subprocess.STDOUT,
     text=True,

@@ -12,7 +12,8 @@ import pytest
 
 from dreamer_nnx.run import saved_config
 from dreamer_nnx.training.checkpoint import load_meta
-from tests.launcher import PLAIN, arguments, finish, launch, spawn, spawn_all
+from tests.launcher import arguments, finish, launch, spawn, spawn_all
+from tests.plain import PLAIN
 from tests.test_resume import assert_same, restored, state_of
 from tests.training.elastic import digests
 

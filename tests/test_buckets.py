@@ -8,7 +8,8 @@ import pytest
 from dreamer_nnx import paths
 from dreamer_nnx.training.checkpoint import latest
 from tests import buckets
-from tests.launcher import PLAIN, ROOT, arguments, finish, launch, spawn
+from tests.launcher import ROOT, arguments, finish, launch, spawn
+from tests.plain import PLAIN
 from tests.test_resume import assert_same, state_of
 
 SAVES = {'train__save_every': 20, 'checkpoint__keep_last': 3}

@@ -11,7 +11,8 @@ from dreamer_nnx import streams
 from dreamer_nnx.streams import Stream
 from dreamer_nnx.training.checkpoint import find, load_meta
 from tests import breaking
-from tests.launcher import PLAIN, arguments, finish, launch, spawn_all
+from tests.launcher import arguments, finish, launch, spawn_all
+from tests.plain import PLAIN
 from tests.test_resume import assert_same, restored, state_of
 
 BREAKING = {

@@ -43,7 +43,7 @@ def in_small_disk(workdir, *commands):
   return subprocess.run(
     ['unshare', '--map-root-user', '--mount', 'sh', '-c', script],
     cwd=ROOT,
-    env=os.environ | {'JAX_DISABLE_MOST_OPTIMIZATIONS': '0'},
+    env=os.environ | {'JAX_DISABLE_MOST_OPTIMIZATIONS': '0', 'XLA_FLAGS': ''},
     capture_output=True,
     text=True,
     timeout=300,

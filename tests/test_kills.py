@@ -6,7 +6,8 @@ import time
 
 from dreamer_nnx import paths
 from dreamer_nnx.training.checkpoint import latest, load_meta
-from tests.launcher import PLAIN, arguments, finish, spawn, spawn_all
+from tests.launcher import arguments, finish, spawn, spawn_all
+from tests.plain import PLAIN
 from tests.test_resume import assert_same, state_of
 
 KILLS = int(os.environ.get('DREAMER_KILLS', '3'))

@@ -11,13 +11,13 @@ import pytest
 
 from dreamer_nnx.training.checkpoint import latest, load_meta
 from tests.launcher import (
-  PLAIN,
   arguments,
   finish,
   spawn_all,
   spawn_each,
   spawn_in_cluster,
 )
+from tests.plain import PLAIN
 from tests.test_resume import restored
 from tests.training.elastic import digests
 

@@ -6,7 +6,8 @@ import time
 import pytest
 
 from dreamer_nnx.training.checkpoint import latest, load_meta
-from tests.launcher import PLAIN, arguments, launch, spawn
+from tests.launcher import arguments, launch, spawn
+from tests.plain import PLAIN
 from tests.proprio import SIZES, write_reference
 from tests.test_resume import assert_same, state_of
 

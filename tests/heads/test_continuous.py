@@ -82,8 +82,7 @@ def test_huber_has_its_width():
 
 def test_untrained_twohot_of_scale_zero_predicts_exactly_zero():
   head = build(nnx.Rngs(0), 'symexp_twohot', box(), outscale=0.0)
-  with optimized():
-    pred = jax.jit(lambda x: head(x).pred())(X)
+  pred = optimized(lambda x: head(x).pred())(X)
   np.testing.assert_array_equal(pred, np.zeros((2, 3)))
 
 

@@ -20,6 +20,7 @@ from dreamer_nnx.show import size
 from dreamer_nnx.training import sharding
 from dreamer_nnx.training.sharding import AXES, MeshOptions, Sharding
 from dreamer_nnx.training.step import OPTIMIZER
+from tests.plain import PLAIN
 from tests.training.meshes import ACTIONS, OBS, make_config
 
 pytestmark = pytest.mark.slow
@@ -37,7 +38,7 @@ def mesh_of(data, fsdp, tensor, rules=None):
 @pytest.fixture(scope='module')
 def found():
   """What `meshes` prints."""
-  flags = '--xla_force_host_platform_device_count=8'
+  flags = '--xla_force_host_platform_device_count=8 ' + PLAIN['XLA_FLAGS']
   done = subprocess.run(
     [sys.executable, '-m', 'tests.training.meshes'],
     cwd=ROOT,
