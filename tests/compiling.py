@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator
 
 import jax
 
+from tests.plain import EMITTERS
+
 FLAG = 'jax_disable_most_optimizations'
 
 
 def optimized(function: Callable) -> Callable:
   """Compiles a function as users do, with every optimisation."""
-  options = {'xla_cpu_use_fusion_emitters': True}
+  options = {EMITTERS: True} if EMITTERS else None
   compiled = jax.jit(function, compiler_options=options)
 
   @functools.wraps(function)
