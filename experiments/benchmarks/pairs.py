@@ -37,7 +37,9 @@ class Agent:
   def __init__(self, size: str, kind: str):
     from experiments.benchmarks.contender import Here
 
-    self.here = Here(size, kind, [f'--config.train.envs={ENVS}'])
+    flags = {'train.envs': ENVS, 'replay.chunked.capacity': 10 * STEPS}
+    flags = [f'--config.{name}={value}' for name, value in flags.items()]
+    self.here = Here(size, kind, flags)
     self.here.start()
     self.replay = self.checkpoints = None
     self.saves = 0
