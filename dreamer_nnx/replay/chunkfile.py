@@ -11,10 +11,12 @@ ml_dtypes (bfloat16, float8_*, int4) come back exactly.
 Version 0.1 wrote a file for each chunk, without runs; these are still read.
 """
 
+import contextlib
 import json
+import math
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import ml_dtypes  # Its formats have names that numpy finds from here on.
@@ -25,8 +27,11 @@ _MAGIC = b'DNNXCHK2'
 _MAGIC_01 = b'DNNXCHK1'
 _END = struct.Struct('<QI')
 _RUNS = 'runs'
-# Bytes; no file is larger.
+# Bytes. No file is larger, and no description; larger than small ones are
+# looked at before they are read.
 LIMIT = 1 << 30
+_DESCRIPTION = 1 << 20
+_SMALL = 64 << 20
 
 
 class ChunkFileError(ValueError):
@@ -95,13 +100,56 @@ def decode(
   size, crc = _END.unpack_from(data, body)
   if zlib.crc32(memoryview(data)[:body]) != crc:
     raise ChunkFileError('torn (the checksum differs)')
-  try:
+  with refused():
     meta = json.loads(data[body - size : body])
     count = meta[_RUNS] if data.startswith(_MAGIC) else 0
     runs = np.frombuffer(data, '<i8', 3 * count, len(_MAGIC)).reshape(-1, 3)
     _check(meta, count, runs)
     return meta, runs, _split(data, meta, len(_MAGIC) + runs.nbytes)
-  # What a description of another form leads to.
+
+
+def peek(size: int, read: Callable[[int, int], bytes]) -> dict[str, Any] | None:
+  """The description of a large file, from its first and last bytes.
+
+  Args:
+    size: Of the file, in bytes.
+    read: Gives a number of its bytes, from a place on.
+
+  Returns:
+    None for a small file, which is read at once.
+
+  Raises:
+    ChunkFileError: It is none, or larger than its description says.
+  """
+  if size <= _SMALL:
+    return None
+  if size > LIMIT:
+    raise ChunkFileError(f'it has {size} bytes, more than any stored file')
+  if read(0, len(_MAGIC)) not in (_MAGIC, _MAGIC_01):
+    raise ChunkFileError('not a chunk file')
+  body = size - _END.size
+  length, _ = _END.unpack(read(body, _END.size))
+  if length > _DESCRIPTION:
+    raise ChunkFileError(f'torn (a description of {length} bytes)')
+  with refused():
+    meta = json.loads(read(body - length, length))
+    arrays = sum(
+      meta['length'] * math.prod(shape) * _format(name).itemsize
+      for name, shape in meta['keys'].values()
+    )
+    expect = len(_MAGIC) + 24 * meta.get(_RUNS, 0) + arrays + length
+    if expect != body:
+      raise ValueError(f'{body} bytes, where its description says {expect}')
+  return meta
+
+
+@contextlib.contextmanager
+def refused() -> Iterator[None]:
+  """Raises ChunkFileError for what a description of another form leads to."""
+  try:
+    yield
+  except ChunkFileError:
+    raise
   except (
     ArithmeticError,
     AttributeError,
@@ -130,10 +178,18 @@ def _split(
 ) -> dict[str, np.ndarray]:
   arrays = {}
   for key, (name, shape) in meta['keys'].items():
-    dtype = np.dtype(getattr(ml_dtypes, name, name))
+    dtype = _format(name)
     shape = (meta['length'], *shape)
     count = int(np.prod(shape, dtype=np.int64))
     array = np.frombuffer(data, dtype, count, place)
     arrays[key] = array.reshape(shape)
     place += count * dtype.itemsize
   return arrays
+
+
+def _format(name: str) -> np.dtype:
+  """The format of that name, which holds no Python objects."""
+  dtype = np.dtype(getattr(ml_dtypes, name, name))
+  if dtype.hasobject:
+    raise ValueError(f'{name} is no format of numbers')
+  return dtype

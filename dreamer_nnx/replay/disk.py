@@ -1,7 +1,8 @@
 """The folder of stored steps: names, whole files, deletions."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -88,21 +89,36 @@ class ChunkDirectory:
     self.written_bytes += len(data)
 
   def read(
-    self, name: str
+    self, name: str, check: Callable[[Mapping[str, Any]], None]
   ) -> tuple[dict[str, Any], np.ndarray, dict[str, np.ndarray]]:
-    """Raises ChunkFileError for a missing, torn or foreign file."""
+    """What `chunkfile.encode` was given.
+
+    Args:
+      check: Raises ChunkFileError for the description of a foreign file; a
+        large file is asked about before it is read.
+
+    Raises:
+      ChunkFileError: The file is missing, torn or foreign.
+    """
     try:
       serial(name)
-      size = paths.size(self.root / name)
-      if size > chunkfile.LIMIT:
-        raise ValueError(f'it has {size} bytes, more than any stored file')
-      data = (self.root / name).read_bytes()
+      path = self.root / name
+      meta = chunkfile.peek(paths.size(path), partial(_part, path))
+      if meta is not None:
+        with chunkfile.refused():
+          check(meta)
+      data = path.read_bytes()
     except FileNotFoundError as error:
       raise chunkfile.ChunkFileError('missing') from error
+    except chunkfile.ChunkFileError:
+      raise
     except (OSError, ValueError) as error:
       reason = getattr(error, 'strerror', None) or str(error)
       raise chunkfile.ChunkFileError(reason) from error
-    return chunkfile.decode(data)
+    found = chunkfile.decode(data)
+    with chunkfile.refused():
+      check(found[0])
+    return found
 
   def skip(self, name: str, reason: str) -> None:
     """Counts and names a file that is not used."""
@@ -156,6 +172,12 @@ class ChunkDirectory:
         f'replay directory {self.path}: cannot be written '
         f'({error.strerror or error}). Choose another workdir',
       ) from error
+
+
+def _part(path: paths.Path, start: int, count: int) -> bytes:
+  with path.open('rb') as file:
+    file.seek(start)
+    return file.read(count)
 
 
 def _files(folder: paths.Path) -> list[str]:

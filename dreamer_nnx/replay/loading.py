@@ -122,9 +122,7 @@ class Loader:
           self._directory.skip(name, str(error))
 
   def _good(self, name: str) -> Read:
-    found = self._directory.read(name)
-    self._check(found[0])
-    return found
+    return self._directory.read(name, self._check)
 
   def _check(self, meta: Mapping[str, Any]) -> None:
     if meta['chunk_size'] != self._pool.chunk_size:

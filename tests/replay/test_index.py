@@ -3,6 +3,7 @@
 import json
 import os
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -158,9 +159,72 @@ def test_a_description_of_more_than_a_file_holds_is_refused(changes):
     chunkfile.decode(described(**changes))
 
 
+def nothing(meta):
+  del meta
+
+
 def test_a_file_that_claims_a_terabyte_is_not_read(tmp_path):
   directory = ChunkDirectory(str(tmp_path))
   (tmp_path / '0000000001.data').touch()
   os.truncate(tmp_path / '0000000001.data', 2**40)
   with pytest.raises(chunkfile.ChunkFileError, match='more than any stored'):
-    directory.read('0000000001.data')
+    directory.read('0000000001.data', nothing)
+
+
+def hollow(path, description, size):
+  """A file of zeros between a beginning and a description that are right."""
+  text = json.dumps(description).encode()
+  end = text + struct.pack('<QI', len(text), 0)
+  with path.open('wb') as file:
+    file.write(b'DNNXCHK2')
+    file.seek(size - len(end))
+    file.write(end)
+
+
+def keys(count):
+  return {'length': 2, 'runs': 1, 'keys': {'a': ['uint8', [count]]}}
+
+
+def foreign(meta):
+  raise chunkfile.ChunkFileError(f'foreign, {meta["keys"]}')
+
+
+@pytest.mark.parametrize(
+  'description, check, error',
+  [
+    (keys(7), nothing, 'where its description says'),
+    ({**keys(7), 'keys': {'a': ['O', [7]]}}, nothing, 'no format of numbers'),
+    ({**keys(7), 'keys': 3}, nothing, 'not a chunk file'),
+    ({'text': 'x' * (2 << 20)}, nothing, 'a description of'),
+    (keys((2**30 - 200) // 2), foreign, 'foreign'),
+    (keys((2**30 - 200) // 2), lambda meta: meta['kind'], 'kind'),
+  ],
+  ids=['small', 'objects', 'form', 'text', 'foreign', 'incomplete'],
+)
+def test_a_large_file_is_refused_by_its_ends(
+  tmp_path, description, check, error
+):
+  path = tmp_path / '0000000001.data'
+  size = 2**30
+  if description == keys((2**30 - 200) // 2):  # A size that fits.
+    size = 8 + 24 + 2 * ((2**30 - 200) // 2)
+    size += len(json.dumps(description)) + 12
+  hollow(path, description, size)
+  directory = ChunkDirectory(str(tmp_path))
+  tracemalloc.start()
+  try:
+    with pytest.raises(chunkfile.ChunkFileError, match=error):
+      directory.read('0000000001.data', check)
+    assert tracemalloc.get_traced_memory()[1] < 4 << 20
+  finally:
+    tracemalloc.stop()
+
+
+def test_a_large_file_comes_back(tmp_path):
+  directory = ChunkDirectory(str(tmp_path))
+  array = np.arange(9 << 20).reshape(2, -1)  # 72 MiB.
+  seen = []
+  directory.write('0000000001.data', {}, np.array([[0, 0, 2]]), {'a': array})
+  found = directory.read('0000000001.data', seen.append)
+  assert (found[2]['a'] == array).all()
+  assert [meta['length'] for meta in seen] == [2, 2]
