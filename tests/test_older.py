@@ -14,7 +14,7 @@ from dreamer_nnx.run import saved_config
 from dreamer_nnx.training.checkpoint import load_meta
 from tests.launcher import CACHE, launch
 
-FIXTURE = pathlib.Path(__file__).parent / 'fixtures' / 'workdirs_0_1.tar.xz'
+FIXTURES = pathlib.Path(__file__).parent / 'fixtures'
 # What version 0.1 drew from them: steps held, and the CRC-32 of 20 batches.
 DRAWS = {
   ('uniform', 32): (32, 3478342092),
@@ -23,11 +23,29 @@ DRAWS = {
 }
 
 
+# Likewise for those of the later file format.
+LATER = {
+  ('uniform', 32): (32, 1225756222),
+  ('uniform', 48): (48, 2222542833),
+  ('priority', 32): (32, 2412142558),
+  ('priority', 48): (48, 4137769948),
+}
+
+
+def extracted(name, folder):
+  with tarfile.open(FIXTURES / name) as archive:
+    archive.extractall(folder, filter='data')
+  return folder
+
+
 @pytest.fixture
 def workdirs(tmp_path):
-  with tarfile.open(FIXTURE) as archive:
-    archive.extractall(tmp_path, filter='data')
-  return tmp_path
+  return extracted('workdirs_0_1.tar.xz', tmp_path)
+
+
+@pytest.fixture
+def later(tmp_path):
+  return extracted('workdirs_0_1_later.tar.xz', tmp_path)
 
 
 def meta_of(workdir, step):
@@ -71,6 +89,24 @@ def test_a_replay_of_then_draws_what_it_drew(workdirs, name, step):
   again.wait()
   assert again.files(None) == again.files(newer)
   assert drawn(again) == DRAWS[name, step]
+
+
+@pytest.mark.parametrize('name, step', LATER)
+def test_a_replay_of_the_later_format_draws_what_it_drew(later, name, step):
+  config = configs.resolve(saved_config(later / name))
+  replay = replay_of(later / name, config)
+  replay.load(meta_of(later / name, step)['processes'][0]['replay'])
+  assert drawn(replay) == LATER[name, step]
+
+
+@pytest.mark.parametrize('name', ['uniform', 'priority'])
+def test_a_run_of_the_later_format_goes_on(later, name):
+  workdir = later / name
+  flags = [f'--workdir={workdir}', f'--compilation_cache={CACHE}']
+  more = ['--mode=train', '--config.train.steps=64']
+  result = launch([*flags, *more])
+  assert result.status == 0, result.out + result.err
+  assert load_meta(workdir)['counters']['updates'] == 129 + 64
 
 
 @pytest.mark.parametrize('step', [32, 48])
