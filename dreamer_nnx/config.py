@@ -21,6 +21,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from dreamer_nnx import trust
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.registry import (
   Choice,
   Choices,
@@ -36,7 +37,7 @@ PLUGINS = 'dreamer_nnx.plugins'
 Tree = Mapping[str, Any]
 
 
-class ConfigError(ValueError):
+class ConfigError(UserError):
   """A config that does not fit the tree, or contradicts itself."""
 
 

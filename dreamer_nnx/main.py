@@ -24,6 +24,7 @@ from ml_collections import ConfigDict
 
 from dreamer_nnx import config as configs
 from dreamer_nnx import overrides, paths, registry, trust
+from dreamer_nnx.errors import UserError
 
 if TYPE_CHECKING:
   from dreamer_nnx.training.start import Source
@@ -137,10 +138,9 @@ def main(argv: Sequence[str]) -> None:
 
 def status_of(error: Exception) -> int:
   """2 for what was asked for; 1 for what went wrong with it."""
-  from dreamer_nnx.training.divergence import Diverged
-
-  asked = expected(error) and not isinstance(error, Diverged)
-  return 2 if asked else 1
+  if isinstance(error, UserError):
+    return error.status
+  return 2 if expected(error) else 1
 
 
 def end_alone(error: Exception) -> NoReturn:
@@ -175,18 +175,7 @@ def lost_others(error: BaseException | None) -> bool:
 
 def expected(error: Exception) -> bool:
   """Whether an error is no defect of the code, and its message says all."""
-  from dreamer_nnx.envs.faults import EnvError
-  from dreamer_nnx.training.checkpoint import CheckpointError
-  from dreamer_nnx.training.devices import OutOfMemoryError
-  from dreamer_nnx.training.divergence import Diverged
-  from dreamer_nnx.training.workdir import WorkdirError
-
-  own = (configs.ConfigError, registry.RegistryError, CheckpointError, EnvError)
-  own = (*own, Diverged, OutOfMemoryError, WorkdirError, OSError)
-  if isinstance(error, own) or paths.refused(error):
-    return True
-  named = str(error).startswith(('config', '--'))
-  return named and isinstance(error, ValueError | TypeError)
+  return bool(isinstance(error, UserError | OSError) or paths.refused(error))
 
 
 def fail(message: str, status: int = 2) -> NoReturn:

@@ -18,6 +18,8 @@ from collections.abc import Collection
 import fsspec
 from etils import epath
 
+from dreamer_nnx.errors import UserError
+
 Path = pathlib.Path | epath.Path
 SCHEMES = ('gs',)
 _SCHEME = re.compile(r'([A-Za-z][A-Za-z0-9+.-]*)://')
@@ -30,7 +32,7 @@ for _scheme in SCHEMES:
   fsspec.config.conf.setdefault(_scheme, {})['use_listings_cache'] = False
 
 
-class PathError(ValueError):
+class PathError(UserError):
   """A path that cannot be used; the message begins with what names it."""
 
 

@@ -5,21 +5,23 @@ component by name) and `Part` (one fixed builder) are deferred calls: they
 hold the fields that differ from the defaults, check them, and build.
 """
 
-import contextlib
 import copy
 import dataclasses
 import importlib
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.schema import (
   Builder,
   Deferred,
   RegistryError,
   cast,
+  check,
   fields,
   kind_of,
+  limits,
   parameters,
   pick,
   suggest,
@@ -176,10 +178,13 @@ class _Call(Deferred):
           f'{self.path}.{name}: {self.builder.__name__} has no such field.'
           f'{suggest(name, defaults)}'
         )
-    result = {}
+    result, limited = {}, limits(self.builder)
     for name, default in defaults.items():
       path = f'{self.path}.{name}'
       value = cast(self.differences.get(name, default), default, path)
+      # A default is the builder's own word.
+      if value != default:
+        check(value, limited.get(name, ()), default, path)
       deferred = isinstance(value, Deferred)
       result[name] = value.at(path) if deferred else value
     return result
@@ -214,21 +219,15 @@ class _Call(Deferred):
       raise TypeError(
         f'{self.where}: {builder.__name__} needs {", ".join(missing)}.'
       )
-    with _located(self.path):
+    try:
       return builder(**arguments)
-
-
-@contextlib.contextmanager
-def _located(path: str) -> Iterator[None]:
-  """Puts the config path before the message of an error without one."""
-  try:
-    yield
-  except (ValueError, TypeError) as error:
-    message = error.args[0] if len(error.args) == 1 else None
-    where = message if isinstance(message, str) else 'config.'
-    if '.' in path and not where.startswith('config.'):
-      error.args = (f'{path}: {message}',)
-    raise
+    except UserError as error:
+      error.within(self.path)
+      raise
+    except Exception as error:
+      place = Entry(self.path, builder).location
+      error.add_note(f'while building {self.path} ({place})')
+      raise
 
 
 @dataclasses.dataclass(frozen=True, init=False)

@@ -8,9 +8,13 @@ says the type. Errors say where (the config path), what, got, and remedy.
 import abc
 import dataclasses
 import difflib
+import functools
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Self, get_args, get_origin, get_type_hints
+
+from dreamer_nnx.errors import UserError
 
 Builder = Callable[..., Any]
 KEYWORD = inspect.Parameter.KEYWORD_ONLY
@@ -18,7 +22,7 @@ EITHER = inspect.Parameter.POSITIONAL_OR_KEYWORD
 SCALARS = (bool, int, float, str)
 
 
-class RegistryError(ValueError):
+class RegistryError(UserError):
   """A name, field or builder that does not fit its slot."""
 
 
@@ -32,14 +36,13 @@ def pick(table: Mapping[str, Any], name: str, where: str) -> Any:
   """Looks `name` up in a closed vocabulary.
 
   Raises:
-    ValueError: The table has no such name; `where` says what it is for.
+    UserError: The table has no such name; `where` is the field it is of.
   """
   if name in table:
     return table[name]
   known = ', '.join(map(repr, sorted(table)))
-  raise ValueError(
-    f'{where} = {name!r}: no such name.{suggest(name, table)} Known: {known}.'
-  )
+  text = f'no such name.{suggest(name, table)} Known: {known}.'
+  raise UserError(text, where, name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +61,81 @@ class Imports:
   def holds(self, value: Any) -> bool:
     """Whether this value makes code run."""
     return bool(value) and (not isinstance(value, str) or self.mark in value)
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+  """Limits a number, or each number of a tuple.
+
+    units: Annotated[int, Range(1)] = 1024
+
+  Args:
+    low, high: Inclusive.
+    above, below: Exclusive.
+    length: A tuple has at least so many elements.
+  """
+
+  low: float = -math.inf
+  high: float = math.inf
+  above: float = -math.inf
+  below: float = math.inf
+  length: int = 0
+
+  def refuse(self, value: Any) -> str:
+    """What is wrong with the value; empty if nothing is."""
+    if isinstance(value, tuple):
+      if len(value) < self.length:
+        return f'must have at least {_count(self.length, "element")}.'
+      return next(filter(None, map(self.refuse, value)), '')
+    fits = self.low <= value <= self.high and self.above <= value <= self.below
+    open_ends = [x for x in (self.above, self.below) if math.isfinite(x)]
+    return '' if fits and value not in open_ends else f'must be {self}.'
+
+  def __str__(self) -> str:
+    limits = [
+      (f'at least {self.low:.17g}', math.isfinite(self.low)),
+      (f'above {self.above:.17g}', math.isfinite(self.above)),
+      (f'at most {self.high:.17g}', math.isfinite(self.high)),
+      (f'below {self.below:.17g}', math.isfinite(self.below)),
+    ]
+    return ' and '.join(text for text, limited in limits if limited)
+
+
+@dataclasses.dataclass(frozen=True, init=False)
+class OneOf:
+  """Limits a field, or each element of a tuple, to some values.
+
+  storage: Annotated[str, OneOf('memory', 'disk')] = 'memory'
+  """
+
+  options: tuple[Any, ...]
+
+  def __init__(self, *options: Any):
+    object.__setattr__(self, 'options', options)
+
+  def refuse(self, value: Any) -> str:
+    """What is wrong with the value; empty if nothing is."""
+    elements = value if isinstance(value, tuple) else (value,)
+    wrong = [x for x in elements if x not in self.options]
+    if not wrong:
+      return ''
+    known = ', '.join(map(repr, self.options))
+    return f'must be one of {known}.{suggest(wrong[0], map(str, self.options))}'
+
+  def __str__(self) -> str:
+    return f'one of {", ".join(map(repr, self.options))}'
+
+
+@dataclasses.dataclass(frozen=True)
+class Limited:
+  """A default of the config tree itself, with its limits."""
+
+  default: Any
+  limits: tuple[Range | OneOf, ...]
+
+
+def _count(number: int, what: str) -> str:
+  return f'{number} {what}{"s" * (number != 1)}'
 
 
 class Deferred(abc.ABC):
@@ -119,18 +197,60 @@ def fields(
 
 def imports(builder: Builder) -> dict[str, Imports]:
   """The fields of a builder that `Imports` marks."""
+  marks = _marks(builder)
+  if marks is None:
+    # Any field may be marked.
+    return dict.fromkeys(parameters(builder), Imports())
+  return {
+    name: mark
+    for name, found in marks.items()
+    for mark in found
+    if isinstance(mark, Imports)
+  }
+
+
+def limits(builder: Builder) -> dict[str, tuple[Range | OneOf, ...]]:
+  """What `Range` and `OneOf` say of the fields of a builder."""
+  return {
+    name: tuple(mark for mark in found if isinstance(mark, Range | OneOf))
+    for name, found in (_marks(builder) or {}).items()
+  }
+
+
+def check(
+  value: Any, limits: Iterable[Range | OneOf], default: Any, where: str
+) -> None:
+  """Refuses a value out of its limits, and numbers that are not finite.
+
+  Raises:
+    RegistryError: It is; infinity is refused where the default is finite.
+  """
+  if not _finite(value) and _finite(default):
+    raise RegistryError('must be a finite number.', where, value)
+  for limit in limits:
+    if why := limit.refuse(value):
+      raise RegistryError(why, where, value)
+
+
+def _finite(value: Any) -> bool:
+  if isinstance(value, tuple):
+    return all(map(_finite, value))
+  return not isinstance(value, float) or math.isfinite(value)
+
+
+@functools.cache
+def _marks(builder: Builder) -> dict[str, tuple[Any, ...]] | None:
+  """What annotations say beside the type; None where none can be read."""
   function = builder.__init__ if inspect.isclass(builder) else builder
   try:
     hints = get_type_hints(function, include_extras=True)
   except (NameError, TypeError, AttributeError):
-    # Annotations that only type checkers can read: any field may be marked.
-    return dict.fromkeys(parameters(builder), Imports())
+    # Annotations that only type checkers can read.
+    return None
   return {
-    name: mark
+    name: get_args(hint)[1:]
     for name, hint in hints.items()
     if get_origin(hint) is Annotated
-    for mark in get_args(hint)[1:]
-    if isinstance(mark, Imports)
   }
 
 

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from dreamer_nnx.errors import UserError
+
 Space = spaces.Space
 FlatSpaces = dict[str, Space]
 
@@ -134,13 +136,13 @@ def normalize(space: Space, where: str, default_key: str) -> Normalized:
     encoded, encode, decode = _convert(native, f'{where}: {key!r}')
     key = 'image' if not path and is_image(encoded) else key
     if key in [leaf.key for leaf in leaves]:
-      raise ValueError(
+      raise UserError(
         f'{where}: two entries of the space are named {key!r} once nested '
         'keys are joined by a slash. Rename one in a wrapper.'
       )
     leaves.append(Leaf(key, path, native, encoded, encode, decode))
   if not leaves:
-    raise ValueError(f'{where}: {space} has no entries.')
+    raise UserError(f'{where}: {space} has no entries.')
   return Normalized(space, tuple(leaves))
 
 
@@ -158,19 +160,19 @@ def check_keys(
     prefixes = ('latent/',) if kind == 'observation' else ('latent/', 'log/')
     for key in keys:
       if key in RESERVED or key.startswith(prefixes):
-        raise ValueError(
+        raise UserError(
           f'{where}: the {kind} key {key!r} is reserved '
           f'({", ".join(RESERVED)}, {", ".join(p + "*" for p in prefixes)}). '
           'Rename it in a wrapper.'
         )
   for key in obs_keys:
     if key in action_keys:
-      raise ValueError(
+      raise UserError(
         f'{where}: {key!r} is both an observation and an action. '
         'Rename one of them in a wrapper.'
       )
   if all(key.startswith('log/') for key in obs_keys):
-    raise ValueError(
+    raise UserError(
       f'{where}: no observation is left for the agent; keys log/* are for '
       'the loggers alone.'
     )
@@ -201,14 +203,14 @@ def _encode(leaf, value):
     try:
       value = value[part]
     except (KeyError, IndexError, TypeError) as error:
-      raise ValueError(
+      raise UserError(
         f'{leaf.key!r}: the value has no entry {part!r}, its space has one.'
       ) from error
   # A scalar may come as (1,) and the other way round; nothing else may.
   value = np.asarray(value)
   shape = leaf.native.shape
   if value.shape != shape and not value.size == np.prod(shape) == 1:
-    raise ValueError(
+    raise UserError(
       f'{leaf.key!r}: the value has the shape {value.shape}, its space {shape}.'
     )
   return leaf.encode(value)
@@ -224,7 +226,7 @@ def _convert(space, where):
     return _multi_discrete(space, np.full(space.shape, 2), 0)
   if isinstance(space, spaces.Box):
     return _box(space, where)
-  raise TypeError(
+  raise UserError(
     f'{where} is a {type(space).__name__} space, which cannot be read. '
     'Box, Discrete, MultiDiscrete, MultiBinary, Dict and Tuple can; convert '
     'it in a wrapper.'
@@ -253,9 +255,9 @@ def _multi_discrete(space, nvec, start):
 def _box(space, where):
   shape, dtype = space.shape, space.dtype
   if 0 in shape:
-    raise ValueError(f'{where} has the shape {shape}: it is empty.')
+    raise UserError(f'{where} has the shape {shape}: it is empty.')
   if np.issubdtype(dtype, np.complexfloating):
-    raise TypeError(f'{where} is complex. Split it into two real keys.')
+    raise UserError(f'{where} is complex. Split it into two real keys.')
   target, kind = _box_shape(space, where)
   low = _cast(space.low, kind).reshape(target)
   high = _cast(space.high, kind).reshape(target)
@@ -274,17 +276,17 @@ def _box_shape(space, where):
   if len(shape) < 3:
     return shape, np.float32
   if len(shape) > 3:
-    raise ValueError(
+    raise UserError(
       f'{where} has the shape {shape}: rank {len(shape)}, at most 3 is '
       'supported. Reshape it in a wrapper.'
     )
   if space.dtype != np.uint8:
-    raise ValueError(
+    raise UserError(
       f'{where} is {space.dtype} of the shape {shape}; rank 3 is for images, '
       'which are uint8. Convert it to uint8 or flatten it in a wrapper.'
     )
   if shape[-1] > MAX_CHANNELS:
-    raise ValueError(
+    raise UserError(
       f'{where} has the shape {shape}; images are (height, width, channels) '
       f'of 1 to {MAX_CHANNELS} channels. Transpose it in a wrapper.'
     )

@@ -8,6 +8,7 @@ A checkpoint holds a config, and a config names code: plugins, components by
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.registry import Choice, Choices, Part, branch
 from dreamer_nnx.schema import imports
 
@@ -15,7 +16,7 @@ Found = tuple[tuple[str, Any], ...]
 PLUGINS = 'plugins'
 
 
-class UntrustedError(ValueError):
+class UntrustedError(UserError):
   """A saved config names code that nobody here has named.
 
   Args:

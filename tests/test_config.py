@@ -148,7 +148,7 @@ def test_binding_knows_the_paths():
   with pytest.raises(ValueError) as error:
     bound(size=2)
   assert str(error.value) == (
-    'config.eyes.simple.head.scaled: outscale = -1.0: must not be negative.'
+    'config.eyes.simple.head.scaled.outscale = -1.0: must not be negative.'
   )
 
 

@@ -22,6 +22,7 @@ COMPONENTS = (
   'decoders dynamics encoders envs heads loggers normalizers optimizers replay'
 )
 ROWS = (
+  'errors',
   'contracts paths schema streams',
   'registry',
   'slots spaces',

@@ -289,5 +289,5 @@ def test_an_error_of_a_builder_gets_the_path_of_its_config_once():
   with pytest.raises(ValueError) as error:
     Choice(ENCODER, 'simple', head=head)(size=2)
   assert str(error.value) == (
-    'config.encoder.simple.head.scaled: outscale = -1.0: must not be negative.'
+    'config.encoder.simple.head.scaled.outscale = -1.0: must not be negative.'
   )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces as gs
 
-from dreamer_nnx import spaces
+from dreamer_nnx import UserError, spaces
 
 WHERE = 'config.env'
 
@@ -139,10 +139,10 @@ def test_zeros_have_the_types_of_run_time():
 
 
 BAD_SPACES = [
-  (gs.Text(3), TypeError, "'vector' is a Text space, which cannot be read"),
-  (gs.Sequence(gs.Discrete(2)), TypeError, 'is a Sequence space'),
-  (gs.Graph(gs.Discrete(2), None), TypeError, 'is a Graph space'),
-  (gs.Dict({'a': gs.Text(3)}), TypeError, "config.env: 'a' is a Text space"),
+  (gs.Text(3), UserError, "'vector' is a Text space, which cannot be read"),
+  (gs.Sequence(gs.Discrete(2)), UserError, 'is a Sequence space'),
+  (gs.Graph(gs.Discrete(2), None), UserError, 'is a Graph space'),
+  (gs.Dict({'a': gs.Text(3)}), UserError, "config.env: 'a' is a Text space"),
   (gs.Box(0, 1, (2, 2, 2, 2)), ValueError, 'rank 4, at most 3 is supported'),
   (gs.Box(0, 1, (8, 8, 3)), ValueError, 'images, which are uint8'),
   (gs.Box(0, 255, (4, 84, 84), np.uint8), ValueError, 'of 1 to 4 channels'),

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Protocol, runtime_checkable
 
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.registry import Choice, Choices, Part, Slot
 
 
@@ -35,7 +36,7 @@ class Scaled:
 
   def __post_init__(self):
     if self.outscale < 0:
-      raise ValueError(f'outscale = {self.outscale}: must not be negative.')
+      raise UserError('must not be negative.', 'outscale', self.outscale)
 
   def loss(self, target: float) -> float:
     return self.outscale * self.size * target

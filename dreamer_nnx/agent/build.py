@@ -14,6 +14,7 @@ from gymnasium import spaces as gym_spaces
 from dreamer_nnx.agent.agent import Agent, SlowParam
 from dreamer_nnx.agent.options import AgentOptions, LossScales, SlowValue
 from dreamer_nnx.agent.predictors import Policy, Predictor
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.nn.precision import Precision
 from dreamer_nnx.registry import Choice, Part
 from dreamer_nnx.slots import DECODER, DYNAMICS, ENCODER, HEAD, NORMALIZER
@@ -103,7 +104,7 @@ def encoded(
   seen = {k: s for k, s in sorted(obs_space.items()) if k[:4] != 'log/'}
   names = {field.name for field in dataclasses.fields(LossScales)} - {'rec'}
   for key in sorted(names & seen.keys()):
-    raise ValueError(
+    raise UserError(
       f'config.env: the observation key {key!r} is the name of a loss. Rename '
       'it in the environment.'
     )

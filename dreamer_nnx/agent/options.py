@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from dreamer_nnx.errors import UserError
+
 
 @dataclasses.dataclass(frozen=True)
 class LossScales:
@@ -35,7 +37,7 @@ class SlowValue:
 
   def __post_init__(self):
     if not (self.rate == 1 or 0 < self.rate < 0.5) or self.every < 1:
-      raise ValueError(
+      raise UserError(
         f'config.slow_value: rate = {self.rate} must be 1 or in (0, 0.5), '
         f'every = {self.every} must be at least 1.'
       )

@@ -11,6 +11,7 @@ from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import contracts, spaces
 from dreamer_nnx.decoders.rendering import Rendering
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.nn.conv import Conv
 from dreamer_nnx.nn.images import image_sides, minimal_sides
 from dreamer_nnx.nn.linear import BlockLinear, Linear
@@ -271,7 +272,7 @@ class GroupedMap(nnx.Module):
   ):
     kw = dict(winit=winit, precision=precision, rngs=rngs)
     if shape[-1] % blocks:
-      raise ValueError(
+      raise UserError(
         f'bspace = {blocks}: must divide depth * mults[-1] = {shape[-1]}.'
       )
     size = math.prod(shape)

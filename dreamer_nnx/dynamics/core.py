@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.nn.linear import BlockLinear
 from dreamer_nnx.nn.mlp import Dense, NormAct
 from dreamer_nnx.nn.precision import Precision
@@ -41,7 +42,7 @@ class BlockGRU(nnx.Module):
     rngs: nnx.Rngs,
   ):
     if deter % blocks:
-      raise ValueError(
+      raise UserError(
         f'deter = {deter}, blocks = {blocks}: deter must be a multiple.'
       )
     kw = dict(winit=winit, precision=precision, rngs=rngs)

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from dreamer_nnx.envs import single
 from dreamer_nnx.envs.vector import GymVectorEnv
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.schema import Imports
 from dreamer_nnx.slots import ENV
 
@@ -48,7 +49,7 @@ def custom(
   options.check(WHERE)
   function = single.load(make, f'{WHERE}.make')
   if not callable(function):
-    raise TypeError(f'{WHERE}.make = {make!r}: it cannot be called.')
+    raise UserError(f'{WHERE}.make = {make!r}: it cannot be called.')
   return single.vectorize(
     single.Maker(function, {}, seed),
     options,

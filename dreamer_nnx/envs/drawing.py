@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from gymnasium import spaces
 
+from dreamer_nnx.errors import UserError
+
 Array = jax.Array
 
 # Distinct in every channel but one, so that overlapping boxes can be told
@@ -49,11 +51,11 @@ def check_grid(where: str, size: int, **cells: int) -> None:
   check_positive(where, size=size)
   for name, count in cells.items():
     if count < MIN_COLUMNS:
-      raise ValueError(
+      raise UserError(
         f'{where}.{name} = {count}: it must be at least {MIN_COLUMNS}.'
       )
     if size % count:
-      raise ValueError(
+      raise UserError(
         f'{where}.size = {size}: it must be a multiple of the {count} {name}.'
       )
 
@@ -66,4 +68,4 @@ def check_positive(where: str, **values: int) -> None:
   """
   for name, value in values.items():
     if value < 1:
-      raise ValueError(f'{where}.{name} = {value}: it must be at least 1.')
+      raise UserError(f'{where}.{name} = {value}: it must be at least 1.')

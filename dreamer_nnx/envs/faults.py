@@ -6,8 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from dreamer_nnx.errors import UserError
 
-class EnvError(RuntimeError):
+
+class EnvError(UserError):
   """An environment broke its contract, or crashed too often."""
 
 

@@ -9,6 +9,7 @@ import gymnasium
 
 from dreamer_nnx.envs import single
 from dreamer_nnx.envs.vector import GymVectorEnv
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.schema import Imports
 from dreamer_nnx.slots import ENV
 
@@ -88,7 +89,7 @@ class Registered:
     except gymnasium.error.DependencyNotInstalled:
       raise
     except (gymnasium.error.Error, TypeError) as error:
-      raise ValueError(f'{self.where}: {error}') from error
+      raise UserError(f'{self.where}: {error}') from error
 
 
 def _build(id, fields, options, num_envs, seed):
@@ -105,7 +106,7 @@ def _build(id, fields, options, num_envs, seed):
       create, options, num_envs=num_envs, seed=seed, where=where
     )
   except gymnasium.error.DependencyNotInstalled as error:
-    raise ValueError(_missing(create, where, error)) from error
+    raise UserError(_missing(create, where, error)) from error
 
 
 def _function(id):
@@ -131,7 +132,7 @@ def _spec(id):
         " If another package registers it, write 'package:id'; if it is "
         "yours, 'package.module:make_env'."
       )
-    raise ValueError(f'{WHERE}.id = {id!r}: {text}') from error
+    raise UserError(f'{WHERE}.id = {id!r}: {text}') from error
 
 
 def _literals(arguments):
@@ -143,7 +144,7 @@ def _literals(arguments):
         raise ValueError
       fields[name] = ast.literal_eval(value)
     except (ValueError, SyntaxError) as error:
-      raise ValueError(
+      raise UserError(
         f"{WHERE}.arguments: {argument!r} is not 'name=value' with a Python "
         'literal for the value, such as \'map_name="8x8"\'.'
       ) from error

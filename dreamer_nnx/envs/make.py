@@ -4,6 +4,7 @@ import inspect
 
 from dreamer_nnx.contracts import VectorEnv
 from dreamer_nnx.envs import single
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.registry import Choice, branch
 
 
@@ -21,7 +22,7 @@ def make(choice: Choice, num_envs: int, seed: int) -> VectorEnv:
     EnvError: If an environment does not start.
   """
   if num_envs < 1:
-    raise ValueError(
+    raise UserError(
       f'{choice.where}: {num_envs} environments: at least 1 is needed.'
     )
   builder = choice.builder

@@ -13,6 +13,7 @@ from dreamer_nnx import spaces, streams
 from dreamer_nnx.envs import wrappers
 from dreamer_nnx.envs.faults import EnvError, describe
 from dreamer_nnx.envs.vector import HUBS, GymVectorEnv
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.streams import Stream
 
 MAX_TIMEOUT = 1e6
@@ -44,24 +45,24 @@ class Options:
       ValueError: For the first bad value.
     """
     if self.workers not in HUBS:
-      raise ValueError(
+      raise UserError(
         f"{where}.workers = {self.workers!r}: it must be 'sync', 'async' or "
         "'ray'."
       )
     least = {'repeat': 1, 'time_limit': 0, 'max_restarts': 0}
     for name, low in least.items():
       if getattr(self, name) < low:
-        raise ValueError(
+        raise UserError(
           f'{where}.{name} = {getattr(self, name)}: it must be at least {low}.'
         )
     if not 0 <= self.step_timeout <= MAX_TIMEOUT:
-      raise ValueError(
+      raise UserError(
         f'{where}.step_timeout = {self.step_timeout}: it must be a number of '
         f'seconds up to {MAX_TIMEOUT:g}, or 0 for no limit.'
       )
     size = self.image_size
     if size and (len(size) != 2 or min(size) < 1):
-      raise ValueError(
+      raise UserError(
         f'{where}.image_size = {size}: it must be (height, width) in pixels, '
         'or () to keep the images as they are.'
       )
@@ -113,7 +114,7 @@ class Wrapped:
   def __call__(self, index: int) -> gymnasium.Env:
     env = self.create(index)
     if not isinstance(env, gymnasium.Env):
-      raise TypeError(
+      raise UserError(
         f'{self.where}: it made a {type(env).__name__}, not a gymnasium.Env.'
       )
     try:
@@ -165,12 +166,12 @@ def load(path: str, where: str) -> Any:
   """
   module, _, name = path.partition(':')
   if not module or not name:
-    raise ValueError(
+    raise UserError(
       f"{where} = {path!r}: it must be 'package.module:attribute'."
     )
   loaded = load_module(module, f'{where} = {path!r}')
   if not hasattr(loaded, name):
-    raise ValueError(f'{where} = {path!r}: {module} has no {name!r}.')
+    raise UserError(f'{where} = {path!r}: {module} has no {name!r}.')
   return getattr(loaded, name)
 
 
@@ -183,7 +184,7 @@ def load_module(name: str, where: str) -> ModuleType:
   try:
     return importlib.import_module(name)
   except ModuleNotFoundError as error:
-    raise ValueError(
+    raise UserError(
       f'{where}: there is no module {error.name!r}. Is it installed, or in a '
       'folder on PYTHONPATH?'
     ) from error

@@ -14,6 +14,7 @@ from gymnasium import spaces
 
 from dreamer_nnx.envs import drawing
 from dreamer_nnx.envs.jax_vector import JaxVectorEnv, Outcome, State
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.slots import ENV
 
 Array = jax.Array
@@ -95,7 +96,7 @@ def track(
   drawing.check_grid(where, size, columns=columns)
   drawing.check_positive(where, length=length)
   if not 0 <= move_probability <= 1:
-    raise ValueError(
+    raise UserError(
       f'{where}.move_probability = {move_probability}: it must be between 0 '
       'and 1.'
     )

@@ -14,6 +14,7 @@ import numpy as np
 
 from dreamer_nnx import spaces
 from dreamer_nnx.envs.faults import EnvError
+from dreamer_nnx.errors import UserError
 
 
 class Repeat(gymnasium.Wrapper):
@@ -48,7 +49,7 @@ class Flat(gymnasium.Wrapper):
     act = spaces.normalize(env.action_space, where, 'action')
     for key, space in act.spaces.items():
       if spaces.is_image(space):
-        raise ValueError(f'{where}: {key!r}: an action cannot be an image.')
+        raise UserError(f'{where}: {key!r}: an action cannot be an image.')
     spaces.check_keys(obs.spaces, act.spaces, where)
     self._obs, self._act = obs, act
     self.observation_space = gymnasium.spaces.Dict(obs.spaces)
@@ -82,7 +83,7 @@ class Render(gymnasium.Wrapper):
   ) -> None:
     super().__init__(env)
     if 'image' in env.observation_space.spaces:
-      raise ValueError(
+      raise UserError(
         f"{where}: there is an observation 'image' already, leave render off."
       )
     self._size = size

@@ -10,6 +10,7 @@ from flax import nnx
 from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import spaces
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.nn.linear import Linear
 from dreamer_nnx.nn.precision import Precision
 from dreamer_nnx.numerics import outputs
@@ -49,7 +50,7 @@ class Shaped(nnx.Module):
 def continuous_shape(name: str, space: gym_spaces.Space) -> tuple[int, ...]:
   """The shape of a Box; ValueError for a discrete space."""
   if spaces.is_discrete(space):
-    raise ValueError(f'head {name}: needs a continuous space, got {space}.')
+    raise UserError(f'head {name}: needs a continuous space, got {space}.')
   return space.shape
 
 

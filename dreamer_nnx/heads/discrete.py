@@ -9,6 +9,7 @@ from flax import nnx
 from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import spaces
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.nn.linear import Linear
 from dreamer_nnx.nn.precision import Precision
 from dreamer_nnx.numerics import outputs
@@ -65,9 +66,7 @@ class Categorical(nnx.Module):
     rngs: nnx.Rngs,
   ):
     if not spaces.is_discrete(space):
-      raise ValueError(
-        f'head categorical: needs a discrete space, got {space}.'
-      )
+      raise UserError(f'head categorical: needs a discrete space, got {space}.')
     self.classes = spaces.classes(space)
     self.shape = tuple(space.shape)
     self.unimix = unimix
@@ -112,7 +111,7 @@ class OneHot(nnx.Module):
     rngs: nnx.Rngs,
   ):
     if spaces.is_discrete(space) or not space.shape:
-      raise ValueError(
+      raise UserError(
         f'head onehot: needs a Box whose last axis is the classes, got {space}.'
       )
     self.shape = space.shape

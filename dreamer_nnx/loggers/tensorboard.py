@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.loggers.gif import encode_gif
 from dreamer_nnx.loggers.metrics import scalars, videos
 from dreamer_nnx.slots import LOGGER
@@ -28,7 +29,7 @@ class TensorBoardLogger:
       from tensorboard.compat.proto import event_pb2, summary_pb2
       from tensorboard.summary.writer import event_file_writer
     except ImportError as error:
-      raise ValueError(
+      raise UserError(
         f'logger tensorboard cannot be imported ({error}). Install the '
         "extra: pip install 'dreamer_nnx[tensorboard]'."
       ) from error

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.loggers.metrics import scalars
 from dreamer_nnx.slots import LOGGER
 
@@ -36,7 +37,7 @@ class TerminalLogger:
     try:
       self._pattern = re.compile(pattern)
     except re.error as error:
-      raise ValueError(
+      raise UserError(
         f'pattern = {pattern!r}: is no regular expression: {error}.'
       ) from error
     self._width = width

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.loggers.gif import encode_gif
 from dreamer_nnx.loggers.metrics import scalars, videos
 from dreamer_nnx.registry import pick
@@ -42,7 +43,7 @@ class WandbLogger:
     try:
       import wandb
     except ImportError as error:
-      raise ValueError(
+      raise UserError(
         f'logger wandb cannot be imported ({error}). Install the extra: '
         "pip install 'dreamer_nnx[wandb]'."
       ) from error

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from gymnasium import spaces as gym_spaces
 
+from dreamer_nnx.errors import UserError
+
 MIN_SIDE, MAX_SIDE = 3, 16
 
 
@@ -11,7 +13,7 @@ def image_sides(obs_space: Mapping[str, gym_spaces.Space]) -> tuple[int, int]:
   """Height and width of all image keys; ValueError where they differ."""
   sides = {key: space.shape[:2] for key, space in obs_space.items()}
   if len(set(sides.values())) > 1:
-    raise ValueError(
+    raise UserError(
       f'images {sides}: all image keys must have one size. Resize them in the '
       'environment.'
     )
@@ -25,7 +27,7 @@ def minimal_sides(sides: tuple[int, int], halvings: int) -> tuple[int, ...]:
   whole = all(side % factor == 0 for side in sides)
   if whole and all(MIN_SIDE <= side <= MAX_SIDE for side in small):
     return small
-  raise ValueError(
+  raise UserError(
     f'image of {sides[0]}x{sides[1]} pixels: {halvings} halvings must leave a '
     f'whole {MIN_SIDE} to {MAX_SIDE} pixels a side. Change the image size or '
     'the number of `mults`.'

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.nn.initializers import initialize
 from dreamer_nnx.nn.loops import looping, product
 from dreamer_nnx.nn.precision import Precision
@@ -77,7 +78,7 @@ class BlockLinear(nnx.Module):
   ):
     for name, size in (('inputs', inputs), ('outputs', outputs)):
       if size % blocks:
-        raise ValueError(
+        raise UserError(
           f'{name} = {size}: must be a multiple of {blocks} blocks.'
         )
     self.precision = precision

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dreamer_nnx.errors import UserError
+
 
 def symexp_bins(count: int) -> np.ndarray:
   """Bins that are even in symlog space and exactly antisymmetric.
@@ -20,7 +22,7 @@ def symexp_bins(count: int) -> np.ndarray:
   Source: danijar/dreamerv3 `heads.py`.
   """
   if count < 2:
-    raise ValueError(f'bins = {count}: a two-hot code needs at least 2 bins.')
+    raise UserError(f'bins = {count}: a two-hot code needs at least 2 bins.')
   odd = count % 2
   exponents = np.linspace(-20, 0, (count + odd) // 2, dtype=np.float32)
   half = -np.expm1(-exponents)

@@ -4,6 +4,8 @@ import re
 
 import optax
 
+from dreamer_nnx.errors import UserError
+
 
 def weight_decay(wd: float, pattern: str) -> optax.GradientTransformation:
   """Adds wd · p to the update of every parameter named by `pattern`.
@@ -20,7 +22,7 @@ def weight_decay(wd: float, pattern: str) -> optax.GradientTransformation:
   try:
     regex = re.compile(pattern)
   except re.error as error:
-    raise ValueError(
+    raise UserError(
       f'config.optimizer wdregex = {pattern!r}: not a regular expression, '
       f'{error}.'
     ) from error

@@ -3,6 +3,7 @@
 import optax
 
 from dreamer_nnx import registry
+from dreamer_nnx.errors import UserError
 
 
 def _const(lr, steps):
@@ -38,7 +39,7 @@ def learning_rate(
   """
   make = registry.pick(SCHEDULES, schedule, 'config.optimizer.schedule')
   if schedule != 'const' and anneal <= warmup:
-    raise ValueError(
+    raise UserError(
       f'config.optimizer anneal = {anneal}: schedule {schedule!r} needs more '
       f'updates than warmup = {warmup}.'
     )

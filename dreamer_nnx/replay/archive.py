@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.replay import chunkfile, loading, sharing
 from dreamer_nnx.replay.chunks import ChunkPool
 from dreamer_nnx.replay.disk import ChunkDirectory, serial
@@ -223,7 +224,7 @@ class Archive:
     skipped = self._directory.skipped
     if skipped:
       files = '; '.join(f'{k}: {v}' for k, v in sorted(skipped.items())[:5])
-      raise ValueError(
+      raise UserError(
         f'config.replay: {len(skipped)} files of the checkpoint cannot be read '
         f'back from {self._directory.path} ({files}). Put them back, or go on '
         'without them by --config.replay.chunked.skip_damaged=true.'

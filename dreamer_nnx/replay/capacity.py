@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dreamer_nnx import paths
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.replay import chunkfile, memory
 from dreamer_nnx.replay.checks import WHERE, count_groups
 from dreamer_nnx.replay.chunks import step_bytes
@@ -38,7 +39,7 @@ def plan(settings: Any) -> Plan:
     ValueError: They do not fit each other, or memory.
   """
   if settings.storage not in STORAGES:
-    raise ValueError(
+    raise UserError(
       f'{WHERE}.storage = {settings.storage!r}: must be one of '
       f'{", ".join(STORAGES)}.'
     )
@@ -77,7 +78,7 @@ def check_formats(spaces: Mapping[str, Any]) -> None:
   """Refuses formats that files do not have, by name."""
   for key, space in spaces.items():
     if not chunkfile.storable(space.dtype):
-      raise ValueError(
+      raise UserError(
         f"replay: '{key}' is {np.dtype(space.dtype).name}: stored steps have "
         'no such format. Keep it in another one, such as int8 or float32.'
       )

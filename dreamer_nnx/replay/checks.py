@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from dreamer_nnx.errors import UserError
+
 WHERE = 'config.replay.chunked'
 
 _INF = float('inf')
@@ -37,7 +39,7 @@ def count_groups(
   unit = num_envs * chunk_size
   least = 1 + -(-(ready + num_envs * (length - 1)) // unit)
   if capacity < least * unit:
-    raise ValueError(
+    raise UserError(
       f'{WHERE}.capacity = {capacity}: {num_envs} workers with chunks of '
       f'{chunk_size} steps, and {ready} sequences of {length} steps to train '
       f'on, need at least {least * unit}. Raise it or lower '
@@ -52,7 +54,7 @@ def check_range(name: str, value: float, low: float, high: float) -> None:
     bound = f'at least {low}'
     if high < _INF:
       bound = f'in [{low}, {high}]'
-    raise ValueError(f'{WHERE}.{name} = {value}: must be {bound}.')
+    raise UserError(f'{WHERE}.{name} = {value}: must be {bound}.')
 
 
 def check_shape(what: str, value: np.ndarray, shape: tuple[int, ...]) -> None:
@@ -90,7 +92,7 @@ def check_settings(settings: Any) -> None:
   for name, (low, high) in _RANGES.items():
     check_range(name, getattr(settings, name), low, high)
   if not any(getattr(settings, name) for name in _SHARES):
-    raise ValueError(
+    raise UserError(
       f'{WHERE}: {", ".join(_SHARES)} are all 0, so nothing draws '
       'sequences. Give at least one of them a share above 0.'
     )

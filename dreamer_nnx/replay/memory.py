@@ -3,6 +3,8 @@
 import os
 import pathlib
 
+from dreamer_nnx.errors import UserError
+
 _MEMINFO = pathlib.Path('/proc/meminfo')
 _CGROUP = pathlib.Path('/sys/fs/cgroup')
 
@@ -28,7 +30,7 @@ def require(need: int, step_bytes: int, unit: int, steps: int) -> None:
   if need <= free:
     return
   fits = free // (step_bytes * unit) * unit
-  raise ValueError(
+  raise UserError(
     f'config.replay.chunked.capacity: {steps} steps need {gib(need)} of '
     f'memory, {gib(free)} are free. The largest that fits is {fits}; '
     'storage=disk keeps steps in files.'

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.training import processes
 
 PACKAGES = ('dreamer-nnx', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint')
@@ -15,7 +16,7 @@ SHOWN = 10
 Identity = Mapping[str, str]
 
 
-class DisagreementError(ValueError):
+class DisagreementError(UserError):
   """The processes of a run are not alike."""
 
 

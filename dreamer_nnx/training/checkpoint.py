@@ -28,6 +28,7 @@ from absl import logging
 from etils import epath
 
 from dreamer_nnx import paths
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.paths import Path
 from dreamer_nnx.training import checkpoint_files as files
 from dreamer_nnx.training import checkpoint_fit as fit
@@ -87,7 +88,7 @@ class Checkpoints:
     patience: float = 2.0,
   ):
     if not patience >= 0:
-      raise ValueError(f'patience = {patience}: must be 0 or more seconds.')
+      raise UserError(f'patience = {patience}: must be 0 or more seconds.')
     self._directory = files.writable(
       paths.parse(directory, 'checkpoint directory')
     )
@@ -359,7 +360,7 @@ def _load(root: Path, item: str, args: ocp.args.CheckpointArgs) -> Any:
 def _load_arrays(root: Path, target: fit.Target) -> State:
   for name, leaf in target.items():
     if leaf.sharding is None:
-      raise ValueError(f'{name}: the target of a restore needs a sharding.')
+      raise UserError(f'{name}: the target of a restore needs a sharding.')
   target = dict(target)
   args = ocp.args.PyTreeRestore(
     target,

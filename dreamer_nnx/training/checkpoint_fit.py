@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import tensorstore
 
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.training.checkpoint_files import SHOWN, CheckpointError
 from dreamer_nnx.training.sharding import put_whole
 
@@ -134,7 +135,7 @@ def matching(target: Target, include: str, exclude: str) -> set[str]:
     try:
       search = re.compile(expression).search
     except re.error as error:
-      raise ValueError(
+      raise UserError(
         f'--{field} = {expression!r}: not a valid regular expression: {error}.'
       ) from error
     return {name for name in target if search(name)}
@@ -172,7 +173,7 @@ def score(
   if metrics is None:
     return {}
   if best_metric not in metrics:
-    raise ValueError(
+    raise UserError(
       f'best_metric = {best_metric!r} is not among the metrics of this step: '
       f'{", ".join(sorted(metrics)) or "none"}.'
     )

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 import jax
 import numpy as np
 
+from dreamer_nnx.errors import UserError
+
 # Files of drivers, and the extra whose JAX uses what they drive.
 DRIVERS = {'nvidia[0-9]*': ('GPU', 'cuda13'), 'accel[0-9]*': ('TPU', 'tpu')}
 
@@ -40,7 +42,7 @@ def unused(
   return None
 
 
-class OutOfMemoryError(RuntimeError):
+class OutOfMemoryError(UserError):
   """Memory ran out; the message says what takes less."""
 
 

@@ -12,13 +12,14 @@ import jax
 import jax.numpy as jnp
 
 from dreamer_nnx import paths
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.training.norms import NONE, Squares, first
 
 Array = jax.Array
 LOSS = 'loss/'
 
 
-class Diverged(RuntimeError):
+class Diverged(UserError):
   """Training went on with numbers that are not finite.
 
   Args:
@@ -27,6 +28,8 @@ class Diverged(RuntimeError):
     env_steps: When it was found.
     rest: See `told`.
   """
+
+  status = 1
 
   def __init__(self, update: int, array: str, env_steps: int, rest: str = ''):
     super().__init__(

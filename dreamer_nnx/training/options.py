@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from dreamer_nnx.errors import UserError
+
 ON_DIVERGENCE = ('stop', 'rewind')
 
 
@@ -37,19 +39,19 @@ class TrainOptions:
   def __post_init__(self):
     for name in ('steps', 'envs', 'batch_size', 'batch_length'):
       if getattr(self, name) < 1:
-        raise ValueError(
+        raise UserError(
           f'config.train.{name} = {getattr(self, name)}: must be at least 1.'
         )
     if self.train_ratio < 0:
-      raise ValueError(
+      raise UserError(
         f'config.train.train_ratio = {self.train_ratio}: must not be negative.'
       )
     if self.max_rewinds < 0:
-      raise ValueError(
+      raise UserError(
         f'config.train.max_rewinds = {self.max_rewinds}: must not be negative.'
       )
     if self.on_divergence not in ON_DIVERGENCE:
-      raise ValueError(
+      raise UserError(
         f'config.train.on_divergence = {self.on_divergence!r}: must be '
         f'{" or ".join(map(repr, ON_DIVERGENCE))}.'
       )
@@ -76,6 +78,6 @@ class EvaluateOptions:
   def __post_init__(self):
     for name in ('episodes', 'envs'):
       if getattr(self, name) < 1:
-        raise ValueError(
+        raise UserError(
           f'config.evaluate.{name} = {getattr(self, name)}: must be at least 1.'
         )

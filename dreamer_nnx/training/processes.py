@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.training.checkpoint_files import first_line
 
 # A process that is gone is noticed after so many seconds.
@@ -35,12 +36,12 @@ def join(
   """
   given = (coordinator, count, index)
   if None in given and given != (None, None, None):
-    raise ValueError(
+    raise UserError(
       '--coordinator_address, --num_processes, --process_id: give all three, '
       'or none on a cluster that says them.'
     )
   if count is not None and not 0 <= index < count:
-    raise ValueError(
+    raise UserError(
       f'--process_id = {index}: must be in [0, {count}), for there are '
       f'--num_processes = {count}.'
     )
@@ -49,7 +50,7 @@ def join(
       coordinator, count, index, heartbeat_timeout_seconds=HEARTBEAT
     )
   except (ValueError, RuntimeError) as error:
-    raise ValueError(
+    raise UserError(
       f'--distributed: the processes cannot be joined ({first_line(error)}). '
       'Outside of Cloud TPU, GKE, SLURM and Open MPI give '
       '--coordinator_address, --num_processes and --process_id.'
@@ -76,7 +77,7 @@ def own_share(total: int, what: str) -> int:
     ValueError: It does not divide.
   """
   if total % count():
-    raise ValueError(
+    raise UserError(
       f'{what} = {total}: must be a multiple of the {count()} processes.'
     )
   return total // count()

@@ -9,12 +9,13 @@ import json
 from typing import Any
 
 from dreamer_nnx import paths
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.training import limits
 
 FILE = 'start.json'
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UserError):
   """A checkpoint cannot be written, found, read or fitted to this config."""
 
 

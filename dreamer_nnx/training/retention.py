@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.paths import Path
 from dreamer_nnx.training import checkpoint_fit as fit
 from dreamer_nnx.training.record import Record
@@ -49,9 +50,9 @@ def options(
     ValueError: `keep_last` or `keep_every` is too small.
   """
   if keep_last < 1:
-    raise ValueError(f'keep_last = {keep_last}: must be at least 1.')
+    raise UserError(f'keep_last = {keep_last}: must be at least 1.')
   if keep_every < 0:
-    raise ValueError(f'keep_every = {keep_every}: must be 0 or more steps.')
+    raise UserError(f'keep_every = {keep_every}: must be 0 or more steps.')
   policies = [checkpoint_managers.LatestN(keep_last)]
   if keep_every:
     # Saves follow a clock, so they rarely fall on multiples of an interval.

@@ -18,6 +18,8 @@ import numpy as np
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as Spec
 
+from dreamer_nnx.errors import UserError
+
 AXES = ('data', 'fsdp', 'tensor')
 # Axes whose devices see different rows.
 ROWS = ('data', 'fsdp')
@@ -55,11 +57,11 @@ class MeshOptions:
     for name in AXES:
       size = getattr(self, name)
       if size < 1 and size != -1:
-        raise ValueError(
+        raise UserError(
           f'{WHERE}.{name} = {size}: must be at least 1, or -1 for the rest.'
         )
     if sum(getattr(self, name) == -1 for name in AXES) > 1:
-      raise ValueError(f'{WHERE}: more than one of {AXES} is -1.')
+      raise UserError(f'{WHERE}: more than one of {AXES} is -1.')
     self.table()
 
   def table(self) -> tuple[tuple[str, str], ...]:
@@ -68,7 +70,7 @@ class MeshOptions:
     for rule in self.rules:
       name, _, axis = rule.partition(':')
       if not name or axis not in AXES:
-        raise ValueError(
+        raise UserError(
           f'{WHERE}.rules has {rule!r}: must be name:axis with one of the axes '
           f'{", ".join(AXES)}.'
         )
@@ -86,7 +88,7 @@ class MeshOptions:
     sizes = tuple(devices // known if size < 0 else size for size in given)
     if math.prod(sizes) != devices:
       text = ' x '.join(f'{n} {s}' for n, s in zip(AXES, given, strict=True))
-      raise ValueError(
+      raise UserError(
         f'{WHERE} of {text}: does not make up the {devices} devices there are. '
         'Set one of them to -1, for what is left.'
       )
@@ -149,7 +151,7 @@ class Sharding:
   def check_batch(self, batch_size: int) -> None:
     """ValueError unless the batch splits evenly over the devices."""
     if batch_size % self.rows:
-      raise ValueError(
+      raise UserError(
         f'config.train.batch_size = {batch_size}: must be a multiple of the '
         f"{self.rows} devices on the axes 'data' and 'fsdp'."
       )
@@ -160,7 +162,7 @@ class Sharding:
     if not axes:
       return split
     if len(axes) != len(shape):
-      raise ValueError(
+      raise UserError(
         f'an array of shape {tuple(shape)} has the axis names {tuple(axes)}: '
         'there must be one for each axis.'
       )
@@ -192,7 +194,7 @@ def make(
     ordered = np.array(sorted(devices, key=place)).reshape(sizes)
     mesh = Mesh(ordered, AXES, axis_types=types)
   if not within_processes(mesh):
-    raise ValueError(
+    raise UserError(
       f'{WHERE}.tensor = {sizes[-1]}: must divide the devices of a process, '
       f'{len(devices) // len({d.process_index for d in devices})}.'
     )

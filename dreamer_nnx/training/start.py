@@ -10,6 +10,7 @@ import os
 from typing import Any, NamedTuple
 
 from dreamer_nnx import paths
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.training import checkpoint_files as files
 from dreamer_nnx.training import processes
 from dreamer_nnx.training.record import CheckpointError, Record
@@ -39,7 +40,7 @@ class Source:
 
   def __post_init__(self):
     if self.restore and self.reference:
-      raise ValueError('--restore, --import_reference: name one of the two.')
+      raise UserError('--restore, --import_reference: name one of the two.')
 
   def flags(self) -> Flags:
     """By the names of the flags; empty for fresh parameters."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.loggers.gif import check_frames, encode_gif
 
 SUFFIXES = '.gif', '.mp4'
@@ -30,7 +31,7 @@ def write_video(path: str | Path, frames: np.ndarray, fps: float) -> Path:
   path = Path(path)
   suffix = path.suffix.lower()
   if suffix not in SUFFIXES:
-    raise ValueError(
+    raise UserError(
       f'video {path}: the suffix must be one of {", ".join(SUFFIXES)}.'
     )
   check_frames(frames, fps)
@@ -51,7 +52,7 @@ def _write_mp4(path: Path, frames: np.ndarray, fps: float) -> None:
   try:
     import imageio_ffmpeg
   except ImportError as error:
-    raise ValueError(
+    raise UserError(
       f'an MP4 video cannot be written ({error}). Install the extra: '
       "pip install 'dreamer_nnx[video]', or write a .gif."
     ) from error

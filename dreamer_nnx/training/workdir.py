@@ -8,13 +8,14 @@ import socket
 from collections.abc import Callable, Iterator
 
 from dreamer_nnx import paths
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.training import lease as leases
 
 LOCK = '.lock'
 FOLDERS = ('checkpoints', 'replay', 'videos', 'profile')
 
 
-class WorkdirError(ValueError):
+class WorkdirError(UserError):
   """A workdir cannot be used."""
 
 

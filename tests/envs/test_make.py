@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from dreamer_nnx import contracts, envs
+from dreamer_nnx import UserError, contracts, envs
 from dreamer_nnx.registry import Choice, RegistryError
 from dreamer_nnx.slots import ENV
 from tests.envs import games
@@ -206,19 +206,19 @@ def test_a_function_of_one_environment_is_a_name():
     (
       'custom',
       {'make': 'tests.envs.games:__doc__'},
-      TypeError,
+      UserError,
       'it cannot be called',
     ),
     (
       'custom',
       {'make': 'tests.envs.games:number'},
-      TypeError,
+      UserError,
       'config.env.custom.make = .*: it made a int, not a gymnasium.Env',
     ),
     (
       'custom',
       {'make': 'tests.envs.games:text'},
-      TypeError,
+      UserError,
       "config.env.custom.make = .*: 'words' is a Text space",
     ),
   ],
