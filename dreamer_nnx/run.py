@@ -24,7 +24,7 @@ from dreamer_nnx.training.mirror import Mirror
 from dreamer_nnx.training.needs import Needs
 from dreamer_nnx.training.profiler import Profiler
 from dreamer_nnx.training.progress import Progress
-from dreamer_nnx.training.sharding import put_whole
+from dreamer_nnx.training.sharding import put_global
 from dreamer_nnx.training.start import Source, Start
 from dreamer_nnx.training.step import State
 from dreamer_nnx.training.video import Videos
@@ -336,7 +336,7 @@ class Run(contextlib.ExitStack):
     state = self.learner.init(self.seeded.seed)
     if source.reference:
       given = self._converted(source.reference)
-      place = lambda v, like: put_whole(v.astype(like.dtype), like.sharding)
+      place = lambda v, like: put_global(v.astype(like.dtype), like.sharding)
       return state | {k: place(v, state[k]) for k, v in given.items()}
     if not source.restore:
       return state

@@ -44,7 +44,7 @@ def make_envs(config: ConfigDict, env_steps: int = 0) -> contracts.VectorEnv:
   A resumed run does not repeat its episodes.
   """
   parts = configs.bind_all(config)
-  count = processes.own_share(parts['train']().envs, 'config.train.envs')
+  count = processes.local_share(parts['train']().envs, 'config.train.envs')
   place = processes.index(), env_steps
   seed = streams.seed(config.seed, Stream.ENVS, *place)
   return make(parts['env'], count, seed)
@@ -116,7 +116,7 @@ def make_replay(
   """
   parts = configs.bind_all(config)
   train = parts['train']()
-  share = processes.own_share
+  share = processes.local_share
   directory = workdir / 'replay' if workdir else ''
   return parts['replay'](
     spaces=step_spaces(obs_space, action_space, learner),
@@ -178,6 +178,7 @@ def evaluate_policy(
   state: State,
   mode: str,
   stop: Callable[[], bool] = lambda: False,
+  progress: Callable[[int, int, int], None] = lambda *counts: None,
 ) -> Returns:
   """Plays `config.evaluate.episodes` episodes, in environments of their own.
 
@@ -186,12 +187,13 @@ def evaluate_policy(
   Args:
     mode: `sample`, or `mode` for greedy actions.
     stop: Asked after every step whether to end early.
+    progress: As `evaluate` takes it; told of the episodes of this process.
   """
   options = configs.bind_all(config)['evaluate']()
   index, count = processes.index(), processes.count()
   envs = make_eval_envs(config)
   try:
-    own = evaluate(
+    local = evaluate(
       learner,
       state,
       envs,
@@ -199,7 +201,8 @@ def evaluate_policy(
       mode=mode,
       key=streams.key(config.seed, Stream.EVALUATE, index),
       stop=stop,
+      progress=progress,
     )
   finally:
     envs.close()
-  return Returns.joined(processes.gather([own.scores, own.lengths]))
+  return Returns.joined(processes.gather([local.returns, local.lengths]))

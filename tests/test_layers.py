@@ -22,7 +22,7 @@ COMPONENTS = (
   'decoders dynamics encoders envs heads loggers normalizers optimizers replay'
 )
 ROWS = (
-  'errors',
+  'compat errors',
   'contracts paths schema streams',
   'registry',
   'slots spaces',

@@ -5,14 +5,17 @@ import io
 import numpy as np
 from PIL import Image
 
-from dreamer_nnx.loggers.metrics import is_video
+from dreamer_nnx.loggers.values import is_video
+
+# Pixels that a frame is high at least.
+HEIGHT = 256
 
 
 def encode_gif(frames: np.ndarray, fps: float) -> bytes:
   """Encodes a video that repeats for ever.
 
   Frames equal to the one before them are stored as a longer delay. Each frame
-  has a palette of its own of up to 256 colours.
+  has a palette of its own of up to 256 colours. Small frames are `enlarged`.
 
   Args:
     frames: (T, H, W, C) uint8 with T > 0 and C of 1 (gray), 3 or 4.
@@ -23,7 +26,7 @@ def encode_gif(frames: np.ndarray, fps: float) -> bytes:
     ValueError: The frames are no video, or `fps` is not positive.
   """
   check_frames(frames, fps)
-  images = [image(frame) for frame in frames]
+  images = [image(frame) for frame in enlarged(frames)]
   file = io.BytesIO()
   images[0].save(
     file,
@@ -34,6 +37,16 @@ def encode_gif(frames: np.ndarray, fps: float) -> bytes:
     loop=0,
   )
   return file.getvalue()
+
+
+def enlarged(frames: np.ndarray) -> np.ndarray:
+  """Repeats each pixel of (T, H, W, C) frames, to at least HEIGHT rows.
+
+  All pixels are repeated equally often in both directions; frames that are
+  high enough are returned as they are.
+  """
+  factor = -(-HEIGHT // frames.shape[1])
+  return frames.repeat(factor, 1).repeat(factor, 2) if factor > 1 else frames
 
 
 def image(frame: np.ndarray) -> Image.Image:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dreamer_nnx.loggers.metrics import scalars
+from dreamer_nnx.loggers.values import scalars
 from dreamer_nnx.slots import LOGGER
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from dreamer_nnx.errors import UserError
-from dreamer_nnx.loggers.gif import encode_gif
-from dreamer_nnx.loggers.metrics import scalars, videos
+from dreamer_nnx.loggers.gif import encode_gif, enlarged
+from dreamer_nnx.loggers.values import scalars, videos
 from dreamer_nnx.slots import LOGGER
 
 
@@ -30,7 +30,7 @@ class TensorBoardLogger:
       from tensorboard.summary.writer import event_file_writer
     except ImportError as error:
       raise UserError(
-        f'logger tensorboard cannot be imported ({error}). Install the '
+        f'the package tensorboard cannot be imported ({error}). Install the '
         "extra: pip install 'dreamer_nnx[tensorboard]'."
       ) from error
     self._fps = fps
@@ -69,7 +69,7 @@ class TensorBoardLogger:
     self._writer.add_event(event)
 
   def _image(self, frames: np.ndarray) -> Any:
-    _, height, width, channels = frames.shape
+    _, height, width, channels = enlarged(frames[:1]).shape
     return self._summaries.Summary.Image(
       height=height,
       width=width,

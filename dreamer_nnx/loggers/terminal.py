@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dreamer_nnx.errors import UserError
-from dreamer_nnx.loggers.metrics import scalars
+from dreamer_nnx.loggers.values import scalars
 from dreamer_nnx.slots import LOGGER
 
 GAP = '   '
@@ -31,14 +31,14 @@ class TerminalLogger:
     self,
     workdir: str | Path,
     *,
-    pattern: str = r'score|length|return|loss/|rand/|rate/',
+    pattern: str = r'length|return|loss/|rand/|rate/|time/',
     width: int = 0,
   ):
     try:
       self._pattern = re.compile(pattern)
     except re.error as error:
       raise UserError(
-        f'pattern = {pattern!r}: is no regular expression: {error}.'
+        f'is no regular expression: {error}.', 'pattern', pattern
       ) from error
     self._width = width
     self._name = Path(workdir).resolve().name
@@ -64,7 +64,7 @@ class TerminalLogger:
 
 def table(values: Mapping[str, float], width: int) -> list[str]:
   """Lines of `name number` cells, filled row by row, one cell at least."""
-  texts = {name: form(value) for name, value in values.items()}
+  texts = {name: format_number(value) for name, value in values.items()}
   names = max(map(len, texts))
   numbers = max(map(len, texts.values()))
   cells = [f'{name:<{names}} {text:>{numbers}}' for name, text in texts.items()]
@@ -73,7 +73,7 @@ def table(values: Mapping[str, float], width: int) -> list[str]:
   return [GAP.join(cells[i : i + per_line]).rstrip() for i in rows]
 
 
-def form(value: float) -> str:
+def format_number(value: float) -> str:
   """Whole numbers in full, others with four digits that count."""
   if isinstance(value, int) or (value.is_integer() and abs(value) < 1e9):
     return f'{int(value):,}'

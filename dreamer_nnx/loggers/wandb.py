@@ -8,7 +8,7 @@ from typing import Any
 
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.loggers.gif import encode_gif
-from dreamer_nnx.loggers.metrics import scalars, videos
+from dreamer_nnx.loggers.values import scalars, videos
 from dreamer_nnx.registry import pick
 from dreamer_nnx.slots import LOGGER
 
@@ -44,7 +44,7 @@ class WandbLogger:
       import wandb
     except ImportError as error:
       raise UserError(
-        f'logger wandb cannot be imported ({error}). Install the extra: '
+        f'the package wandb cannot be imported ({error}). Install the extra: '
         "pip install 'dreamer_nnx[wandb]'."
       ) from error
     self._wandb, self._fps = wandb, fps

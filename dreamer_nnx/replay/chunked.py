@@ -313,6 +313,7 @@ class ChunkedReplay:
   def stats(self) -> dict[str, float]:
     """What is held, and what happened since the last call."""
     counts, self._counts = self._counts, dict.fromkeys(self._counts, 0)
+    counts['written_back'] = counts.pop('updates')
     trained = counts['samples'] * self.batch_length
     stats = {
       'steps': len(self),

@@ -11,7 +11,7 @@ import tensorstore
 
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.training.checkpoint_files import SHOWN, CheckpointError
-from dreamer_nnx.training.sharding import put_whole
+from dreamer_nnx.training.sharding import put_global
 
 Target = Mapping[str, jax.ShapeDtypeStruct]
 Leaves = Mapping[str, tuple[tuple[int, ...], np.dtype]]
@@ -58,7 +58,7 @@ def parted(
     CheckpointError: as in `check`.
   """
   added = {
-    name: put_whole(np.full(x.shape, LATER[name], x.dtype), x.sharding)
+    name: put_global(np.full(x.shape, LATER[name], x.dtype), x.sharding)
     for name, x in target.items()
     if name in LATER and name not in saved
   }

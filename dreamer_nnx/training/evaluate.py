@@ -12,43 +12,47 @@ from dreamer_nnx.training.step import Learner, State
 
 @dataclasses.dataclass(frozen=True)
 class Returns:
-  """Undiscounted returns and lengths of whole episodes, in order of finish."""
+  """Undiscounted returns of whole episodes, in order of finish.
 
-  scores: tuple[float, ...]
+  Args:
+    lengths: How many actions were taken in each.
+  """
+
+  returns: tuple[float, ...]
   lengths: tuple[int, ...]
 
   @classmethod
   def joined(cls, parts: Iterable[tuple[Sequence, Sequence]]) -> 'Returns':
-    """Of (scores, lengths) pairs."""
-    scores, lengths = zip(*parts, strict=True)
+    """Joins (returns, lengths) pairs."""
+    returns, lengths = zip(*parts, strict=True)
     chain = lambda lists: tuple(x for part in lists for x in part)
-    return cls(chain(scores), chain(lengths))
+    return cls(chain(returns), chain(lengths))
 
   @property
   def mean(self) -> float:
-    return float(np.mean(self.scores))
+    return float(np.mean(self.returns))
 
   @property
   def stderr(self) -> float:
     """Standard error of the mean; 0 for a single episode."""
-    if len(self.scores) < 2:
+    if len(self.returns) < 2:
       return 0.0
-    return float(np.std(self.scores, ddof=1) / len(self.scores) ** 0.5)
+    return float(np.std(self.returns, ddof=1) / len(self.returns) ** 0.5)
 
   def metrics(self, prefix: str) -> dict[str, float]:
     return {
       f'{prefix}/return': self.mean,
       f'{prefix}/stderr': self.stderr,
-      f'{prefix}/min': min(self.scores),
-      f'{prefix}/max': max(self.scores),
+      f'{prefix}/min': min(self.returns),
+      f'{prefix}/max': max(self.returns),
       f'{prefix}/length': float(np.mean(self.lengths)),
-      f'{prefix}/episodes': float(len(self.scores)),
+      f'{prefix}/episodes': float(len(self.returns)),
     }
 
   def __str__(self) -> str:
     return (
-      f'{self.mean:.2f} ± {self.stderr:.2f} over {len(self.scores)} episodes '
-      f'(min {min(self.scores):.2f}, max {max(self.scores):.2f})'
+      f'{self.mean:.2f} ± {self.stderr:.2f} over {len(self.returns)} episodes '
+      f'(min {min(self.returns):.2f}, max {max(self.returns):.2f})'
     )
 
 
@@ -61,6 +65,7 @@ def evaluate(
   mode: str,
   key: jax.Array,
   stop: Callable[[], bool] = lambda: False,
+  progress: Callable[[int, int, int], None] = lambda *counts: None,
 ) -> Returns:
   """Plays whole episodes without learning.
 
@@ -75,23 +80,26 @@ def evaluate(
     mode: `sample`, or `mode` for greedy actions.
     key: Of the policy's samples; each step folds its number in.
     stop: Asked after every step whether to end early, with fewer episodes.
+    progress: Called before every step with the episodes done, those wanted,
+      and the steps so far of all environments together.
   """
   acting = learner.acting(state)
   workers = envs.num_envs
   quota = np.full(workers, episodes // workers)
   quota[: episodes % workers] += 1
   obs, carry = envs.reset(), learner.initial(workers)
-  score, length = np.zeros(workers), np.zeros(workers, int)
-  scores, lengths, count = [], [], 0
+  total, length = np.zeros(workers), np.zeros(workers, int)
+  returns, lengths, count = [], [], 0
   while quota.any() and not stop():
-    score = np.where(obs['is_first'], 0, score) + obs['reward']
+    total = np.where(obs['is_first'], 0, total) + obs['reward']
     length = np.where(obs['is_first'], 0, length + 1)
     for worker in np.flatnonzero(obs['is_last'] & (quota > 0)):
-      scores.append(float(score[worker]))
+      returns.append(float(total[worker]))
       lengths.append(int(length[worker]))
       quota[worker] -= 1
+    progress(len(returns), episodes, count * workers)
     inputs = {k: v for k, v in obs.items() if not k.startswith('log/')}
     carry, action, _ = learner.policy(acting, carry, inputs, key, count, mode)
     obs = envs.step(jax.device_get(action))
     count += 1
-  return Returns(tuple(scores), tuple(lengths))
+  return Returns(tuple(returns), tuple(lengths))

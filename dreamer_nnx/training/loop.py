@@ -16,7 +16,7 @@ from dreamer_nnx.training.clocks import Every, Ratio
 from dreamer_nnx.training.divergence import Diverged
 from dreamer_nnx.training.metrics import Episodes, Metrics, Rates
 from dreamer_nnx.training.options import TrainOptions
-from dreamer_nnx.training.sharding import own_rows, put_rows, put_whole
+from dreamer_nnx.training.sharding import local_rows, put_global, put_rows
 from dreamer_nnx.training.step import Learner, State
 
 
@@ -165,7 +165,7 @@ class Trainer:
     """Waits for the last update and stores its latents and priorities."""
     if self.pending:
       handle, back = self.pending
-      back = own_rows(back)
+      back = local_rows(back)
       priority = back.pop('priority')
       # After an overflow the replay keeps what it had.
       if np.isfinite(priority).all():
@@ -205,9 +205,9 @@ class Trainer:
 
   def summary(self) -> dict[str, Any]:
     """Means since the last one, over all processes."""
-    return merged(processes.gather(self.own_summary()))
+    return merged(processes.gather(self.local_summary()))
 
-  def own_summary(self) -> dict[str, float]:
+  def local_summary(self) -> dict[str, float]:
     """Those of this process: losses, episodes, replay, speed."""
     groups = {
       'train': self.metrics.result(),
@@ -250,7 +250,7 @@ class Trainer:
     Of the training carry, and, with an axis of processes in front, of the
     running episodes.
     """
-    carry = flat({'train': processes.whole(self.carry)})
+    carry = flat({'train': processes.to_host(self.carry)})
     return processes.stack(self.actor.arrays()) | carry
 
   def resume(
@@ -274,7 +274,7 @@ class Trainer:
       rows = self.learner.sharding.batch
       # Another precision computes with another format.
       self.carry = jax.tree.map(
-        lambda x, like: put_whole(x.astype(like.dtype), rows),
+        lambda x, like: put_global(x.astype(like.dtype), rows),
         unflat(carry)['train'],
         self.carry,
       )

@@ -7,8 +7,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from dreamer_nnx import compat
+
 # Differences of rewards from here on count as a change of the reward.
 REWARD_CHANGE = 0.01
+# Metrics of updates that are not averaged: the last value holds.
+LATEST = ('opt/updates', 'opt/lr', 'opt/grad_scale', 'opt/param_count')
 
 
 class Metrics:
@@ -23,6 +27,7 @@ class Metrics:
     self._window = max(2, window)
     self._pending: list[dict[str, Any]] = []
     self._videos: dict[str, Any] = {}
+    self._latest: dict[str, float] = {}
     self._sums: dict[str, float] = {}
     self._counts: dict[str, int] = {}
 
@@ -39,36 +44,44 @@ class Metrics:
   def result(self) -> dict[str, float | np.ndarray]:
     """Means over all elements added per name, and videos; starts anew.
 
-    A NaN makes its mean NaN: a broken loss must be seen.
+    Of the names in LATEST it is the last value. A NaN makes its mean NaN, for
+    a broken loss must be seen; arrays without elements are left out.
     """
     pending, videos = jax.device_get((self._pending, self._videos))
     self._sum(pending)
     means = {name: v / self._counts[name] for name, v in self._sums.items()}
-    self._pending, self._videos = [], {}
+    means |= self._latest
+    self._pending, self._videos, self._latest = [], {}, {}
     self._sums, self._counts = {}, {}
     return means | {name: np.asarray(video) for name, video in videos.items()}
 
   def _sum(self, fetched: list[dict[str, Any]]) -> None:
     for metrics in fetched:
       for name, value in metrics.items():
-        mean = np.mean(np.asarray(value, np.float64))
-        self._sums[name] = self._sums.get(name, 0.0) + float(mean)
+        array = np.asarray(value, np.float64)
+        if not array.size:
+          continue
+        mean = float(np.mean(array))
+        if name in LATEST:
+          self._latest[name] = mean
+          continue
+        self._sums[name] = self._sums.get(name, 0.0) + mean
         self._counts[name] = self._counts.get(name, 0) + 1
 
 
 class Episodes:
   """Follows the episodes of W environments and sums up the finished ones.
 
-  Of each finished episode: `score`, the sum of its rewards; `length`, its
-  steps, the one with the first observation included; `reward_rate`, how many
-  of its steps but the first changed the reward by 0.01 or more, as a fraction;
-  and of each key `log/name` the average `log/name/avg`, `/max` and `/sum`.
+  Of each finished episode: `return`, the sum of its rewards; `length`, how
+  many actions were taken in it; `reward_rate`, how many of these changed the
+  reward by 0.01 or more, as a fraction; and of each key `log/name` the average
+  `log/name/avg`, `/max` and `/sum`.
   """
 
   def __init__(self, num_envs: int):
     self._num_envs = num_envs
     self._running: dict[str, np.ndarray] = {}
-    self._open('length', 'score', 'changes', 'reward')
+    self._open('observations', 'return', 'changes', 'reward')
     self._count = 0
     self._totals: dict[str, list[float]] = {}
 
@@ -89,7 +102,7 @@ class Episodes:
     self._reset(self._array(steps, 'is_first') > 0)
     self._advance(arrays['reward'])
     for key in logs:
-      self._follow(key, arrays[key])
+      self._add_log(key, arrays[key])
     ended = np.flatnonzero(self._array(steps, 'is_last'))
     finished = [self._finish(index) for index in ended]
     for episode in finished:
@@ -123,8 +136,9 @@ class Episodes:
     Raises:
       ValueError: It was saved with another number of environments.
     """
+    state = compat.episodes(state)
     running = {k: np.array(v, np.float64) for k, v in state['running'].items()}
-    saved = len(running['length'])
+    saved = len(running['observations'])
     if saved != self._num_envs:
       raise ValueError(
         f'the saved episodes are of {saved} environments, there are '
@@ -155,12 +169,12 @@ class Episodes:
   def _advance(self, reward: np.ndarray) -> None:
     run = self._running
     moved = np.abs(reward - run['reward']) >= REWARD_CHANGE
-    run['changes'] += moved & (run['length'] > 0)
+    run['changes'] += moved & (run['observations'] > 0)
     run['reward'] = reward
-    run['score'] += reward
-    run['length'] += 1
+    run['return'] += reward
+    run['observations'] += 1
 
-  def _follow(self, key: str, value: np.ndarray) -> None:
+  def _add_log(self, key: str, value: np.ndarray) -> None:
     self._open(f'{key}/seen', f'{key}/sum', f'{key}/max')
     run = self._running
     higher = np.maximum(run[f'{key}/max'], value)
@@ -170,9 +184,10 @@ class Episodes:
 
   def _finish(self, index: int) -> dict[str, float]:
     run = {name: float(array[index]) for name, array in self._running.items()}
-    result = {'score': run['score'], 'length': run['length']}
-    if run['length'] > 1:
-      result['reward_rate'] = run['changes'] / (run['length'] - 1)
+    length = run['observations'] - 1
+    result = {'return': run['return'], 'length': length}
+    if length:
+      result['reward_rate'] = run['changes'] / length
     for name in run:
       key, _, kind = name.rpartition('/')
       if kind == 'seen' and run[name] > 0:
@@ -202,3 +217,17 @@ class Rates:
       if now > then or name not in self._previous:
         self._previous[name] = now, count
     return result
+
+
+class Stopwatch:
+  """Seconds of training, those before the last resume included."""
+
+  def __init__(self, clock: Callable[[], float] = time.monotonic):
+    self._clock, self._before, self._start = clock, 0.0, clock()
+
+  def __call__(self) -> float:
+    return self._before + self._clock() - self._start
+
+  def resume(self, before: float) -> None:
+    """Goes on from so many seconds, now."""
+    self._before, self._start = before, self._clock()

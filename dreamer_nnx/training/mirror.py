@@ -16,9 +16,10 @@ from absl import logging
 
 from dreamer_nnx import paths
 
-# Seconds between two uploads at least; a file that takes long waits longer.
+# Seconds between two uploads at least.
 PERIOD = 30.0
-PATIENCE = 10
+# A file waits this many times as long as its last upload took.
+WAIT_FACTOR = 10
 # What a run that goes on appends to.
 APPENDED = ('metrics.jsonl', 'evaluations.jsonl', 'wandb_id.txt')
 
@@ -128,7 +129,7 @@ class Mirror:
         continue
       self._copy(file, name)
       self._seen[name] = stamp
-      self._due[name] = now + PATIENCE * (time.monotonic() - now)
+      self._due[name] = now + WAIT_FACTOR * (time.monotonic() - now)
 
   def _copy(self, file: pathlib.Path, name: str) -> None:
     try:

@@ -70,7 +70,7 @@ def first() -> bool:
   return index() == 0
 
 
-def own_share(total: int, what: str) -> int:
+def local_share(total: int, what: str) -> int:
   """What of a total falls to each process.
 
   Raises:
@@ -131,7 +131,7 @@ def stack(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
   return multihost_utils.process_allgather(dict(arrays))
 
 
-def whole(tree: Any) -> Any:
+def to_host(tree: Any) -> Any:
   """Global arrays, split however, as host arrays on every process."""
   if count() == 1:
     return jax.device_get(tree)

@@ -111,8 +111,8 @@ class Sharding:
     return NamedSharding(self.mesh, Spec(ROWS))
 
   @property
-  def own_device(self) -> jax.Device:
-    """Where this process acts; `whole` is there."""
+  def local_device(self) -> jax.Device:
+    """Where this process acts; `local_copy` is there."""
     return self.mesh.local_devices[0]
 
   @property
@@ -219,12 +219,12 @@ def within_processes(mesh: Mesh) -> bool:
   return all(count(group) == 1 for group in groups)
 
 
-def whole(x: jax.Array) -> jax.Array:
+def local_copy(x: jax.Array) -> jax.Array:
   """A replicated array on one device of this process, without a copy."""
   return x.addressable_data(0)
 
 
-def put_whole(x: np.ndarray, where: NamedSharding) -> jax.Array:
+def put_global(x: np.ndarray, where: NamedSharding) -> jax.Array:
   """A host array that all processes have, as a global one."""
   x = np.asarray(x)
   return jax.make_array_from_callback(x.shape, where, lambda index: x[index])
@@ -242,13 +242,13 @@ def put_rows(sharding: Sharding, tree: dict) -> dict:
   )
 
 
-def own_rows(tree: dict) -> dict:
+def local_rows(tree: dict) -> dict:
   """Global arrays split by row as the host arrays of this process's rows."""
   if jax.process_count() == 1:
     return jax.device_get(tree)
-  return jax.tree.map(_own_rows, tree)
+  return jax.tree.map(_local_rows, tree)
 
 
-def _own_rows(x: jax.Array) -> np.ndarray:
+def _local_rows(x: jax.Array) -> np.ndarray:
   parts = {shard.index[0].start or 0: shard for shard in x.addressable_shards}
   return np.concatenate([np.asarray(parts[i].data) for i in sorted(parts)])

@@ -27,7 +27,7 @@ from dreamer_nnx.training.divergence import (
   recorded,
 )
 from dreamer_nnx.training.norms import NONE, Squares, optimizer_metrics
-from dreamer_nnx.training.sharding import Sharding, whole
+from dreamer_nnx.training.sharding import Sharding, local_copy
 
 Array = jax.Array
 State = dict[str, Array]
@@ -35,7 +35,7 @@ OPTIMIZER = 'optimizer/'
 # Arrays of so many numbers are mostly biases and scales.
 SMALL = 2**13
 # For what runs once: its compilation takes longer than its run.
-QUICKLY = {'xla_backend_optimization_level': 0}
+FAST_COMPILE = {'xla_backend_optimization_level': 0}
 ACTING = ('encoder/', 'dynamics/', 'policy/')
 
 
@@ -142,7 +142,7 @@ class Learner:
     every, rows = self.sharding.replicated, self.sharding.batch
     stored = {name: x.sharding for name, x in self.abstract.items()}
     self._init = jax.jit(
-      self._initialize, out_shardings=stored, compiler_options=QUICKLY
+      self._initialize, out_shardings=stored, compiler_options=FAST_COMPILE
     )
     self._start = jax.jit(self._initial, static_argnums=0)
     self._start_rows = jax.jit(
@@ -200,7 +200,7 @@ class Learner:
 
   def place(self, carry: Carry) -> Carry:
     """A carry where `policy` leaves it, or it would be compiled once more."""
-    return jax.device_put(carry, self.sharding.own_device)
+    return jax.device_put(carry, self.sharding.local_device)
 
   def initial_rows(self, batch_size: int) -> Carry:
     """Those of a whole batch, for `train_step`."""
@@ -215,7 +215,7 @@ class Learner:
     part = {k: v for k, v in state.items() if k.startswith(ACTING)}
     split = {k: x for k, x in part.items() if not x.is_fully_replicated}
     part |= self._gather(split) if split else {}
-    return {name: whole(x) for name, x in part.items()}
+    return {name: local_copy(x) for name, x in part.items()}
 
   def policy(
     self,
@@ -259,7 +259,7 @@ class Learner:
 
     Waits for the last update.
     """
-    update, place = np.asarray(whole(state['diverged'])).tolist()
+    update, place = np.asarray(local_copy(state['diverged'])).tolist()
     if update < 0:
       return None
     layout = self.layout
@@ -289,7 +289,7 @@ class Learner:
 
   def _make_report(self, state, carry, batch, key):
     arrays = {name: state[name] for name in self.layout.shapes}
-    agent = self.layout.merge(self._whole(arrays))
+    agent = self.layout.merge(self._gathered_state(arrays))
     return agent.report(carry, batch, key, length=self._length)
 
   def _train_step(self, state, carry, batch):
@@ -300,7 +300,7 @@ class Learner:
     scale = state.get('loss_scale', 1.0)
 
     def scaled_loss(params):
-      agent = layout.merge(self._whole(params | rest))
+      agent = layout.merge(self._gathered_state(params | rest))
       loss, aux = agent.loss(carry, batch, key, length=self._length)
       arrays = layout.flatten(agent)
       return loss * scale, (loss, aux, {k: arrays[k] for k in rest})
@@ -342,7 +342,7 @@ class Learner:
     lost = loss_scale.hopeless(state['loss_scale'], opt_state)
     return jnp.where(finite | lost, bad, NONE)
 
-  def _whole(self, arrays: State) -> State:
+  def _gathered_state(self, arrays: State) -> State:
     """Arrays gathered to compute with; their gradients end up split again."""
     return {k: self._gathered(x, self.axes[k]) for k, x in arrays.items()}
 

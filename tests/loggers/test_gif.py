@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dreamer_nnx.loggers.gif import encode_gif
+from dreamer_nnx.loggers.gif import encode_gif, enlarged
 from tests.loggers.videos import moving_square, read_gif
 
 
@@ -9,15 +9,31 @@ from tests.loggers.videos import moving_square, read_gif
 def test_frames_come_back_as_they_were(channels):
   video = moving_square(7, channels)
   frames, delays = read_gif(encode_gif(video, fps=10))
-  expected = np.broadcast_to(video[..., :3], frames.shape)
-  np.testing.assert_array_equal(frames, expected)
+  # 22 times 12 rows are the first multiple of at least 256.
+  assert frames.shape == (7, 264, 440, 3)
+  expected = np.broadcast_to(video[..., :3], (7, 12, 20, 3))
+  np.testing.assert_array_equal(frames[:, ::22, ::22], expected)
+  np.testing.assert_array_equal(frames, enlarged(expected))
   assert delays == [100] * 7
+
+
+@pytest.mark.parametrize(
+  ('height', 'factor'), [(1, 256), (64, 4), (255, 2), (256, 1), (300, 1)]
+)
+def test_frames_are_enlarged_by_whole_factors(height, factor):
+  frames = np.arange(height * 2, dtype=np.uint8).reshape(1, height, 2, 1)
+  found = enlarged(frames)
+  assert found.shape == (1, height * factor, 2 * factor, 1)
+  for row in range(factor):
+    for column in range(factor):
+      small = found[:, row::factor, column::factor]
+      np.testing.assert_array_equal(small, frames)
 
 
 def test_equal_frames_become_one_of_longer_delay():
   video = moving_square(3, 3)[[0, 1, 1, 1, 2]]
   frames, delays = read_gif(encode_gif(video, fps=10))
-  np.testing.assert_array_equal(frames, video[[0, 1, 4]])
+  np.testing.assert_array_equal(frames, enlarged(video[[0, 1, 4]]))
   assert delays == [100, 300, 100]
 
 

@@ -18,5 +18,7 @@ def test_loggers_are_built_by_name_and_close_twice(tmp_path):
 
 def test_error_of_a_field_starts_with_its_config_path(tmp_path):
   choice = Choice(LOGGER, 'terminal', pattern='[')
-  with pytest.raises(ValueError, match=r'^config\.logger\.terminal: pattern ='):
+  with pytest.raises(
+    ValueError, match=r'^config\.logger\.terminal\.pattern = '
+  ):
     choice(workdir=tmp_path)

@@ -7,6 +7,7 @@ from tensorboard.backend.event_processing import (
   event_file_loader,
 )
 
+from dreamer_nnx.loggers.gif import enlarged
 from dreamer_nnx.loggers.tensorboard import TensorBoardLogger
 from tests.loggers.videos import moving_square, read_gif
 
@@ -38,9 +39,10 @@ def test_video_is_read_back_as_an_animated_image(tmp_path, channels):
   logger.write(48, {'openloop/image': video})
   logger.close()
   (event,) = load(tmp_path).Images('openloop/image')
-  assert (event.step, event.height, event.width) == (48, 12, 20)
+  assert (event.step, event.height, event.width) == (48, 264, 440)
   frames, delays = read_gif(event.encoded_image_string)
-  np.testing.assert_array_equal(frames, np.broadcast_to(video, frames.shape))
+  rgb = np.broadcast_to(video, (6, 12, 20, 3))
+  np.testing.assert_array_equal(frames, enlarged(rgb))
   assert delays == [200] * 6
 
 

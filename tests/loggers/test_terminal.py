@@ -3,7 +3,7 @@ import io
 import numpy as np
 import pytest
 
-from dreamer_nnx.loggers.terminal import TerminalLogger, form
+from dreamer_nnx.loggers.terminal import TerminalLogger, format_number
 from tests.loggers.videos import moving_square
 
 
@@ -13,12 +13,12 @@ class Tty(io.StringIO):
 
 
 METRICS = {
-  'episode/score': 12.3456,
+  'episode/return': 12.3456,
   'episode/length': 33.0,
   'train/loss/rew': 0.000012345,
   'train/opt/grad_norm': 3.5,
   'rate/env_steps': np.float32(1520.75),
-  'openloop/score': moving_square(2, 3),
+  'openloop/return': moving_square(2, 3),
 }
 
 
@@ -26,7 +26,7 @@ def test_metrics_that_match_stand_in_aligned_columns(capsys):
   TerminalLogger('runs/a', width=72).write(12800, METRICS)
   assert capsys.readouterr().out.splitlines() == [
     'a: 12,800 env steps',
-    '  episode/length        33   episode/score      12.35',
+    '  episode/length        33   episode/return      12.35',
     '  rate/env_steps      1521   train/loss/rew 1.234e-05',
   ]
 
@@ -49,11 +49,11 @@ def test_pattern_chooses(capsys):
   TerminalLogger('a', pattern='^train/opt').write(5, METRICS)
   out = capsys.readouterr().out
   assert 'train/opt/grad_norm' in out
-  assert 'score' not in out
+  assert 'return' not in out
 
 
 def test_nothing_to_show_prints_nothing(capsys):
-  TerminalLogger('a').write(5, {'other': 1.0, 'score': moving_square(2, 3)})
+  TerminalLogger('a').write(5, {'other': 1.0, 'return': moving_square(2, 3)})
   assert capsys.readouterr().out == ''
 
 
@@ -89,4 +89,4 @@ def test_escape_codes_go_to_a_terminal_only(capsys, monkeypatch):
   ],
 )
 def test_form(value, text):
-  assert form(value) == text
+  assert format_number(value) == text

@@ -4,6 +4,7 @@ import types
 import numpy as np
 import pytest
 
+from dreamer_nnx.loggers.gif import enlarged
 from dreamer_nnx.loggers.wandb import WandbLogger
 from tests.loggers.videos import moving_square, read_gif
 
@@ -53,7 +54,7 @@ def test_scalars_and_videos_are_logged_over_env_steps(tmp_path, runs):
   assert run.axes == [('env_steps', None), ('*', 'env_steps')]
   (data,) = run.logged
   kind, content = data.pop('v')
-  np.testing.assert_array_equal(read_gif(content)[0], video)
+  np.testing.assert_array_equal(read_gif(content)[0], enlarged(video))
   assert (kind, data) == ('gif', {'a': 0.5, 'env_steps': 16})
   assert run.finished
 

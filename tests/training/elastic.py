@@ -25,7 +25,7 @@ from tests.launcher import CACHE, ROOT
 def digests(state: dict[str, jax.Array]) -> dict[str, str]:
   """A hash of every array, gathered from wherever its parts are."""
   arrays = dict(state, key=jax.random.key_data(state['key']))
-  arrays = processes.whole(arrays)
+  arrays = processes.to_host(arrays)
   return {
     name: hashlib.sha256(np.asarray(x).tobytes()).hexdigest()
     for name, x in arrays.items()

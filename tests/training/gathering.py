@@ -52,7 +52,7 @@ def main(workdir: str, address: str, count: str, index: str, *flags: str):
     learner._act = act = Counted(learner._act)
     run.train()
     found = {
-      'updates': int(processes.whole(run.state['updates'])),
+      'updates': int(processes.to_host(run.state['updates'])),
       'steps': act.calls,
       'gathers': gather.calls,
       'one_by_one': not jax.config.read('jax_cpu_enable_async_dispatch'),

@@ -70,12 +70,12 @@ def play(learner, state, *, episodes=40, mode='sample', seed=0, **kw):
 def test_every_worker_plays_its_share(learner, state):
   found = play(learner, state, episodes=7)
   # Not the first seven to finish: those would mostly be the short ones.
-  assert sorted(found.scores) == [1, 1, 1, 4, 4, 9, 9]
+  assert sorted(found.returns) == [1, 1, 1, 4, 4, 9, 9]
   assert sorted(found.lengths) == [1, 1, 1, 2, 2, 3, 3]
 
 
 def test_fewer_episodes_than_workers(learner, state):
-  assert play(learner, state, episodes=2).scores == (1, 4)
+  assert play(learner, state, episodes=2).returns == (1, 4)
 
 
 def test_greedy_actions_do_not_depend_on_the_seed(learner, state):
@@ -91,7 +91,7 @@ def test_sampled_actions_do(learner, state):
     for mode, seed in (('sample', 0), ('sample', 0), ('sample', 1), ('mode', 0))
   )
   assert one == again
-  assert len({one.scores, two.scores, greedy.scores}) == 3
+  assert len({one.returns, two.returns, greedy.returns}) == 3
 
 
 def test_the_state_is_not_consumed(learner, state):
@@ -111,7 +111,7 @@ def test_it_ends_early_when_asked(learner, state):
     stop=lambda: next(turns),
   )
   # In five turns: two episodes of the first worker, one of the second.
-  assert sorted(found.scores) == [1, 1, 4, 9]
+  assert sorted(found.returns) == [1, 1, 4, 9]
 
 
 def test_statistics_by_hand():

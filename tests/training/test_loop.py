@@ -162,7 +162,7 @@ def test_summary_is_flat_numbers(envs, learner):
   summary = trainer.summary()
   json.dumps({name: float(value) for name, value in summary.items()})
   for name in (
-    'episode/score',
+    'episode/return',
     'train/opt/loss',
     'replay/steps',
     'rate/updates',

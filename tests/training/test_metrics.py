@@ -109,17 +109,17 @@ FINISHED = [
   [],
   [],
   [{
-    'score': 3.0, 'length': 3.0, 'reward_rate': 1.0,
+    'return': 3.0, 'length': 2.0, 'reward_rate': 1.0,
     'log/hit/avg': 2 / 3, 'log/hit/max': 1.0, 'log/hit/sum': 2.0,
   }],
   [],
   [
     {
-      'score': 4.5, 'length': 5.0, 'reward_rate': 3 / 4,
+      'return': 4.5, 'length': 4.0, 'reward_rate': 3 / 4,
       'log/hit/avg': -5.0, 'log/hit/max': -3.0, 'log/hit/sum': -25.0,
     },
     {
-      'score': 1.0, 'length': 2.0, 'reward_rate': 1.0,
+      'return': 1.0, 'length': 1.0, 'reward_rate': 1.0,
       'log/hit/avg': 0.5, 'log/hit/max': 1.0, 'log/hit/sum': 1.0,
     },
   ],
@@ -134,8 +134,8 @@ def test_result_is_the_means_over_finished_episodes():
   episodes = Episodes(2)
   add_all(episodes)
   found = episodes.result()
-  assert found['episode/score'] == pytest.approx(8.5 / 3)
-  assert found['episode/length'] == pytest.approx(10 / 3)
+  assert found['episode/return'] == pytest.approx(8.5 / 3)
+  assert found['episode/length'] == pytest.approx(7 / 3)
   assert found['episode/reward_rate'] == pytest.approx(2.75 / 3)
   assert found['episode/log/hit/max'] == pytest.approx(-1 / 3)
   assert found['episode/log/hit/sum'] == pytest.approx(-22 / 3)

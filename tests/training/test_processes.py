@@ -19,21 +19,21 @@ def test_alone_everything_is_its_own():
     0,
     True,
   )
-  assert processes.own_share(6, 'x') == 6
+  assert processes.local_share(6, 'x') == 6
   assert processes.anywhere(True) and not processes.anywhere(False)
   assert processes.gather({'a': 1}) == [{'a': 1}]
   stacked = processes.stack({'x': np.arange(3)})
   np.testing.assert_array_equal(stacked['x'], [[0, 1, 2]])
-  whole = processes.whole({'x': jax.numpy.arange(3)})
+  whole = processes.to_host({'x': jax.numpy.arange(3)})
   assert type(whole['x']) is np.ndarray
 
 
 def test_what_does_not_divide_is_named(monkeypatch):
   monkeypatch.setattr(jax, 'process_count', lambda: 4)
-  assert processes.own_share(12, 'config.train.envs') == 3
+  assert processes.local_share(12, 'config.train.envs') == 3
   message = 'config.train.envs = 6: must be a multiple of the 4 processes.'
   with pytest.raises(ValueError, match=re.escape(message)):
-    processes.own_share(6, 'config.train.envs')
+    processes.local_share(6, 'config.train.envs')
 
 
 def test_errors_of_the_first_are_raised():
@@ -62,19 +62,19 @@ def test_wrong_places_are_refused_before_anything_is_joined(given, message):
 def test_summaries_of_processes_become_one():
   one = {
     'episode/count': 3.0,
-    'episode/score': 2.0,
+    'episode/return': 2.0,
     'replay/steps': 10.0,
     'replay/replay_ratio': 4.0,
     'env/restarts': 1.0,
     'rate/updates': 5.0,
   }
-  two = one | {'episode/count': 1.0, 'episode/score': 6.0, 'rate/updates': 7.0}
-  idle = {k: v for k, v in one.items() if k != 'episode/score'}
+  two = one | {'episode/count': 1.0, 'episode/return': 6.0, 'rate/updates': 7.0}
+  idle = {k: v for k, v in one.items() if k != 'episode/return'}
   idle |= {'episode/count': 0.0}
   assert merged([one]) == one
   assert merged([one, two, idle]) == {
     'episode/count': 4.0,
-    'episode/score': 3.0,
+    'episode/return': 3.0,
     'replay/steps': 30.0,
     'replay/replay_ratio': 4.0,
     'env/restarts': 3.0,

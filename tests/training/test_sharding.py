@@ -176,9 +176,9 @@ def test_rows_go_to_the_mesh_and_come_back():
   x = np.arange(6.0).reshape(3, 2)
   placed = sharding.put_rows(made, {'x': x})
   assert placed['x'].sharding == made.batch
-  np.testing.assert_array_equal(sharding.own_rows(placed)['x'], x)
-  other = sharding.put_whole(x, made.replicated)
-  np.testing.assert_array_equal(sharding.whole(other), x)
+  np.testing.assert_array_equal(sharding.local_rows(placed)['x'], x)
+  other = sharding.put_global(x, made.replicated)
+  np.testing.assert_array_equal(sharding.local_copy(other), x)
 
 
 def test_a_batch_that_does_not_split_is_refused():

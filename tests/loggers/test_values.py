@@ -1,7 +1,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from dreamer_nnx.loggers.metrics import scalars, videos
+from dreamer_nnx.loggers.values import scalars, videos
 from tests.loggers.videos import moving_square
 
 

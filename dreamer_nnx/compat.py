@@ -1,0 +1,49 @@
+"""The one map from the names in older workdirs to those of today."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+# Fields of every environment in a saved config.
+ENV_FIELDS = {'vectorization': 'workers'}
+# Fields that are gone, by the path of their section.
+GONE_FIELDS = {('replay', 'chunked'): ('keep_indices',)}
+# Of running episodes. Their `length` counted the first observation, too.
+RUNNING = {'score': 'return', 'length': 'observations'}
+TOTALS = {'score': 'return'}
+
+
+def config(saved: Mapping[str, Any]) -> dict[str, Any]:
+  """A saved config, resolved, with the fields of today."""
+  result = copy.deepcopy(dict(saved))
+  for fields in _branches(result, 'env'):
+    for old in ENV_FIELDS.keys() & fields.keys():
+      fields[ENV_FIELDS[old]] = fields.pop(old)
+  for section, branch in GONE_FIELDS:
+    for fields in _branches(result, section, branch):
+      for name in GONE_FIELDS[section, branch]:
+        fields.pop(name, None)
+  return result
+
+
+def episodes(saved: Mapping[str, Any]) -> dict[str, Any]:
+  """The state of `Episodes`."""
+  if 'score' not in saved['running']:
+    return dict(saved)
+  totals = _renamed(saved['totals'], TOTALS)
+  if 'length' in totals:
+    total, count = totals['length']
+    totals['length'] = [total - count, count]
+  running = _renamed(saved['running'], RUNNING)
+  return {**saved, 'running': running, 'totals': totals}
+
+
+def _renamed(node: Mapping[str, Any], names: Mapping[str, str]) -> dict:
+  return {names.get(name, name): value for name, value in node.items()}
+
+
+def _branches(tree: dict, section: str, name: str = '') -> list[dict]:
+  """The fields of the components in a section, or of the one of that name."""
+  node = tree.get(section, {})
+  items = node.items() if isinstance(node, dict) else ()
+  return [x for key, x in items if isinstance(x, dict) and name in ('', key)]
