@@ -26,7 +26,7 @@ def test_metrics_that_match_stand_in_aligned_columns(capsys):
   TerminalLogger('runs/a', width=72).write(12800, METRICS)
   assert capsys.readouterr().out.splitlines() == [
     'a: 12,800 env steps',
-    '  episode/length        33   episode/return      12.35',
+    '  episode/length        33   episode/return     12.35',
     '  rate/env_steps      1521   train/loss/rew 1.234e-05',
   ]
 

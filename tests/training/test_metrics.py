@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dreamer_nnx.training.metrics import Episodes, Metrics, Rates
+from dreamer_nnx.training.metrics import Episodes, Metrics, Rates, Stopwatch
 from tests.training.fake_clock import FakeClock
 
 
@@ -63,6 +63,20 @@ def test_nan_stays_nan():
   found = metrics.result()
   assert np.isnan(found['loss'])
   assert found['other'] == 2.5
+
+
+def test_counts_and_rates_are_those_of_the_last_update():
+  metrics = Metrics(window=4)
+  for count in range(1, 8):
+    metrics.add({'opt/updates': count, 'opt/lr': 0.5 * count, 'a': count})
+  assert metrics.result() == {'opt/updates': 7.0, 'opt/lr': 3.5, 'a': 4.0}
+  assert metrics.result() == {}
+
+
+def test_arrays_without_elements_are_left_out():
+  metrics = Metrics()
+  metrics.add({'none': jnp.zeros((4, 0)), 'some': jnp.float32(1.5)})
+  assert metrics.result() == {'some': 1.5}
 
 
 def test_nothing_is_fetched_before_the_result():
@@ -216,3 +230,13 @@ def test_rates_wait_until_time_has_passed():
   assert rates(env_steps=30) == {}
   clock.pass_by(3)
   assert rates(env_steps=60) == {'rate/env_steps': 20.0}
+
+
+def test_a_stopwatch_goes_on_from_the_seconds_of_before():
+  clock = FakeClock()
+  stopwatch = Stopwatch(clock)
+  clock.pass_by(5)
+  assert stopwatch() == 5.0
+  stopwatch.resume(100.0)
+  clock.pass_by(2)
+  assert stopwatch() == 102.0
