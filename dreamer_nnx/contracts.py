@@ -131,7 +131,11 @@ class Normalizer(Protocol):
 
 @runtime_checkable
 class Optimizer(Protocol):
-  """An optax gradient transformation over a flat dict of parameters."""
+  """An optax gradient transformation over a flat dict of parameters.
+
+  One that has `learning_rate`, a function of its state, has the rate of each
+  update logged.
+  """
 
   init: Callable[[Any], Any]
   update: Callable[..., Any]

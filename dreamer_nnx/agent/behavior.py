@@ -208,5 +208,7 @@ def _entropy_metrics(
     bounds = getattr(output, 'entropy_range', lambda: None)()
     if bounds:
       low, high = (bound.mean() for bound in bounds)
-      metrics[f'rand/{key}'] = (ents[key].mean() - low) / (high - low)
+      # A single class has no range.
+      width = jnp.where(high > low, high - low, 1.0)
+      metrics[f'rand/{key}'] = (ents[key].mean() - low) / width
   return metrics

@@ -4,7 +4,7 @@ import optax
 
 from dreamer_nnx.optimizers.clipping import clip_by_agc
 from dreamer_nnx.optimizers.decay import weight_decay
-from dreamer_nnx.optimizers.schedules import learning_rate
+from dreamer_nnx.optimizers.schedules import learning_rate, scheduled
 from dreamer_nnx.slots import OPTIMIZER
 
 
@@ -31,9 +31,9 @@ def adamw(
     eps, beta1, beta2, nesterov: See `optax.scale_by_adam`.
     wd, wdregex: See `decay.weight_decay`.
   """
-  return optax.chain(
+  return scheduled(
     clip_by_agc(agc),
     optax.scale_by_adam(beta1, beta2, eps, nesterov=nesterov),
     weight_decay(wd, wdregex),
-    optax.scale_by_learning_rate(learning_rate(lr, schedule, warmup, anneal)),
+    schedule=learning_rate(lr, schedule, warmup, anneal),
   )

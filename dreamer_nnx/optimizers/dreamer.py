@@ -8,7 +8,7 @@ import optax
 
 from dreamer_nnx.optimizers.clipping import clip_by_agc
 from dreamer_nnx.optimizers.decay import weight_decay
-from dreamer_nnx.optimizers.schedules import learning_rate
+from dreamer_nnx.optimizers.schedules import learning_rate, scheduled
 from dreamer_nnx.slots import OPTIMIZER
 
 
@@ -87,10 +87,10 @@ def dreamer(
 
   Source: danijar/dreamerv3 `agent.py:_make_opt`, `opt.py`.
   """
-  return optax.chain(
+  return scheduled(
     clip_by_agc(agc),
     scale_by_rms(beta2, eps),
     scale_by_momentum(beta1, nesterov) if momentum else optax.identity(),
     weight_decay(wd, wdregex),
-    optax.scale_by_learning_rate(learning_rate(lr, schedule, warmup, anneal)),
+    schedule=learning_rate(lr, schedule, warmup, anneal),
   )

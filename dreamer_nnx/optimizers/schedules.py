@@ -1,5 +1,9 @@
 """Learning rates over updates."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
 import optax
 
 from dreamer_nnx import registry
@@ -18,6 +22,27 @@ def _linear(lr, steps):
 def _cosine(lr, steps):
   # The final fraction is 0.1 * lr, as the reference has it: almost 0.
   return optax.cosine_decay_schedule(lr, steps, 0.1 * lr)
+
+
+class Scheduled(NamedTuple):
+  """A gradient transformation whose learning rate can be asked for.
+
+  Args:
+    learning_rate: Of a state, the rate of the update that is made from it.
+  """
+
+  init: optax.TransformInitFn
+  update: optax.TransformUpdateFn
+  learning_rate: Callable[[optax.OptState], jax.Array]
+
+
+def scheduled(
+  *transformations: optax.GradientTransformation, schedule: optax.Schedule
+) -> Scheduled:
+  """Chains transformations, with the learning rate at the end."""
+  chain = optax.chain(*transformations, optax.scale_by_learning_rate(schedule))
+  rate = lambda state: schedule(state[-1].count)
+  return Scheduled(chain.init, chain.update, rate)
 
 
 SCHEDULES = {'const': _const, 'linear': _linear, 'cosine': _cosine}

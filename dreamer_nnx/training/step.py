@@ -111,6 +111,7 @@ class Learner:
   ):
     self.layout = Layout(make_agent)
     self.optimizer = optimizer
+    self._learning_rate = getattr(optimizer, 'learning_rate', None)
     self.sharding = sharding
     self._make_agent = make_agent
     self._loss_scaling = loss_scaling
@@ -318,6 +319,7 @@ class Learner:
     new |= {'updates': updates + 1, 'key': state['key']}
     sizes = [Squares(x, self._joined) for x in (grads, changes, params)]
     metrics = aux['metrics'] | optimizer_metrics(loss, updates + 1, *sizes)
+    metrics |= self._rate_metrics(state)
     statistics = {k: new[k] for k in layout.statistics}
     bad = first_bad(losses_of(metrics), sizes[0], sizes[2], statistics)
     if self._loss_scaling:
@@ -328,6 +330,14 @@ class Learner:
       LATENT + k: x.astype(jnp.float32) for k, x in aux['latents'].items()
     }
     return new, aux['carry'], back | {'priority': aux['priority']}, metrics
+
+  def _rate_metrics(self, state: State) -> dict[str, Array]:
+    """The learning rate of the update from a state, if the optimiser tells."""
+    if self._learning_rate is None:
+      return {}
+    opt_state = self._unpack(state)
+    opt_state = opt_state.inner_state if self._loss_scaling else opt_state
+    return {'opt/lr': jnp.asarray(self._learning_rate(opt_state), jnp.float32)}
 
   def _skip_overflow(self, state, opt_state, rest, new, metrics, bad) -> Array:
     """Puts the scale, and what an overflow spoilt, right in `new`.

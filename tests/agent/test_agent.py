@@ -137,6 +137,12 @@ def test_replayed_values_can_be_left_out():
   assert 'repval' not in shapes[1]['losses']
 
 
+def test_a_single_state_has_no_replayed_value():
+  total, aux, _ = compile_loss(make(imag_last=1))(BATCH)
+  assert 'repval' not in aux['losses'] and 'loss/repval' not in aux['metrics']
+  assert np.isfinite(total)
+
+
 def test_normalisers_learn_only_with_update(agent, answer):
   before = agent.retnorm.stats()
   _, aux, after = compile_loss(agent, update=True)(BATCH)

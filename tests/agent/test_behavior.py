@@ -164,6 +164,13 @@ def test_entropy_is_reported_between_its_extremes(scale, share):
   assert metrics['ent/action'] == pytest.approx(share * np.log(3), abs=1e-3)
 
 
+def test_a_single_class_is_at_neither_extreme():
+  policy = {'action': outputs.Categorical(np.zeros((2, 3, 1), np.float32))}
+  ents = {'action': policy['action'].entropy()}
+  metrics = behavior._entropy_metrics(policy, ents)
+  assert metrics['rand/action'] == metrics['ent/action'] == 0
+
+
 STEPS = {
   'reward': REWARD,
   'is_last': np.array([[0, 0, 1, 0]] * 2 + [[0, 1, 0, 0]] * 2, bool),

@@ -118,6 +118,12 @@ def test_counters_count(run):
   assert [int(x[2]['opt/updates']) for x in rest] == [1, 2, 3]
 
 
+def test_the_learning_rate_is_that_of_the_update(run):
+  _, rest, _ = run
+  rates = [float(x[2]['opt/lr']) for x in rest]
+  np.testing.assert_allclose(rates, [0, 0.005, 0.01], rtol=1e-6)
+
+
 def test_slow_value_starts_as_a_copy_and_follows_the_new_value(run):
   states, _, _ = run
   value, slow = (
@@ -255,6 +261,11 @@ def test_scaling_the_loss_changes_no_gradient(scaled, run):
     np.testing.assert_allclose(
       states[-1][name], run[0][-1][name], rtol=1e-3, atol=1e-5
     )
+
+
+def test_the_learning_rate_is_told_beneath_the_scaling(scaled):
+  rates = [float(x[2]['opt/lr']) for x in scaled[1]]
+  np.testing.assert_allclose(rates, [0, 0.005, 0.01, 0.01], rtol=1e-6)
 
 
 def test_an_overflow_changes_the_scale_alone(scaled):
