@@ -1,8 +1,8 @@
-"""How far training is: a live line on a terminal, plain lines elsewhere."""
+"""How far a run is: a live line on a terminal, plain lines elsewhere."""
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Self
 
 from rich.console import Console
@@ -13,6 +13,14 @@ from rich.text import Text
 
 # Seconds between two looks at the counters.
 PERIOD = 0.25
+# Seconds until an evaluation is long: where lines are plain it has one then.
+LONG_EVALUATION = 10.0
+# Columns of the bar, which terminals of fewer columns than NARROW do without.
+BAR, NARROW = 12, 60
+# Columns that stay free, for the `^C` that a terminal adds to the line.
+MARGIN = 3
+# How phases begin that take minutes, and so have a plain line of their own.
+LONG_PHASES = ('compiling', 'filling')
 
 
 class Sample(NamedTuple):
@@ -23,16 +31,35 @@ class Sample(NamedTuple):
   updates: int
 
 
-class Progress:
-  """Shows counters, the last return, speeds and the time left.
+class Field(NamedTuple):
+  """A part of the line; where there is no room the highest rank goes first."""
 
-  On a terminal one line is redrawn up to four times a second; elsewhere a
-  line is printed every `interval` seconds. Use it as a context manager, or
-  close it. What `print` or the standard output is given appears above.
+  rank: int
+  text: str
+
+
+class Evaluation(NamedTuple):
+  """An evaluation that is going on."""
+
+  start: float
+  done: int
+  wanted: int
+  steps: int
+
+
+class Progress:
+  """Shows what a run is doing: counters, the last return, speeds, time left.
+
+  On a terminal one line is redrawn up to four times a second, and what does
+  not fit its width is left out; elsewhere a line is printed every `interval`
+  seconds. Use it as a context manager, or close it. What `print` or the
+  standard output is given appears above.
 
   Args:
     total_steps: Environment steps at which training ends.
     console: Where to draw; the standard output where none is given.
+    enabled: Whether anything is shown.
+    hint: What to do about an evaluation in which no episode ends.
     interval: Seconds between two plain lines.
     window: Seconds that the speeds, and so the time left, look back.
     clock: Seconds from any origin, never going back.
@@ -43,21 +70,27 @@ class Progress:
     total_steps: int,
     console: Console | None = None,
     *,
+    enabled: bool = True,
+    hint: str = '',
     interval: float = 30.0,
     window: float = 60.0,
     clock: Callable[[], float] = time.monotonic,
   ):
     self._total = total_steps
     self._console = console or Console()
+    self._hint = hint
     self._interval = interval
     self._window = window
     self._clock = clock
-    self._score: float | None = None
+    self._return: float | None = None
+    self._phase = ''
+    self._evaluation: Evaluation | None = None
+    self._done_before = 0
     self._latest = (0, 0)
     self._samples: deque[Sample] = deque()
     self._next_look = self._next_line = float('-inf')
     self._live: Live | None = None
-    self._closed = False
+    self._closed = not enabled
     self._shown = ''
 
   def __enter__(self) -> Self:
@@ -67,22 +100,53 @@ class Progress:
     self.close()
 
   def update(
-    self, env_steps: int, updates: int, score: float | None = None
+    self, env_steps: int, updates: int, episode_return: float | None = None
   ) -> None:
     """Notes the counters and, where one finished, an episode's return."""
     self._latest = env_steps, updates
-    if score is not None:
-      self._score = score
+    if episode_return is not None:
+      self._return = episode_return
     now = self._clock()
     if now < self._next_look or self._closed:
       return
     self._next_look = now + PERIOD
     self._look(now)
-    if self._console.is_terminal:
+    if self._drawn:
       self._draw()
     elif now >= self._next_line:
       self._next_line = now + self._interval
-      self._say()
+      self._print_line()
+
+  def phase(self, name: str) -> None:
+    """Notes what begins; empty or `training` for what the counters show."""
+    if self._closed or (name == self._phase and not self._evaluation):
+      return
+    self._phase, self._evaluation = name, None
+    if self._drawn:
+      self._draw()
+    elif name.startswith(LONG_PHASES):
+      self.print(f'{name.capitalize()} ...')
+
+  def evaluating(self, done: int, wanted: int, steps: int) -> None:
+    """Notes how far an evaluation is; the next `phase` ends it."""
+    if self._closed:
+      return
+    now = self._clock()
+    if not self._evaluation:
+      start, self._done_before = now, 0
+      self._next_look, self._next_line = now, now + LONG_EVALUATION
+    else:
+      start = self._evaluation.start
+    self._evaluation = Evaluation(start, done, wanted, steps)
+    if now < self._next_look:
+      return
+    self._next_look = now + PERIOD
+    if self._drawn:
+      self._draw()
+    elif now >= self._next_line:
+      self._next_line = now + self._interval
+      self.print(self.evaluation_line())
+      self._done_before = done
 
   def print(self, text: str) -> None:
     """Prints text as it is, above the live line where there is one."""
@@ -92,34 +156,53 @@ class Progress:
     """Shows the last counters and lets go of the terminal."""
     if self._closed:
       return
-    self._closed = True
+    self._phase, self._evaluation = '', None
     if self._samples:
       self._look(self._clock())
-      if self._console.is_terminal:
+      if self._drawn:
         self._draw()
       elif self.line() != self._shown:
-        self._say()
+        self._print_line()
+    self._closed = True
     if self._live is not None:
+      # A line that says nothing lasting is taken away.
+      self._live.transient = not self._samples
       self._live.stop()
 
-  def line(self) -> str:
-    """The counters as of the last look, as text."""
+  def line(self, width: int | None = None) -> str:
+    """The counters as of the last look, as text of at most so many columns."""
+    phase = self._phase if self._phase != 'training' else ''
     if not self._samples:
-      return 'starting'
+      return (phase or 'starting')[:width]
     last = self._samples[-1]
     speed, training = self.speeds()
-    share = last.env_steps / max(1, self._total)
-    score = '-' if self._score is None else f'{self._score:.4g}'
-    return '  '.join(
-      (
-        f'{last.env_steps:,}/{self._total:,} env steps ({share:.0%})',
-        f'{last.updates:,} updates',
-        f'return {score}',
-        f'{_rate(speed)} env steps/s',
-        f'{_rate(training)} updates/s',
-        f'{_duration(self.seconds_left())} left',
-      )
-    )
+    percent = min(99, round(100 * last.env_steps / max(1, self._total)))
+    percent = 100 if last.env_steps >= self._total else percent
+    result = '-' if self._return is None else f'{self._return:.4g}'
+    fields = [Field(1, phase)] if phase else []
+    fields += [
+      Field(0, f'{last.env_steps:,}/{self._total:,} env steps ({percent}%)'),
+      Field(5, f'{last.updates:,} updates'),
+      Field(2, f'return {result}'),
+      Field(4, f'{_rate(speed)} env steps/s'),
+      Field(6, f'{_rate(training)} updates/s'),
+      Field(3, f'{_duration(self.seconds_left())} left'),
+    ]
+    short = f'{percent}%' + (f'  {phase}' if phase else '')
+    return _joined(fields, width, '  ', short)
+
+  def evaluation_line(self, width: int | None = None) -> str:
+    """Likewise, how far the evaluation is."""
+    start, done, wanted, steps = self._evaluation
+    seconds = self._clock() - start
+    fields = [
+      Field(0, f'Evaluating: {done:,} of {wanted:,} episodes'),
+      Field(2, f'{steps:,} steps'),
+      Field(1, _duration(seconds)),
+    ]
+    if self._hint and seconds >= LONG_EVALUATION and done == self._done_before:
+      fields.append(Field(3, self._hint))
+    return _joined(fields, width, ', ', f'{done:,} of {wanted:,}')
 
   def speeds(self) -> tuple[float, float]:
     """Recent environment steps and updates a second, 0 while unknown."""
@@ -147,6 +230,12 @@ class Progress:
     while len(samples) > 2 and samples[1].time <= now - self._window:
       samples.popleft()
 
+  @property
+  def _drawn(self) -> bool:
+    """Whether there is a terminal in which a line can be redrawn."""
+    console = self._console
+    return console.is_terminal and not console.is_dumb_terminal
+
   def _draw(self) -> None:
     if self._live is None:
       # Drawn when there is news; a thread that redraws costs training time.
@@ -154,19 +243,42 @@ class Progress:
       self._live.start()
     self._live.update(self._row(), refresh=True)
 
-  def _row(self) -> Table:
-    done = self._samples[-1].env_steps
+  def _row(self) -> Table | Text:
+    width = self._console.width - MARGIN
+    if self._evaluation:
+      return _text(self.evaluation_line(width))
+    if not self._samples or self._console.width < NARROW:
+      return _text(self.line(width))
     row = Table.grid(padding=(0, 1))
-    row.add_column(width=12)
-    # Wraps on a narrow terminal, where the time left would be cut off.
+    row.add_column(width=BAR)
     row.add_column()
-    bar = ProgressBar(total=max(1, self._total), completed=done, width=12)
-    row.add_row(bar, Text(self.line()))
+    done = min(self._samples[-1].env_steps, self._total)
+    bar = ProgressBar(total=max(1, self._total), completed=done, width=BAR)
+    row.add_row(bar, _text(self.line(width - BAR - 1)))
     return row
 
-  def _say(self) -> None:
+  def _print_line(self) -> None:
     self._shown = self.line()
     self.print(self._shown)
+
+
+def _text(line: str) -> Text:
+  return Text(line, no_wrap=True, overflow='crop')
+
+
+def _joined(
+  fields: Sequence[Field], width: int | None, between: str, short: str
+) -> str:
+  """The fields as one line, without those for which there is no room.
+
+  Args:
+    short: Stands for the first field where even that is too long.
+  """
+  kept = list(fields)
+  text = lambda: between.join(field.text for field in kept)
+  while width is not None and len(kept) > 1 and len(text()) > width:
+    kept.remove(max(kept))
+  return text() if width is None or len(text()) <= width else short[:width]
 
 
 def _rate(value: float) -> str:

@@ -1,4 +1,5 @@
 import io
+import re
 import sys
 
 import pytest
@@ -14,15 +15,15 @@ def plain(total=1000, **options):
   return Progress(total, console, clock=clock, **options), clock, stream
 
 
-def live(total=1000, width=160):
+def live(total=1000, width=160, **options):
   clock, stream = FakeClock(), io.StringIO()
   console = Console(file=stream, width=width, force_terminal=True)
-  return Progress(total, console, clock=clock), clock, stream
+  return Progress(total, console, clock=clock, **options), clock, stream
 
 
 def test_line_tells_counters_return_speeds_and_time_left():
   progress, clock, _ = plain(20_000)
-  progress.update(2000, 40, score=12.3456)
+  progress.update(2000, 40, episode_return=12.3456)
   clock.pass_by(10)
   progress.update(5000, 55)
   # 300 steps a second; the 15,000 left take 50 seconds.
@@ -96,7 +97,7 @@ def test_close_prints_the_last_counters_once():
   with progress:
     progress.update(0, 0)
     clock.pass_by(0.1)
-    progress.update(7, 3, score=2.5)
+    progress.update(7, 3, episode_return=2.5)
   progress.close()
   progress.update(8, 4)
   lines = stream.getvalue().splitlines()
@@ -128,7 +129,7 @@ def test_updates_within_a_quarter_second_cost_no_drawing():
 def test_return_of_a_skipped_update_is_kept():
   progress, clock, _ = plain()
   progress.update(1, 1)
-  progress.update(2, 1, score=7.5)
+  progress.update(2, 1, episode_return=7.5)
   clock.pass_by(1)
   progress.update(3, 1)
   assert 'return 7.5' in progress.line()
@@ -147,12 +148,136 @@ def test_live_line_is_redrawn_in_place():
   assert text.endswith('\033[?25h')
 
 
-def test_narrow_terminal_shows_everything_too():
-  progress, _, stream = live(width=40)
+def shown(stream):
+  """What stood on the terminal's line, one after another."""
+  text = re.sub(r'\033\[[0-9?;]*[A-Za-z]', '\n', stream.getvalue())
+  return [line for line in re.split(r'[\r\n]+', text) if line.strip()]
+
+
+@pytest.mark.parametrize('width', [200, 120, 100, 80, 60, 59, 40, 20, 12])
+@pytest.mark.parametrize('phase', ['', 'filling the replay'])
+def test_the_live_line_fits_the_terminal(width, phase):
+  progress, clock, stream = live(1_000_000, width)
+  with progress:
+    progress.update(123_456, 78_900, episode_return=-123.4)
+    progress.phase(phase)
+    clock.pass_by(1)
+    progress.update(123_999, 78_990)
+    bar = progress._row()
+  console = Console(width=width, file=io.StringIO())
+  lines = console.render_lines(bar, pad=False)
+  assert len(lines) == 1
+  # A column is left over, and two for `^C`.
+  length = sum(len(part.text) for part in lines[0])
+  assert 0 < length <= width - 3
+  assert '12' in ''.join(part.text for part in lines[0])
+  assert stream.getvalue().count('\n') == 1
+
+
+def test_fields_are_left_out_by_importance():
+  progress, clock, _ = plain(20_000)
+  progress.update(2000, 40, episode_return=12.3456)
+  clock.pass_by(10)
+  progress.update(5000, 55)
+  for width, text in (
+    (86, '300 env steps/s  0:50 left'),
+    (66, '5,000/20,000 env steps (25%)  return 12.35  0:50 left'),
+    (45, '5,000/20,000 env steps (25%)  return 12.35'),
+    (30, '5,000/20,000 env steps (25%)'),
+    (10, '25%'),
+  ):
+    assert progress.line(width).endswith(text)
+    assert len(progress.line(width)) <= width
+
+
+def test_a_share_never_exceeds_the_whole():
+  progress, clock, _ = live(1000)
+  progress.update(999, 5)
+  assert '999/1,000 env steps (99%)' in progress.line()
+  clock.pass_by(1)
+  progress.update(1016, 5)
+  assert '1,016/1,000 env steps (100%)' in progress.line()
+  progress.close()
+
+
+def test_a_phase_is_shown_at_once():
+  progress, _, stream = live()
+  with progress:
+    progress.phase('compiling the policy')
+    assert shown(stream)[-1] == 'compiling the policy'
+    progress.phase('filling the replay')
+    progress.update(100, 5)
+    assert 'filling the replay  100/1,000 env steps' in shown(stream)[-1]
+    progress.phase('saving')
+    assert 'saving  100/1,000 env steps' in shown(stream)[-1]
+    progress.phase('training')
+    assert ' 100/1,000 env steps' in shown(stream)[-1]
+    assert 'training' not in stream.getvalue()
+
+
+def test_long_phases_have_a_plain_line():
+  progress, _, stream = plain()
+  for phase in ('compiling the policy', 'compiling the policy', 'saving'):
+    progress.phase(phase)
+  assert stream.getvalue() == 'Compiling the policy ...\n'
+
+
+def test_a_long_evaluation_says_how_far_it_is_and_what_limits_it():
+  progress, clock, stream = plain(hint='config.env.custom.time_limit')
+  for second in range(100):
+    progress.evaluating(int(second >= 50), 2, 4 * second)
+    clock.pass_by(1)
+  hint = ', config.env.custom.time_limit'
+  assert stream.getvalue().splitlines() == [
+    f'Evaluating: 0 of 2 episodes, 40 steps, 0:10{hint}',
+    f'Evaluating: 0 of 2 episodes, 160 steps, 0:40{hint}',
+    'Evaluating: 1 of 2 episodes, 280 steps, 1:10',
+  ]
+
+
+def test_a_short_evaluation_prints_nothing():
+  progress, clock, stream = plain()
+  with progress:
+    for done in range(3):
+      progress.evaluating(done, 2, done)
+      clock.pass_by(1)
+  assert stream.getvalue() == ''
+
+
+@pytest.mark.parametrize('width', [120, 50, 30, 14])
+def test_an_evaluation_on_a_terminal_fits_and_leaves_nothing(width):
+  progress, clock, stream = live(width=width)
+  with progress:
+    for step in range(80):
+      progress.evaluating(3, 100, 1000 * step)
+      clock.pass_by(1)
+  assert all('3 of 100' in line for line in shown(stream))
+  assert max(map(len, shown(stream))) <= width - 3
+  # The line is taken away at the end.
+  assert stream.getvalue().endswith('\033[1A\033[2K')
+
+
+def test_counters_follow_an_evaluation():
+  progress, _, stream = live()
   with progress:
     progress.update(100, 5)
-  words = stream.getvalue().split()
-  assert set(progress.line().split()) <= set(words)
+    progress.evaluating(1, 3, 7)
+    assert 'Evaluating: 1 of 3 episodes, 7 steps, 0:00' in shown(stream)[-1]
+    progress.phase('training')
+    assert '100/1,000 env steps' in shown(stream)[-1]
+  assert '100/1,000 env steps' in shown(stream)[-1]
+
+
+@pytest.mark.parametrize('make', [plain, live])
+def test_nothing_is_shown_where_it_is_not_enabled(make):
+  progress, clock, stream = make(enabled=False)
+  with progress:
+    progress.phase('compiling')
+    progress.update(1, 1)
+    progress.evaluating(1, 2, 3)
+    clock.pass_by(100)
+    progress.evaluating(1, 2, 3)
+  assert stream.getvalue() == ''
 
 
 def test_closing_gives_the_standard_output_back():
