@@ -3,34 +3,32 @@
 import contextlib
 import copy
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from ml_collections import ConfigDict
 
+from dreamer_nnx import compat, paths, streams, workflow
 from dreamer_nnx import config as configs
-from dreamer_nnx import paths, streams, workflow
-from dreamer_nnx.interop.pickles import load_reference
-from dreamer_nnx.interop.reference import convert
+from dreamer_nnx.evaluations import Evaluations, limit_hint
+from dreamer_nnx.initial_state import initial_state
 from dreamer_nnx.replay.generators import reseeded
 from dreamer_nnx.replay.index import IndexFormError
-from dreamer_nnx.training import checkpoint, processes
+from dreamer_nnx.training import checkpoint, processes, run_info
 from dreamer_nnx.training.divergence import Diverged, remedy
-from dreamer_nnx.training.evaluate import Returns
 from dreamer_nnx.training.interrupt import Interrupt
 from dreamer_nnx.training.loop import Trainer
+from dreamer_nnx.training.metrics import Stopwatch
 from dreamer_nnx.training.mirror import Mirror
 from dreamer_nnx.training.needs import Needs
+from dreamer_nnx.training.processes import print_once
 from dreamer_nnx.training.profiler import Profiler
 from dreamer_nnx.training.progress import Progress
-from dreamer_nnx.training.sharding import put_global
+from dreamer_nnx.training.record import Record
 from dreamer_nnx.training.start import Source, Start
 from dreamer_nnx.training.step import State
 from dreamer_nnx.training.video import Videos
 from dreamer_nnx.training.workdir import check, owned
-
-MODES = {'greedy': 'mode', 'sampled': 'sample'}
 
 
 class Run(contextlib.ExitStack):
@@ -73,6 +71,7 @@ class Run(contextlib.ExitStack):
     self.owned: Callable[[], None] = lambda: None
     self.stop: Callable[[], bool] = lambda: False
     self.stopped = False
+    self.stopwatch = Stopwatch()
     self.parts = configs.bind_all(config)
     try:
       self._open()
@@ -94,10 +93,12 @@ class Run(contextlib.ExitStack):
     self._make_envs(found)
     self.spaces = self.envs.obs_space, self.envs.action_space
     self.learner = workflow.make_learner(config, *self.spaces)
-    say('Computes on', workflow.computes_on(config, self.learner))
+    print_once('Computes on', workflow.computes_on(config, self.learner))
     if unsplit := self.learner.unsplit():
-      say('Not split over the mesh:', *unsplit, sep='\n')
+      print_once('Not split over the mesh:', *unsplit, sep='\n')
     self._restore(found)
+    if self.saved:
+      self.stopwatch.resume(_elapsed(self.saved.meta))
     if start:
       start.record()
       self._open_checkpoints()
@@ -120,7 +121,13 @@ class Run(contextlib.ExitStack):
     if found is not None:
       root = self.workdir / checkpoint.FOLDER / str(found)
       self.saved = checkpoint.restore(root, self.learner.abstract)
-    self.state = self.saved.state if self.saved else self._fresh(self.source)
+    counters = self.saved.meta['counters'] if self.saved else {}
+    self.updates = counters.get('updates', 0)
+    if self.saved:
+      self.state = self.saved.state
+    else:
+      seed = self.seeded.seed
+      self.state = initial_state(self.learner, seed, self.source)
 
   def _own_workdir(self) -> Start:
     if processes.first():
@@ -142,9 +149,10 @@ class Run(contextlib.ExitStack):
         stop there; nothing was saved since.
     """
     trainer = self._trainer(evaluate)
+    self._write_info()
     with Interrupt() as self.stop:
       if evaluate and not self.saved:
-        self.play('untrained, sampled')
+        trainer.log(self._play_all(('sampled',)))
       while diverged := self._train(trainer):
         # Two replays at once may not fit in memory, nor write to one folder.
         trainer.replay.wait()
@@ -155,9 +163,10 @@ class Run(contextlib.ExitStack):
       self.stopped = self._stopped()
       if self.stopped:
         self.checkpoints.wait()
-        say(f'Stopped at {self.env_steps} environment steps; saved.')
+        print_once(f'Stopped at {self.env_steps} environment steps; saved.')
       elif evaluate:
-        self._play_all()
+        trainer.log(self._play_all())
+        self._print_folder()
     self.checkpoints.wait()
     self.needs.release()
 
@@ -165,49 +174,67 @@ class Run(contextlib.ExitStack):
     """Prints the returns of whole episodes, and where to look."""
     with Interrupt() as self.stop:
       self._play_all()
+      self._print_folder()
 
-  def play(self, what: str) -> dict[str, float]:
-    """Prints the returns of episodes and keeps them in evaluations.jsonl.
+  def _play_all(self, policies: Sequence[str] = ()) -> dict[str, float]:
+    """Evaluates by policies, those of the config if none are given."""
+    sampled = self.parts['evaluate']().sampled
+    policies = policies or (('greedy', 'sampled') if sampled else ('greedy',))
+    with self._showing() as progress:
+      metrics = [self._play(policy, progress) for policy in policies]
+    return {name: x for part in metrics for name, x in part.items()}
 
-    Args:
-      what: What is evaluated, ending in the kind of policy: greedy or sampled.
-
-    Returns:
-      Metrics; none if it was stopped early.
-    """
-    mode = MODES[what.rpartition(' ')[2]]
-    returns = workflow.evaluate_policy(
-      self.config, self.learner, self.state, mode, self.stop
+  def _play(self, policy: str, progress: Progress) -> dict[str, float]:
+    evaluations = Evaluations(
+      self.config, self.learner, self.logs.evaluations, self.stop
     )
-    if self._stopped():
-      return {}
-    if processes.first():
-      self._report(what, returns)
-    return returns.metrics('eval')
+    agent = self._agent_word()
+    return evaluations.play(self.state, self.env_steps, agent, policy, progress)
+
+  def _agent_word(self) -> str:
+    """What the agent is: trained, or else where it comes from."""
+    if self.updates:
+      return 'trained'
+    folder = self.workdir / checkpoint.FOLDER
+    flags = self.source.flags() or Record.read(folder).source or {}
+    words = {'import_reference': 'imported', 'restore': 'restored'}
+    return next((words[x] for x in words if x in flags), 'untrained')
+
+  def _showing(self) -> Progress:
+    return Progress(
+      self.config.train.steps,
+      enabled=processes.first(),
+      hint=limit_hint(self.config),
+    )
 
   def _stopped(self) -> bool:
     return processes.anywhere(self.stop())
 
-  def _play_all(self) -> None:
-    sampled = self.parts['evaluate']().sampled
-    for name in ('greedy', 'sampled') if sampled else ('greedy',):
-      self.play(f'trained, {name}')
-    say(f'Metrics, videos and checkpoints: {self.workdir}')
+  def _print_folder(self) -> None:
+    print_once(f'Metrics, videos and checkpoints: {self.workdir}')
+
+  def _write_info(self) -> None:
+    config = configs.to_json(self.config)
+    devices = workflow.computes_on(self.config, self.learner)
+    run_info.write(self.workdir, config, self.env_steps, devices)
 
   def _train(self, trainer: Trainer) -> Diverged | None:
     trainer.stop = self.stop
-    with contextlib.ExitStack() as stack:
-      if processes.first():
-        progress = stack.enter_context(Progress(trainer.options.steps))
-        trainer.show = progress.update
+    with self._showing() as self.progress:
+      trainer.phase = self.progress.phase
       try:
         self.state = trainer.run()
       except Diverged as error:
         # Its traceback would keep the trainer.
         return error.with_traceback(None)
       self.env_steps = trainer.env_steps
+      self.progress.phase('saving')
       self._save(trainer, {})
     return None
+
+  def _show(self, env_steps: int, updates: int, result: float | None) -> None:
+    self.updates = updates
+    self.progress.update(env_steps, updates, result)
 
   def _rewind(self, diverged: Diverged) -> None:
     """Goes back to the last checkpoint, with another seed; or raises."""
@@ -219,18 +246,13 @@ class Run(contextlib.ExitStack):
     self.rewinds += 1
     where = 'the start' if good is None else f'step {good}'
     count = f'time {self.rewinds} of at most {options.max_rewinds}'
-    say(diverged.told(f'Going back to {where} with another seed, {count}.'))
+    print_once(
+      diverged.told(f'Going back to {where} with another seed, {count}.')
+    )
     self.life.close()
     self._make_envs(good)
     self._restore(good)
     self.state = self.learner.reseeded(self.state, self.seeded.seed)
-
-  def _report(self, what: str, returns: Returns) -> None:
-    say(f'Return {what}: {returns}')
-    line = {'env_steps': self.env_steps, 'policy': what}
-    line |= returns.metrics('eval') | {'scores': returns.scores}
-    with self.logs.evaluations.open('a') as file:
-      file.write(json.dumps(line) + '\n')
 
   def _trainer(self, evaluate: bool) -> Trainer:
     options = self.parts['train']()
@@ -255,8 +277,10 @@ class Run(contextlib.ExitStack):
       evaluate=self._evaluate_while_training,
       save=self._save,
       slow=self.checkpoints.slow,
+      show=self._show,
+      elapsed=self.stopwatch,
     )
-    say(*replay.notes, sep='\n')
+    print_once(*replay.notes, sep='\n')
     if self.saved:
       self._resume(trainer, self.saved)
     trainer.rewinds = self.rewinds
@@ -268,23 +292,23 @@ class Run(contextlib.ExitStack):
     return trainer
 
   def _resume(self, trainer: Trainer, saved: checkpoint.Restored) -> None:
-    owns = saved.meta['processes']
-    indices = [own.get('replay') for own in owns]
+    states = saved.meta['processes']
+    indices = [state.get('replay') for state in states]
     if saved.meta['counters'].get('rewinds', 0) != self.rewinds:
       # Not the draws, nor the games, that have led to divergence.
       seed = workflow.replay_seed(self.seeded)
       indices = [reseeded(x, seed) for x in indices]
-      owns = [own | {'envs': None} for own in owns]
+      states = [state | {'envs': None} for state in states]
     index, count = processes.index(), processes.count()
     try:
-      if len(owns) == count:
+      if len(states) == count:
         trainer.replay.load(indices[index])
       else:
         trainer.replay.adopt(indices, index, count)
     except IndexFormError as error:
       raise self._unfit(saved, str(error)) from error
     try:
-      trainer.resume(saved.meta['counters'], owns, saved.loop)
+      trainer.resume(saved.meta['counters'], states, saved.loop)
     # What JSON of another form than the saved one leads to.
     except (AttributeError, LookupError, TypeError, ValueError) as error:
       what = f'{type(error).__name__}: {error}'
@@ -301,19 +325,20 @@ class Run(contextlib.ExitStack):
     self, state: State, env_steps: int
   ) -> dict[str, float]:
     self.state, self.env_steps = state, env_steps
-    return self.play('trained, greedy')
+    return self._play('greedy', self.progress)
 
   def _save(self, trainer: Trainer, metrics: dict[str, float]) -> None:
     self.owned()
     self.logs.flush()
     self.checkpoints.wait()
     self.needs.release()
-    own = trainer.own() | {'replay': trainer.replay.save()}
-    owns = processes.gather(own)
-    self.needs.note(trainer.env_steps, owns)
+    local = trainer.local_state() | {'replay': trainer.replay.save()}
+    states = processes.gather(local)
+    self.needs.note(trainer.env_steps, states)
     meta = {
       'counters': trainer.counters(),
-      'processes': owns,
+      'processes': states,
+      'elapsed': self.stopwatch(),
       'config': configs.resolve(self.config).to_dict(),
     }
     self.checkpoints.save(
@@ -325,44 +350,12 @@ class Run(contextlib.ExitStack):
       trainer.replay.wait,
     )
 
-  def _converted(self, reference: str) -> dict[str, np.ndarray]:
-    try:
-      arrays = load_reference(paths.parse(reference, '--import_reference'))
-      return convert(arrays, self.learner.abstract)
-    except ValueError as error:
-      raise configs.ConfigError(f'--import_reference: {error}') from error
 
-  def _fresh(self, source: Source) -> State:
-    state = self.learner.init(self.seeded.seed)
-    if source.reference:
-      given = self._converted(source.reference)
-      place = lambda v, like: put_global(v.astype(like.dtype), like.sharding)
-      return state | {k: place(v, state[k]) for k, v in given.items()}
-    if not source.restore:
-      return state
-    part = checkpoint.partial(
-      source.restore,
-      self.learner.abstract,
-      source.include,
-      source.exclude,
-      source.step,
-    )
-    say(f'Restored {len(part.loaded)} arrays from {source.restore}:')
-    say(summary(part.loaded))
-    say(f'Not restored, {len(part.not_loaded)} arrays:')
-    say(summary(part.not_loaded))
-    return state | part.state
-
-
-def say(*lines: str, sep: str = ' ') -> None:
-  """Prints, in the first process."""
-  if processes.first():
-    print(*lines, sep=sep, flush=True)
-
-
-def summary(names: list[str]) -> str:
-  """Array names, a line each."""
-  return '\n'.join(f'  {name}' for name in sorted(names)) or '  none'
+def _elapsed(meta: Mapping[str, Any]) -> float:
+  """Seconds that a run took up to a checkpoint; 0 where it does not say."""
+  seconds = meta.get('elapsed')
+  good = isinstance(seconds, float) and 0 <= seconds < 1e12
+  return seconds if good else 0.0
 
 
 def saved_config(
@@ -383,11 +376,5 @@ def saved_config(
     ConfigError, CheckpointError: There is no such config.
   """
   meta = checkpoint.load_meta(workdir, step)
-  for node in meta['config'].get('env', {}).values():
-    # The name of this field in version 0.1.
-    if isinstance(node, dict) and 'vectorization' in node:
-      node['workers'] = node.pop('vectorization')
-  # Saves kept what older ones named, by number; now by what is kept of them.
-  meta['config'].get('replay', {}).get('chunked', {}).pop('keep_indices', None)
-  text = json.dumps(meta['config'])
+  text = json.dumps(compat.config(meta['config']))
   return configs.from_json(text, trust_config=trust_config, named=named)

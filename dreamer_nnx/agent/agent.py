@@ -226,7 +226,6 @@ class Agent(nnx.Module):
       update,
     )
     losses = {k: x.mean(1).reshape(batch, count) for k, x in losses.items()}
-    # A single state has no replayed return; a mean of none would be NaN.
     if self.options.repval_loss and count > 1:
       recent = lambda x: x[:, -count:]
       inputs = features if self.options.repval_grad else sg(features)

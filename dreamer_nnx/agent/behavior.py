@@ -153,7 +153,7 @@ def replay_losses(
   """Value loss on replayed returns, bootstrapped by imagined ones.
 
   Args:
-    features: (B, K, F).
+    features: (B, K, F), K > 1: a single state has no replayed return.
     steps: `reward`, `is_last`, `is_terminal`, (B, K).
     boot: (B, K), the first imagined return of each state.
     update: Whether `valnorm` learns from these returns.

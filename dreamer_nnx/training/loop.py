@@ -14,7 +14,7 @@ from dreamer_nnx.training import processes
 from dreamer_nnx.training.actor import Actor, flat, unflat
 from dreamer_nnx.training.clocks import Every, Ratio
 from dreamer_nnx.training.divergence import Diverged
-from dreamer_nnx.training.metrics import Episodes, Metrics, Rates
+from dreamer_nnx.training.metrics import Episodes, Metrics, Rates, Stopwatch
 from dreamer_nnx.training.options import TrainOptions
 from dreamer_nnx.training.sharding import local_rows, put_global, put_rows
 from dreamer_nnx.training.step import Learner, State
@@ -36,7 +36,9 @@ class Trainer:
     slow: Asked when a save is due whether the last one is still being written,
       so that this one is put off.
     stop: Asked after every step whether to end early, in any process.
-    show: Called with env_steps, updates and the last score.
+    show: Called with env_steps, updates and the last episode's return.
+    phase: Called with the name of what begins, if it may take long.
+    elapsed: Returns the seconds of the run so far.
     watch: Called with updates and the metrics of the last one, not waited for.
   """
 
@@ -55,12 +57,14 @@ class Trainer:
   stop: Callable[[], bool] = lambda: False
   show: Callable[[int, int, float | None], None] = lambda *counters: None
   watch: Callable[[int, dict[str, jax.Array]], None] = lambda *update: None
+  phase: Callable[[str], None] = lambda name: None
+  elapsed: Callable[[], float] = dataclasses.field(default_factory=Stopwatch)
 
   def __post_init__(self):
     options = self.options
     self.env_steps = self.updates = self.rewinds = 0
     self.evaluated = -np.inf
-    self.learning = self.lost = self.save_due = False
+    self.learning = self.env_failed = self.save_due = False
     self.acted, self.parameters = None, {}
     self.actor = Actor(self.envs, self.learner, self.seed)
     self.carry = self.learner.initial_rows(options.batch_size)
@@ -82,10 +86,11 @@ class Trainer:
     Raises:
       Diverged: See `check`.
     """
+    self.phase('compiling the policy')
     if not self.actor.obs:
       self.actor.start()
     self.rates(env_steps=self.env_steps, updates=self.updates)
-    while not (self.done or processes.anywhere(self.stop() or self.lost)):
+    while not (self.done or processes.anywhere(self.stop() or self.env_failed)):
       step = self.actor.act(self.acting(), self.env_steps)
       self.write_back()
       self.replay.add(
@@ -99,8 +104,8 @@ class Trainer:
         self.acting()
       # The device is computing the updates while the environments move.
       self.move()
-      score = finished[-1]['score'] if finished else None
-      self.show(self.env_steps, self.updates, score)
+      result = finished[-1]['return'] if finished else None
+      self.show(self.env_steps, self.updates, result)
       self.tick()
     self.write_back()
     self.check()
@@ -122,7 +127,13 @@ class Trainer:
     """Whether the replay of every process is; once it is, it stays so."""
     if not self.learning:
       self.learning = not processes.anywhere(not self.replay.ready)
+      self.phase(self.stage)
     return self.learning
+
+  @property
+  def stage(self) -> str:
+    """The phase between reports, evaluations and saves."""
+    return 'training' if self.learning else 'filling the replay'
 
   def move(self) -> None:
     """Moves the environments, which refuse actions that are not finite."""
@@ -132,7 +143,7 @@ class Trainer:
       if not self.learner.diverged(self.state):
         raise
       # All processes have to come to the end of the loop, to stop together.
-      self.lost = True
+      self.env_failed = True
 
   def check(self) -> None:
     """Logs and raises Diverged if any update so far had numbers not finite.
@@ -150,6 +161,8 @@ class Trainer:
     and put on the device while the update before it is computed, and so does
     not see the latents of that one update yet.
     """
+    if self.batch is None:
+      self.phase('compiling the update')
     batch, handle = self.replay.sample()
     self.batch = put_rows(self.learner.sharding, batch)
     self.state, self.carry, back, metrics = self.learner.train_step(
@@ -160,6 +173,7 @@ class Trainer:
     self.metrics.add(metrics)
     self.updates += 1
     self.watch(self.updates, metrics)
+    self.phase('training')
 
   def write_back(self) -> None:
     """Waits for the last update and stores its latents and priorities."""
@@ -175,6 +189,7 @@ class Trainer:
   def tick(self) -> None:
     """Whatever the clocks say is due."""
     if self.should_report(self.env_steps) and self.batch:
+      self.phase('reporting')
       self.log(self.report())
     if self.should_log(self.env_steps):
       self.check()
@@ -189,9 +204,11 @@ class Trainer:
     # An evaluated state is always saved, or the best could not be kept.
     if results or (self.save_due and not processes.anywhere(self.slow())):
       self.save_due = False
+      self.phase('saving')
       self.write_back()
       self.check()
       self.save(self, results)
+    self.phase(self.stage)
 
   def report(self) -> dict[str, Any]:
     """Metrics and open-loop videos of the last batch."""
@@ -208,7 +225,7 @@ class Trainer:
     return merged(processes.gather(self.local_summary()))
 
   def local_summary(self) -> dict[str, float]:
-    """Those of this process: losses, episodes, replay, speed."""
+    """Returns what this process has: losses, episodes, replay, speed."""
     groups = {
       'train': self.metrics.result(),
       'replay': self.replay.stats(),
@@ -218,6 +235,7 @@ class Trainer:
       self.episodes.result()
       | rates
       | self.envs.stats()
+      | {'time/elapsed': self.elapsed()}
       | {
         f'{group}/{k}': v
         for group, values in groups.items()
@@ -240,8 +258,8 @@ class Trainer:
       'clocks': {name: getattr(self, name).state() for name in CLOCKS},
     }
 
-  def own(self) -> dict[str, Any]:
-    """JSON-able: environments and episode sums of this process."""
+  def local_state(self) -> dict[str, Any]:
+    """Returns environments and episode sums of this process, JSON-able."""
     return {'episodes': self.episodes.state(), 'envs': self.envs.state()}
 
   def arrays(self) -> dict[str, np.ndarray]:
@@ -256,10 +274,10 @@ class Trainer:
   def resume(
     self,
     counters: Mapping[str, Any],
-    owns: Sequence[Mapping[str, Any]],
+    local_states: Sequence[Mapping[str, Any]],
     arrays: Mapping[str, np.ndarray],
   ) -> None:
-    """Goes on from `counters`, every process's `own`, and `arrays`.
+    """Goes on from `counters`, every process's `local_state`, and `arrays`.
 
     Environments that have a state go on where they were. The others, and any
     other number of them or of processes, begin new episodes.
@@ -271,22 +289,22 @@ class Trainer:
       getattr(self, name).restore(clocks[name])
     carry = {k: x for k, x in arrays.items() if k.startswith('train|')}
     if fits(carry, flat({'train': self.carry})):
-      rows = self.learner.sharding.batch
+      where = self.learner.sharding.batch
       # Another precision computes with another format.
       self.carry = jax.tree.map(
-        lambda x, like: put_global(x.astype(like.dtype), rows),
+        lambda x, like: put_global(x.astype(like.dtype), where),
         unflat(carry)['train'],
         self.carry,
       )
     episodes = {k: x for k, x in arrays.items() if k not in carry}
-    if len(owns) != processes.count() or not episodes:
+    if len(local_states) != processes.count() or not episodes:
       return
-    own = owns[processes.index()]
-    mine = {k: x[processes.index()] for k, x in episodes.items()}
-    if own['envs'] is not None and fits(mine, self._arrays_like()):
-      self.envs.restore(own['envs'])
-      self.episodes.restore(own['episodes'])
-      self.actor.resume(mine)
+    local = local_states[processes.index()]
+    rows = {k: x[processes.index()] for k, x in episodes.items()}
+    if local['envs'] is not None and fits(rows, self._arrays_like()):
+      self.envs.restore(local['envs'])
+      self.episodes.restore(local['episodes'])
+      self.actor.resume(rows)
 
   def _arrays_like(self) -> dict[str, np.ndarray]:
     """Arrays of the shapes that running episodes have here."""
@@ -304,7 +322,7 @@ SUMMED = {
   'replay/ram_gb',
   'replay/inserts',
   'replay/samples',
-  'replay/updates',
+  'replay/written_back',
   'replay/lost',
   'replay/online_queue',
   'replay/skipped_files',

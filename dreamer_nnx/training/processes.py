@@ -70,6 +70,12 @@ def first() -> bool:
   return index() == 0
 
 
+def print_once(*lines: str, sep: str = ' ') -> None:
+  """Prints, in the first process alone."""
+  if first():
+    print(*lines, sep=sep, flush=True)
+
+
 def local_share(total: int, what: str) -> int:
   """What of a total falls to each process.
 

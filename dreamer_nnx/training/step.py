@@ -319,7 +319,6 @@ class Learner:
     new |= {'updates': updates + 1, 'key': state['key']}
     sizes = [Squares(x, self._joined) for x in (grads, changes, params)]
     metrics = aux['metrics'] | optimizer_metrics(loss, updates + 1, *sizes)
-    metrics |= self._rate_metrics(state)
     statistics = {k: new[k] for k in layout.statistics}
     bad = first_bad(losses_of(metrics), sizes[0], sizes[2], statistics)
     if self._loss_scaling:
@@ -328,8 +327,8 @@ class Learner:
     new |= {'diverged': recorded(state['diverged'], updates + 1, bad)}
     back = {
       LATENT + k: x.astype(jnp.float32) for k, x in aux['latents'].items()
-    }
-    return new, aux['carry'], back | {'priority': aux['priority']}, metrics
+    } | {'priority': aux['priority']}
+    return new, aux['carry'], back, metrics | self._rate_metrics(state)
 
   def _rate_metrics(self, state: State) -> dict[str, Array]:
     """The learning rate of the update from a state, if the optimiser tells."""

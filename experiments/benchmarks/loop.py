@@ -99,8 +99,8 @@ def main(argv: list[str]) -> None:
   timer, marks = watched(trainer), []
   half = trainer.options.steps // 2
 
-  def mark(env_steps, updates, score):
-    del score
+  def mark(env_steps, updates, episode_return):
+    del episode_return
     if env_steps >= half and not marks:
       jax.block_until_ready(trainer.state)
       timer.seconds.clear()

@@ -17,8 +17,9 @@ import numpy as np
 from dreamer_nnx import config as configs
 from dreamer_nnx import overrides
 from dreamer_nnx.main import keep_collectives_in_order, use_cache
-from dreamer_nnx.run import Run, say
+from dreamer_nnx.run import Run
 from dreamer_nnx.training import processes
+from dreamer_nnx.training.processes import print_once
 from tests.launcher import CACHE, ROOT
 
 
@@ -41,7 +42,7 @@ def main(workdir: str, address: str, count: str, index: str, *flags: str):
   overrides.override(config, list(flags))
   with Run(configs.resolve(config), pathlib.Path(workdir)) as run:
     mesh = dict(run.learner.sharding.mesh.shape)
-    say(json.dumps({'mesh': mesh, 'state': digests(run.state)}))
+    print_once(json.dumps({'mesh': mesh, 'state': digests(run.state)}))
     run.train(evaluate=False)
 
 

@@ -17,8 +17,9 @@ import jax
 from dreamer_nnx import config as configs
 from dreamer_nnx import overrides
 from dreamer_nnx.main import keep_collectives_in_order, use_cache
-from dreamer_nnx.run import Run, say
+from dreamer_nnx.run import Run
 from dreamer_nnx.training import processes
+from dreamer_nnx.training.processes import print_once
 from tests.launcher import CACHE, ROOT
 from tests.training.meshes import COLLECTIVES
 
@@ -61,7 +62,7 @@ def main(workdir: str, address: str, count: str, index: str, *flags: str):
         'act': act.collectives(),
       },
     }
-    say(json.dumps(found))
+    print_once(json.dumps(found))
 
 
 if __name__ == '__main__':

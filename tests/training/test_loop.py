@@ -180,7 +180,7 @@ def test_counters_and_arrays_resume_to_the_same_future(learner):
   second = make_trainer(workflow.make_envs(tiny_config()), learner)
   counters = json.loads(json.dumps(first.counters()))
   second.state, second.replay = first.state, first.replay
-  second.resume(counters, [first.own()], first.arrays())
+  second.resume(counters, [first.local_state()], first.arrays())
   with compiling.compiled() as lines:
     jax.jit(lambda x: x)(1.0)
     second.run()
@@ -213,7 +213,7 @@ def test_a_good_evaluation_ends_training_and_is_saved(envs, learner):
   assert trainer.env_steps == 20
   assert saves == [(10, {'eval/return': 1.0}), (20, {'eval/return': 2.0})]
   again = make_trainer(envs, learner)
-  again.resume(trainer.counters(), [trainer.own()], trainer.arrays())
+  again.resume(trainer.counters(), [trainer.local_state()], trainer.arrays())
   again.stop_at = 2.0
   assert again.done
   again.stop_at = 3.0
