@@ -1,5 +1,6 @@
 """The launcher: what it prints, and its one clear message for each mistake."""
 
+import json
 import pathlib
 import re
 
@@ -84,20 +85,105 @@ def test_show_plans_a_mesh_that_is_not_here(tmp_path):
   assert 'a device' in result.out and row.count('MiB') == 2
 
 
-def test_partial_restore_lists_what_was_loaded(trained, tmp_path):
-  workdir, _ = trained
+@pytest.fixture(scope='module')
+def restored(trained, tmp_path_factory):
+  """A run of no update that takes a part of another one."""
+  workdir = tmp_path_factory.mktemp('restored')
   result = launch(
     [
-      *arguments(tmp_path, train__steps=2, evaluate__sampled='false'),
-      f'--restore={workdir}',
+      *arguments(workdir, train__steps=2, evaluate__sampled='false'),
+      f'--restore={trained[0]}',
       '--restore_include=^(encoder|dynamics|decoder)/',
+      '--restore_exclude=^dynamics/core/',
     ]
   )
   assert result.status == 0, result.err
-  loaded, rest = result.out.split('Not restored')
-  assert '  dynamics/core/gates/kernel' in loaded
-  assert '  policy/mlp/layers/0/linear/kernel' in rest
-  assert 'policy/' not in loaded
+  return workdir, result.out
+
+
+def test_partial_restore_says_how_much_of_each_module(restored):
+  loaded, rest = restored[1].split('Not restored:\n')
+  assert re.findall(r'^  .*', loaded, re.M) == [
+    '  decoder: 10 of 10 arrays',
+    '  dynamics: 10 of 24 arrays',
+    '  encoder: 3 of 3 arrays',
+  ]
+  lines = rest.splitlines()
+  assert '  dynamics: 14 of 24 arrays, left out by --restore_exclude' in lines
+  assert '  policy: 5 of 5 arrays, not matched by --restore_include' in lines
+  assert '  updates: 1 of 1 array, not matched by --restore_include' in lines
+
+
+def test_an_agent_that_was_not_trained_here_is_not_called_so(
+  restored, tmp_path
+):
+  workdir, out = restored
+  assert re.findall(r'Return (\w+, \w+)', out) == [
+    'restored, sampled',
+    'restored, greedy',
+  ]
+  again = launch([f'--workdir={workdir}', '--mode=evaluate'])
+  assert re.findall(r'Return (\w+),', again.out) == ['restored']
+  fresh = launch(arguments(tmp_path, train__steps=2))
+  assert fresh.status == 0 and 'Return trained' not in fresh.out
+  assert len(re.findall('Return untrained', fresh.out)) == 2
+
+
+def test_first_and_last_evaluations_reach_the_loggers(tmp_path):
+  result = launch(arguments(tmp_path, evaluate__sampled='true'))
+  assert result.status == 0, result.err
+  lines = (tmp_path / 'metrics.jsonl').read_text().splitlines()
+  logged = [json.loads(line) for line in lines]
+  found = {
+    (line['env_steps'], name): line[name]
+    for line in logged
+    for name in ('eval/return', 'eval_sampled/return')
+    if name in line
+  }
+  lines = (tmp_path / 'evaluations.jsonl').read_text().splitlines()
+  first, greedy, sampled = map(json.loads, lines)
+  assert found == {
+    (0, 'eval_sampled/return'): first['eval/return'],
+    (60, 'eval/return'): greedy['eval/return'],
+    (60, 'eval_sampled/return'): sampled['eval/return'],
+  }
+  assert first['policy'] == 'untrained, sampled'
+  assert len(sampled['returns']) == 2
+
+
+def test_length_is_the_same_in_training_and_in_evaluation(trained):
+  lines = (trained[0] / 'metrics.jsonl').read_text().splitlines()
+  lengths = {
+    (name, line[name])
+    for line in map(json.loads, lines)
+    for name in ('episode/length', 'eval/length')
+    if name in line
+  }
+  # Of every episode, for the game has 8 actions.
+  assert lengths == {('episode/length', 8.0), ('eval/length', 8.0)}
+
+
+def test_the_workdir_says_how_the_run_was_started(tmp_path):
+  argv = [*arguments(tmp_path, train__steps=2), '--mode=train']
+  assert launch(argv).status == 0
+  config = json.loads((tmp_path / 'config.json').read_text())
+  assert config == load_meta(tmp_path)['config']
+  starts = json.loads((tmp_path / 'run.json').read_text())
+  assert [start['env_steps'] for start in starts] == [0]
+  assert starts[0]['devices'] == '1 cpu in float32'
+  assert launch([f'--workdir={tmp_path}', '--mode=evaluate']).status == 0
+  assert json.loads((tmp_path / 'run.json').read_text()) == starts
+  assert launch([*argv, '--config.train.steps=4']).status == 0
+  again = json.loads((tmp_path / 'run.json').read_text())
+  assert again[:-1] == starts and again[-1]['env_steps'] == 2
+  config = json.loads((tmp_path / 'config.json').read_text())
+  assert config['train']['steps'] == 4
+
+
+def test_a_start_that_fails_does_not_say_that_it_was_one(trained, tmp_path):
+  changes, _ = MISTAKES['memory']
+  assert launch([*arguments(tmp_path), *changes]).status == 2
+  assert not list(tmp_path.glob('*.json'))
 
 
 MISTAKES = {
