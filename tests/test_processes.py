@@ -64,10 +64,10 @@ def test_two_processes_train_as_one_run_and_the_first_logs(pair):
   assert meta['counters']['updates'] > 5
   lines = (workdir / 'metrics.jsonl').read_text().splitlines()
   logged = [json.loads(line) for line in lines]
-  assert [line['env_steps'] for line in logged] == [20, 40, 60]
+  assert [line['env_steps'] for line in logged] == [0, 20, 40, 60, 60]
   # All four environments of both processes: 60 steps are 15 of each.
-  assert logged[-1]['replay/steps'] == 60
-  assert sum(line['episode/count'] for line in logged) == 4
+  assert logged[-2]['replay/steps'] == 60
+  assert sum(line.get('episode/count', 0) for line in logged) == 4
   assert 'Return trained' in first and 'Return trained' not in second
   assert 'env steps' in first and 'env steps' not in second
   lines = (workdir / 'evaluations.jsonl').read_text().splitlines()

@@ -319,9 +319,9 @@ class ChunkedReplay:
       'steps': len(self),
       'sequences': self.sequences,
       'chunks': int((self._pool.lengths > 0).sum()),
-      'ram_gb': len(self) * self._step_bytes / 2**30,
+      'size_gib': len(self) * self._step_bytes / 2**30,
       **counts,
-      'replay_ratio': trained / max(1, counts['inserts']),
+      'train_ratio': trained / max(1, counts['inserts']),
     }
     if self._queue is not None:
       stats['online_queue'] = len(self._queue)

@@ -319,7 +319,7 @@ SUMMED = {
   'replay/steps',
   'replay/sequences',
   'replay/chunks',
-  'replay/ram_gb',
+  'replay/size_gib',
   'replay/inserts',
   'replay/samples',
   'replay/written_back',

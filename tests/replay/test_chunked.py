@@ -97,7 +97,7 @@ def test_write_back_leaves_recycled_steps_alone():
   replay.update(handle, {'latent/deter': deter}, None)
   stats = replay.stats()
   assert stats['lost'] == oldest.sum() > 0
-  assert stats['updates'] == 6 - oldest.sum()
+  assert stats['written_back'] == 6 - oldest.sum()
   changed = set()
   for _ in range(300):
     batch, _ = replay.sample()
@@ -199,8 +199,8 @@ def test_stats_count_since_the_last_call():
   stats = replay.stats()
   assert all(type(value) is float for value in stats.values())
   assert stats['inserts'] == stats['steps'] == 40
-  assert stats['samples'] == 2 and stats['updates'] == 6
-  assert stats['replay_ratio'] == 2 * 3 / 40
+  assert stats['samples'] == 2 and stats['written_back'] == 6
+  assert stats['train_ratio'] == 2 * 3 / 40
   assert stats['chunks'] == 8 and stats['sequences'] == 34
   assert replay.stats()['inserts'] == 0
 

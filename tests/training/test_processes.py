@@ -64,7 +64,7 @@ def test_summaries_of_processes_become_one():
     'episode/count': 3.0,
     'episode/return': 2.0,
     'replay/steps': 10.0,
-    'replay/replay_ratio': 4.0,
+    'replay/train_ratio': 4.0,
     'env/restarts': 1.0,
     'rate/updates': 5.0,
   }
@@ -76,7 +76,7 @@ def test_summaries_of_processes_become_one():
     'episode/count': 4.0,
     'episode/return': 3.0,
     'replay/steps': 30.0,
-    'replay/replay_ratio': 4.0,
+    'replay/train_ratio': 4.0,
     'env/restarts': 3.0,
     'rate/updates': pytest.approx(17 / 3),
   }
