@@ -1,4 +1,4 @@
-"""The one map from the names in older workdirs to those of today."""
+"""One map from the names in older workdirs to those of today."""
 
 import copy
 from collections.abc import Mapping

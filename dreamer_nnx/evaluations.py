@@ -71,7 +71,7 @@ class Evaluations:
 
 
 def limit_hint(config: ConfigDict) -> str:
-  """What to do about episodes that do not end; empty if nothing is known."""
+  """Says what to do about episodes that do not end, or nothing."""
   name = config.env.name
   if 'time_limit' not in config.env.get(name, {}):
     return ''

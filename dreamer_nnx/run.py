@@ -192,7 +192,7 @@ class Run(contextlib.ExitStack):
     return evaluations.play(self.state, self.env_steps, agent, policy, progress)
 
   def _agent_word(self) -> str:
-    """What the agent is: trained, or else where it comes from."""
+    """Names what the agent is: trained, or else where it comes from."""
     if self.updates:
       return 'trained'
     folder = self.workdir / checkpoint.FOLDER

@@ -1,4 +1,4 @@
-"""What of a dict of metrics a logger can show: scalars and videos."""
+"""Values of metrics that a logger can show: scalars and videos."""
 
 import numbers
 from collections.abc import Mapping

@@ -5,6 +5,8 @@ import signal
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# Shows the cursor, which a live line hides, and begins a line.
+RESTORE_TERMINAL = b'\033[?25h\n'
 
 
 class Interrupt:
@@ -33,5 +35,7 @@ class Interrupt:
   def _handle(self, number: int, frame: FrameType | None) -> None:
     del frame
     if self._asked:
+      if os.isatty(1):
+        os.write(1, RESTORE_TERMINAL)
       os._exit(128 + number)
     self._asked = True

@@ -112,19 +112,19 @@ class Trainer:
     return self.state
 
   def acting(self) -> State:
-    """What the policy needs of the state, gathered once for each state."""
+    """Returns what the policy needs of the state, gathered once for each."""
     if self.state is not self.acted:
       self.acted, self.parameters = self.state, self.learner.acting(self.state)
     return self.parameters
 
   @property
   def done(self) -> bool:
-    """Whether all steps are trained, or the task is solved."""
+    """Returns whether all steps are trained, or the task is solved."""
     solved = self.evaluated >= self.stop_at
     return solved or self.env_steps >= self.options.steps
 
   def ready(self) -> bool:
-    """Whether the replay of every process is; once it is, it stays so."""
+    """Returns whether the replay of every process is; it stays so."""
     if not self.learning:
       self.learning = not processes.anywhere(not self.replay.ready)
       self.phase(self.stage)
@@ -187,7 +187,7 @@ class Trainer:
       self.pending = None
 
   def tick(self) -> None:
-    """Whatever the clocks say is due."""
+    """Does what the clocks say is due."""
     if self.should_report(self.env_steps) and self.batch:
       self.phase('reporting')
       self.log(self.report())
@@ -361,6 +361,6 @@ def merged(summaries: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def fits(arrays: Mapping, like: Mapping) -> bool:
-  """Whether names and shapes are the same."""
+  """Returns whether names and shapes are the same."""
   shapes = lambda tree: {name: np.shape(x) for name, x in tree.items()}
   return shapes(arrays) == shapes(like)

@@ -37,13 +37,14 @@ def join(
   given = (coordinator, count, index)
   if None in given and given != (None, None, None):
     raise UserError(
-      '--coordinator_address, --num_processes, --process_id: give all three, '
-      'or none on a cluster that says them.'
+      'give all three, or none on a cluster that says them.',
+      '--coordinator_address, --num_processes, --process_id',
     )
   if count is not None and not 0 <= index < count:
     raise UserError(
-      f'--process_id = {index}: must be in [0, {count}), for there are '
-      f'--num_processes = {count}.'
+      f'must be in [0, {count}), for there are --num_processes = {count}.',
+      '--process_id',
+      index,
     )
   try:
     jax.distributed.initialize(
@@ -51,9 +52,10 @@ def join(
     )
   except (ValueError, RuntimeError) as error:
     raise UserError(
-      f'--distributed: the processes cannot be joined ({first_line(error)}). '
-      'Outside of Cloud TPU, GKE, SLURM and Open MPI give '
-      '--coordinator_address, --num_processes and --process_id.'
+      f'the processes cannot be joined ({first_line(error)}). Outside of '
+      'Cloud TPU, GKE, SLURM and Open MPI give --coordinator_address, '
+      '--num_processes and --process_id.',
+      '--distributed',
     ) from error
 
 
@@ -66,7 +68,7 @@ def index() -> int:
 
 
 def first() -> bool:
-  """Whether this is the process that prints and logs."""
+  """Returns whether this is the process that prints and logs."""
   return index() == 0
 
 
@@ -76,21 +78,21 @@ def print_once(*lines: str, sep: str = ' ') -> None:
     print(*lines, sep=sep, flush=True)
 
 
-def local_share(total: int, what: str) -> int:
-  """What of a total falls to each process.
+def local_share(total: int, path: str) -> int:
+  """Returns what falls to each process of the total at a config path.
 
   Raises:
-    ValueError: It does not divide.
+    UserError: It does not divide.
   """
   if total % count():
     raise UserError(
-      f'{what} = {total}: must be a multiple of the {count()} processes.'
+      f'must be a multiple of the {count()} processes.', path, total
     )
   return total // count()
 
 
 def anywhere(flag: bool) -> bool:
-  """Whether the flag is set in any process; all have to ask."""
+  """Returns whether the flag is set in any process; all have to ask."""
   if count() == 1:
     return flag
   return bool(multihost_utils.process_allgather(np.array(flag)).any())
@@ -113,7 +115,7 @@ def gather(value: Any) -> list:
 
 
 def in_first(function: Callable[[], Any], kind: type[Exception]) -> Any:
-  """What a function returns, JSON-able, in the first process; to all.
+  """Returns what a function does in the first process, JSON-able, to all.
 
   Raises:
     Exception: Of this kind, in all, if it raises one there.

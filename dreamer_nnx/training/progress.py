@@ -192,7 +192,7 @@ class Progress:
     return _joined(fields, width, '  ', short)
 
   def evaluation_line(self, width: int | None = None) -> str:
-    """Likewise, how far the evaluation is."""
+    """How far the evaluation is, as text of at most so many columns."""
     start, done, wanted, steps = self._evaluation
     seconds = self._clock() - start
     fields = [
@@ -232,7 +232,7 @@ class Progress:
 
   @property
   def _drawn(self) -> bool:
-    """Whether there is a terminal in which a line can be redrawn."""
+    """Returns whether there is a terminal in which a line can be redrawn."""
     console = self._console
     return console.is_terminal and not console.is_dumb_terminal
 

@@ -1,4 +1,4 @@
-"""What a workdir keeps about its run: the config, and how it was started."""
+"""Files of a workdir about its run: the config, and how it was started."""
 
 import contextlib
 import datetime

@@ -58,10 +58,10 @@ class MeshOptions:
       size = getattr(self, name)
       if size < 1 and size != -1:
         raise UserError(
-          f'{WHERE}.{name} = {size}: must be at least 1, or -1 for the rest.'
+          'must be at least 1, or -1 for the rest.', f'{WHERE}.{name}', size
         )
     if sum(getattr(self, name) == -1 for name in AXES) > 1:
-      raise UserError(f'{WHERE}: more than one of {AXES} is -1.')
+      raise UserError(f'more than one of {AXES} is -1.', WHERE)
     self.table()
 
   def table(self) -> tuple[tuple[str, str], ...]:
@@ -71,8 +71,8 @@ class MeshOptions:
       name, _, axis = rule.partition(':')
       if not name or axis not in AXES:
         raise UserError(
-          f'{WHERE}.rules has {rule!r}: must be name:axis with one of the axes '
-          f'{", ".join(AXES)}.'
+          f'{rule!r} must be name:axis with one of the axes {", ".join(AXES)}.',
+          f'{WHERE}.rules',
         )
       pairs.append((name, axis))
     return tuple(pairs)
@@ -89,8 +89,9 @@ class MeshOptions:
     if math.prod(sizes) != devices:
       text = ' x '.join(f'{n} {s}' for n, s in zip(AXES, given, strict=True))
       raise UserError(
-        f'{WHERE} of {text}: does not make up the {devices} devices there are. '
-        'Set one of them to -1, for what is left.'
+        f'{text} do not make up the {devices} devices there are. Set one of '
+        'them to -1, for what is left.',
+        WHERE,
       )
     return sizes
 
@@ -136,7 +137,7 @@ class Sharding:
     return NamedSharding(self.mesh, Spec(*kept))
 
   def unsplit(self, shape: Sequence[int], axes: Axes) -> list[str]:
-    """What the rules would split if they could, as texts."""
+    """Lists what the rules would split if they could, as texts."""
     if not axes and {axis for _, axis in self.rules} & self._split_axes:
       return ['its axes have no names']
     split = self._split(shape, axes)
@@ -152,8 +153,10 @@ class Sharding:
     """ValueError unless the batch splits evenly over the devices."""
     if batch_size % self.rows:
       raise UserError(
-        f'config.train.batch_size = {batch_size}: must be a multiple of the '
-        f"{self.rows} devices on the axes 'data' and 'fsdp'."
+        f"must be a multiple of the {self.rows} devices on the axes 'data' and "
+        "'fsdp'.",
+        'config.train.batch_size',
+        batch_size,
       )
 
   def _split(self, shape: Sequence[int], axes: Axes) -> list[str | None]:
@@ -162,7 +165,7 @@ class Sharding:
     if not axes:
       return split
     if len(axes) != len(shape):
-      raise UserError(
+      raise ValueError(
         f'an array of shape {tuple(shape)} has the axis names {tuple(axes)}: '
         'there must be one for each axis.'
       )
@@ -194,9 +197,11 @@ def make(
     ordered = np.array(sorted(devices, key=place)).reshape(sizes)
     mesh = Mesh(ordered, AXES, axis_types=types)
   if not within_processes(mesh):
+    count = len(devices) // len({d.process_index for d in devices})
     raise UserError(
-      f'{WHERE}.tensor = {sizes[-1]}: must divide the devices of a process, '
-      f'{len(devices) // len({d.process_index for d in devices})}.'
+      f'must divide the devices of a process, {count}.',
+      f'{WHERE}.tensor',
+      sizes[-1],
     )
   return Sharding(mesh, options.table())
 
@@ -210,7 +215,7 @@ def planned(options: MeshOptions) -> Sharding:
 
 
 def within_processes(mesh: Mesh) -> bool:
-  """Whether devices that compute the same rows are of the same process.
+  """Returns whether devices that compute the same rows are of the same process.
 
   Every process brings rows of its own, from its own replay.
   """

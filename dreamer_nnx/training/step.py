@@ -204,7 +204,7 @@ class Learner:
     return jax.device_put(carry, self.sharding.local_device)
 
   def initial_rows(self, batch_size: int) -> Carry:
-    """Those of a whole batch, for `train_step`."""
+    """Zero latents and actions of a whole batch, for `train_step`."""
     return self._start_rows(batch_size)
 
   def acting(self, state: State) -> State:
@@ -389,5 +389,5 @@ class Learner:
 
 
 def _first_keys(seed: int) -> tuple[Array, Array]:
-  """Those of initial parameters, and the one that a state keeps."""
+  """Keys of the initial parameters, and the one that a state keeps."""
   return streams.key(seed, Stream.INIT), streams.key(seed, Stream.UPDATE)

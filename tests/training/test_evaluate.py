@@ -114,6 +114,21 @@ def test_it_ends_early_when_asked(learner, state):
   assert sorted(found.returns) == [1, 1, 4, 9]
 
 
+def test_it_tells_how_far_it_is(learner, state):
+  told = []
+  evaluate(
+    learner,
+    state,
+    Counting(),
+    episodes=3,
+    mode='mode',
+    key=jax.random.key(0),
+    progress=lambda *counts: told.append(counts),
+  )
+  # Workers are done after one, two and three steps of all three.
+  assert told == [(0, 3, 0), (1, 3, 3), (2, 3, 6), (3, 3, 9)]
+
+
 def test_statistics_by_hand():
   found = Returns((1.0, 2.0, 6.0), (10, 20, 60))
   # The variance is ((-2)² + (-1)² + 3²) / 2 = 7.

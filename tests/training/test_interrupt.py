@@ -42,3 +42,13 @@ def test_second_signal_exits_at_once():
   )
   assert result.returncode == 128 + signal.SIGTERM
   assert result.stdout == 'asked\n'
+
+
+def test_second_signal_gives_a_terminal_its_cursor_back():
+  reader, terminal = os.openpty()
+  code = TWICE.replace("print('asked', flush=True)", '')
+  process = subprocess.Popen([sys.executable, '-c', code], stdout=terminal)
+  assert process.wait() == 128 + signal.SIGTERM
+  os.close(terminal)
+  assert os.read(reader, 100) == b'\033[?25h\r\n'
+  os.close(reader)

@@ -1,0 +1,59 @@
+"""What a run tells of an evaluation."""
+
+import types
+
+import pytest
+
+from dreamer_nnx import config as configs
+from dreamer_nnx import evaluations
+from dreamer_nnx.training.evaluate import Returns
+from dreamer_nnx.training.progress import Progress
+
+
+@pytest.mark.parametrize(
+  'name, path',
+  [('custom', 'config.env.custom.time_limit'), ('catch', '')],
+)
+def test_the_option_that_limits_episodes_is_named(name, path):
+  config = configs.base()
+  config.env.name = name
+  hint = evaluations.limit_hint(configs.resolve(config))
+  assert hint.partition(' ')[0] == path
+
+
+@pytest.fixture
+def play(tmp_path, monkeypatch):
+  """Evaluates in steps of a second; tells how the evaluation is asked for."""
+  asked = []
+
+  def evaluate_policy(config, learner, state, mode, stop, progress):
+    asked.append((state, mode))
+    progress(2, 2, 10)
+    return Returns((1.0, 3.0), (4, 6))
+
+  monkeypatch.setattr(evaluations.workflow, 'evaluate_policy', evaluate_policy)
+
+  def play(policy, stop=False):
+    played = evaluations.Evaluations(
+      None, None, tmp_path / 'evaluations.jsonl', lambda: stop
+    )
+    with Progress(1) as progress:
+      found = played.play('state', 7, 'trained', policy, progress)
+    return types.SimpleNamespace(found=found, asked=asked)
+
+  return play
+
+
+def test_policies_have_metrics_of_their_own(play, capsys):
+  greedy, sampled = play('greedy'), play('sampled')
+  assert greedy.found['eval/return'] == 2.0
+  assert sampled.found['eval_sampled/length'] == 5.0
+  assert not greedy.found.keys() & sampled.found.keys()
+  assert sampled.asked == [('state', 'mode'), ('state', 'sample')]
+  assert 'Return trained, sampled: 2.00' in capsys.readouterr().out
+
+
+def test_an_evaluation_that_was_stopped_is_not_told(play, tmp_path, capsys):
+  assert play('greedy', stop=True).found == {}
+  assert capsys.readouterr().out == ''
+  assert not list(tmp_path.iterdir())
