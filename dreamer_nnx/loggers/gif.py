@@ -15,7 +15,8 @@ def encode_gif(frames: np.ndarray, fps: float) -> bytes:
   """Encodes a video that repeats for ever.
 
   Frames equal to the one before them are stored as a longer delay. Each frame
-  has a palette of its own of up to 256 colours. Small frames are `enlarged`.
+  has a palette of its own of up to 256 colours. Pixels of small frames are
+  repeated, so that they have at least HEIGHT rows.
 
   Args:
     frames: (T, H, W, C) uint8 with T > 0 and C of 1 (gray), 3 or 4.
@@ -26,7 +27,7 @@ def encode_gif(frames: np.ndarray, fps: float) -> bytes:
     ValueError: The frames are no video, or `fps` is not positive.
   """
   check_frames(frames, fps)
-  images = [image(frame) for frame in enlarged(frames)]
+  images = [_enlarged(image(frame)) for frame in frames]
   file = io.BytesIO()
   images[0].save(
     file,
@@ -39,20 +40,27 @@ def encode_gif(frames: np.ndarray, fps: float) -> bytes:
   return file.getvalue()
 
 
-def enlarged(frames: np.ndarray) -> np.ndarray:
-  """Repeats each pixel of (T, H, W, C) frames, to at least HEIGHT rows.
-
-  All pixels are repeated equally often in both directions; frames that are
-  high enough are returned as they are.
-  """
-  factor = -(-HEIGHT // frames.shape[1])
-  return frames.repeat(factor, 1).repeat(factor, 2) if factor > 1 else frames
+def enlargement(height: int) -> int:
+  """Returns how often each pixel is repeated, in both directions."""
+  return -(-HEIGHT // height)
 
 
 def image(frame: np.ndarray) -> Image.Image:
   """A (H, W, C) uint8 frame as a pillow image, which knows C by the shape."""
   frame = frame[..., 0] if frame.shape[-1] == 1 else frame
   return Image.fromarray(np.ascontiguousarray(frame))
+
+
+def _enlarged(frame: Image.Image) -> Image.Image:
+  factor = enlargement(frame.height)
+  if factor == 1:
+    return frame
+  # The palette comes first: it is found sooner in fewer pixels.
+  if frame.mode != 'L':
+    rgb = frame.convert('RGB')
+    frame = rgb.convert('P', palette=Image.Palette.ADAPTIVE)
+  size = (factor * frame.width, factor * frame.height)
+  return frame.resize(size, Image.Resampling.NEAREST)
 
 
 def check_frames(frames: np.ndarray, fps: float) -> None:

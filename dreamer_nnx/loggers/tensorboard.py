@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dreamer_nnx.errors import UserError
-from dreamer_nnx.loggers.gif import encode_gif, enlarged
+from dreamer_nnx.loggers.gif import encode_gif, enlargement
 from dreamer_nnx.loggers.values import scalars, videos
 from dreamer_nnx.slots import LOGGER
 
@@ -69,10 +69,11 @@ class TensorBoardLogger:
     self._writer.add_event(event)
 
   def _image(self, frames: np.ndarray) -> Any:
-    _, height, width, channels = enlarged(frames[:1]).shape
+    _, height, width, channels = frames.shape
+    factor = enlargement(height)
     return self._summaries.Summary.Image(
-      height=height,
-      width=width,
+      height=height * factor,
+      width=width * factor,
       colorspace=channels,
       encoded_image_string=encode_gif(frames, self._fps),
     )

@@ -37,14 +37,13 @@ def join(
   given = (coordinator, count, index)
   if None in given and given != (None, None, None):
     raise UserError(
-      'give all three, or none on a cluster that says them.',
-      '--coordinator_address, --num_processes, --process_id',
+      '--coordinator_address, --num_processes, --process_id: give all three, '
+      'or none on a cluster that says them.'
     )
   if count is not None and not 0 <= index < count:
     raise UserError(
-      f'must be in [0, {count}), for there are --num_processes = {count}.',
-      '--process_id',
-      index,
+      f'--process_id = {index}: must be in [0, {count}), for there are '
+      f'--num_processes = {count}.'
     )
   try:
     jax.distributed.initialize(
@@ -52,10 +51,9 @@ def join(
     )
   except (ValueError, RuntimeError) as error:
     raise UserError(
-      f'the processes cannot be joined ({first_line(error)}). Outside of '
-      'Cloud TPU, GKE, SLURM and Open MPI give --coordinator_address, '
-      '--num_processes and --process_id.',
-      '--distributed',
+      f'--distributed: the processes cannot be joined ({first_line(error)}). '
+      'Outside of Cloud TPU, GKE, SLURM and Open MPI give '
+      '--coordinator_address, --num_processes and --process_id.'
     ) from error
 
 
@@ -68,7 +66,7 @@ def index() -> int:
 
 
 def first() -> bool:
-  """Returns whether this is the process that prints and logs."""
+  """Whether this is the process that prints and logs."""
   return index() == 0
 
 
@@ -78,21 +76,21 @@ def print_once(*lines: str, sep: str = ' ') -> None:
     print(*lines, sep=sep, flush=True)
 
 
-def local_share(total: int, path: str) -> int:
-  """Returns what falls to each process of the total at a config path.
+def local_share(total: int, what: str) -> int:
+  """What of a total falls to each process.
 
   Raises:
-    UserError: It does not divide.
+    ValueError: It does not divide.
   """
   if total % count():
     raise UserError(
-      f'must be a multiple of the {count()} processes.', path, total
+      f'{what} = {total}: must be a multiple of the {count()} processes.'
     )
   return total // count()
 
 
 def anywhere(flag: bool) -> bool:
-  """Returns whether the flag is set in any process; all have to ask."""
+  """Whether the flag is set in any process; all have to ask."""
   if count() == 1:
     return flag
   return bool(multihost_utils.process_allgather(np.array(flag)).any())
@@ -115,7 +113,7 @@ def gather(value: Any) -> list:
 
 
 def in_first(function: Callable[[], Any], kind: type[Exception]) -> Any:
-  """Returns what a function does in the first process, JSON-able, to all.
+  """What a function returns, JSON-able, in the first process; to all.
 
   Raises:
     Exception: Of this kind, in all, if it raises one there.

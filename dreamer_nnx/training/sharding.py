@@ -58,10 +58,10 @@ class MeshOptions:
       size = getattr(self, name)
       if size < 1 and size != -1:
         raise UserError(
-          'must be at least 1, or -1 for the rest.', f'{WHERE}.{name}', size
+          f'{WHERE}.{name} = {size}: must be at least 1, or -1 for the rest.'
         )
     if sum(getattr(self, name) == -1 for name in AXES) > 1:
-      raise UserError(f'more than one of {AXES} is -1.', WHERE)
+      raise UserError(f'{WHERE}: more than one of {AXES} is -1.')
     self.table()
 
   def table(self) -> tuple[tuple[str, str], ...]:
@@ -71,8 +71,8 @@ class MeshOptions:
       name, _, axis = rule.partition(':')
       if not name or axis not in AXES:
         raise UserError(
-          f'{rule!r} must be name:axis with one of the axes {", ".join(AXES)}.',
-          f'{WHERE}.rules',
+          f'{WHERE}.rules has {rule!r}: must be name:axis with one of the axes '
+          f'{", ".join(AXES)}.'
         )
       pairs.append((name, axis))
     return tuple(pairs)
@@ -89,9 +89,8 @@ class MeshOptions:
     if math.prod(sizes) != devices:
       text = ' x '.join(f'{n} {s}' for n, s in zip(AXES, given, strict=True))
       raise UserError(
-        f'{text} do not make up the {devices} devices there are. Set one of '
-        'them to -1, for what is left.',
-        WHERE,
+        f'{WHERE} of {text}: does not make up the {devices} devices there are. '
+        'Set one of them to -1, for what is left.'
       )
     return sizes
 
@@ -137,7 +136,7 @@ class Sharding:
     return NamedSharding(self.mesh, Spec(*kept))
 
   def unsplit(self, shape: Sequence[int], axes: Axes) -> list[str]:
-    """Lists what the rules would split if they could, as texts."""
+    """What the rules would split if they could, as texts."""
     if not axes and {axis for _, axis in self.rules} & self._split_axes:
       return ['its axes have no names']
     split = self._split(shape, axes)
@@ -153,10 +152,8 @@ class Sharding:
     """ValueError unless the batch splits evenly over the devices."""
     if batch_size % self.rows:
       raise UserError(
-        f"must be a multiple of the {self.rows} devices on the axes 'data' and "
-        "'fsdp'.",
-        'config.train.batch_size',
-        batch_size,
+        f'config.train.batch_size = {batch_size}: must be a multiple of the '
+        f"{self.rows} devices on the axes 'data' and 'fsdp'."
       )
 
   def _split(self, shape: Sequence[int], axes: Axes) -> list[str | None]:
@@ -165,7 +162,7 @@ class Sharding:
     if not axes:
       return split
     if len(axes) != len(shape):
-      raise ValueError(
+      raise UserError(
         f'an array of shape {tuple(shape)} has the axis names {tuple(axes)}: '
         'there must be one for each axis.'
       )
@@ -197,11 +194,9 @@ def make(
     ordered = np.array(sorted(devices, key=place)).reshape(sizes)
     mesh = Mesh(ordered, AXES, axis_types=types)
   if not within_processes(mesh):
-    count = len(devices) // len({d.process_index for d in devices})
     raise UserError(
-      f'must divide the devices of a process, {count}.',
-      f'{WHERE}.tensor',
-      sizes[-1],
+      f'{WHERE}.tensor = {sizes[-1]}: must divide the devices of a process, '
+      f'{len(devices) // len({d.process_index for d in devices})}.'
     )
   return Sharding(mesh, options.table())
 
@@ -215,7 +210,7 @@ def planned(options: MeshOptions) -> Sharding:
 
 
 def within_processes(mesh: Mesh) -> bool:
-  """Returns whether devices that compute the same rows are of the same process.
+  """Whether devices that compute the same rows are of the same process.
 
   Every process brings rows of its own, from its own replay.
   """

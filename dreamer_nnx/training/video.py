@@ -21,8 +21,8 @@ def write_video(path: str | Path, frames: np.ndarray, fps: float) -> Path:
     path: Ends in `.gif` or `.mp4`; folders it lacks are made.
     frames: (T, H, W, C) uint8 with T > 0 and C of 1 (gray), 3 or 4. MP4 has no
       transparency and even sides: an odd one gets its last line twice.
-    fps: Frames a second; in a GIF up to 50, as multiples of 10 ms. The frames
-      of a GIF are `enlarged`.
+    fps: Frames a second; in a GIF up to 50, as multiples of 10 ms. Small
+      frames of a GIF are enlarged, see `encode_gif`.
 
   Raises:
     ValueError: The suffix or the frames are not of this kind, or MP4 is asked

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from dreamer_nnx.loggers.gif import encode_gif, enlarged
-from tests.loggers.videos import moving_square, read_gif
+from dreamer_nnx.loggers.gif import encode_gif, enlargement
+from tests.loggers.videos import enlarged, moving_square, read_gif
 
 
 @pytest.mark.parametrize('channels', [1, 3, 4])
@@ -21,13 +21,14 @@ def test_frames_come_back_as_they_were(channels):
   ('height', 'factor'), [(1, 256), (64, 4), (255, 2), (256, 1), (300, 1)]
 )
 def test_frames_are_enlarged_by_whole_factors(height, factor):
-  frames = np.arange(height * 2, dtype=np.uint8).reshape(1, height, 2, 1)
-  found = enlarged(frames)
-  assert found.shape == (1, height * factor, 2 * factor, 1)
-  for row in range(factor):
-    for column in range(factor):
-      small = found[:, row::factor, column::factor]
-      np.testing.assert_array_equal(small, frames)
+  assert enlargement(height) == factor
+  frame = np.arange(height * 2, dtype=np.uint8).reshape(1, height, 2, 1)
+  for channels in (1, 3):
+    found, _ = read_gif(encode_gif(frame.repeat(channels, 3), 10))
+    assert found.shape == (1, height * factor, 2 * factor, 3)
+    for row in range(factor):
+      small = found[:, row::factor, ::factor, :1]
+      np.testing.assert_array_equal(small, frame)
 
 
 def test_equal_frames_become_one_of_longer_delay():

@@ -7,9 +7,8 @@ from tensorboard.backend.event_processing import (
   event_file_loader,
 )
 
-from dreamer_nnx.loggers.gif import enlarged
 from dreamer_nnx.loggers.tensorboard import TensorBoardLogger
-from tests.loggers.videos import moving_square, read_gif
+from tests.loggers.videos import enlarged, moving_square, read_gif
 
 
 def load(workdir):

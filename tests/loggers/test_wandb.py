@@ -4,9 +4,8 @@ import types
 import numpy as np
 import pytest
 
-from dreamer_nnx.loggers.gif import enlarged
 from dreamer_nnx.loggers.wandb import WandbLogger
-from tests.loggers.videos import moving_square, read_gif
+from tests.loggers.videos import enlarged, moving_square, read_gif
 
 
 class Run:

@@ -15,6 +15,12 @@ def moving_square(length: int, channels: int) -> np.ndarray:
   return frames
 
 
+def enlarged(frames: np.ndarray) -> np.ndarray:
+  """Frames of 12 rows as a GIF has them: each pixel 22 times in both ways."""
+  assert frames.shape[1] == 12
+  return frames.repeat(22, 1).repeat(22, 2)
+
+
 def read_gif(content: bytes) -> tuple[np.ndarray, list[int]]:
   """All frames (T, H, W, 3) of a GIF and their delays in milliseconds."""
   frames, delays = [], []

@@ -151,8 +151,8 @@ def test_the_mesh_has_three_axes_of_all_devices():
   [
     ({'data': 0}, 'config.mesh.data = 0: must be at least 1, or -1'),
     ({'fsdp': -1}, "more than one of ('data', 'fsdp', 'tensor') is -1"),
-    ({'rules': ('a:b',)}, "config.mesh.rules: 'a:b' must be name:axis"),
-    ({'rules': ('fsdp',)}, "config.mesh.rules: 'fsdp' must be name:axis"),
+    ({'rules': ('a:b',)}, "config.mesh.rules has 'a:b': must be name:axis"),
+    ({'rules': ('fsdp',)}, "config.mesh.rules has 'fsdp'"),
   ],
 )
 def test_meshes_that_cannot_be_are_refused(options, message):
@@ -162,12 +162,12 @@ def test_meshes_that_cannot_be_are_refused(options, message):
 
 def test_devices_that_the_mesh_does_not_use_are_refused():
   message = (
-    'config.mesh: data 3 x fsdp 1 x tensor 1 do not make up the 8 devices '
+    'config.mesh of data 3 x fsdp 1 x tensor 1: does not make up the 8 devices '
     'there are. Set one of them to -1, for what is left.'
   )
   with pytest.raises(ValueError, match=re.escape(message)):
     MeshOptions(data=3).sizes(8)
-  with pytest.raises(ValueError, match='do not make up'):
+  with pytest.raises(ValueError, match='does not make up'):
     MeshOptions(fsdp=3).sizes(8)
 
 

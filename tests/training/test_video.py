@@ -6,9 +6,8 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from dreamer_nnx.loggers.gif import enlarged
 from dreamer_nnx.training.video import write_video
-from tests.loggers.videos import moving_square, read_gif
+from tests.loggers.videos import enlarged, moving_square, read_gif
 
 
 def read_mp4(path):
