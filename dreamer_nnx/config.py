@@ -1,18 +1,12 @@
 """The config tree: generated from signatures, resolved, saved and bound.
 
-A *spec* is a `Choice`, `Choices`, `Part` or plain default of a signature; the
-tree maps section names to specs. `node` turns a spec into a config node that
-flags can override; `bind` puts the node's values back into the spec. A node is
-
-    Part     {field: value, ...}
-    Choice   {name: 'cnn', cnn: {field: value, ...}, resnet: {...}, ...}
-    Choices  {names: ('cnn', 'mlp'), cnn: {...}, mlp: {...}, ...}
-
-A branch that a node does not have stands for the defaults.
+The tree maps section names to specs, each of which says what its part of a
+config has (see `nodes`). A config is generated from it, changed by patterns and
+flags, resolved to what is chosen, and bound: put back into the specs.
 """
 
-import importlib
-import importlib.metadata
+import dataclasses
+import inspect
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -21,24 +15,44 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from dreamer_nnx import trust
-from dreamer_nnx.errors import UserError
-from dreamer_nnx.registry import (
-  Choice,
-  Choices,
-  Part,
-  RegistryError,
-  Slot,
-  cast,
-  fields,
-  suggest,
+from dreamer_nnx.nodes import (
+  ConfigError,
+  bind,
+  check_names,
+  leaves,
+  node,
+  open_branches,
 )
+from dreamer_nnx.plugins import load_plugins
+from dreamer_nnx.registry import Choice, Choices, Part, cast, fields, suggest
+from dreamer_nnx.schema import Limited, Range
 
-PLUGINS = 'dreamer_nnx.plugins'
+__all__ = [
+  'SIZES',
+  'Bound',
+  'ConfigDict',
+  'ConfigError',
+  'apply',
+  'apply_size',
+  'base',
+  'bind',
+  'bind_all',
+  'check_names',
+  'from_json',
+  'generate',
+  'leaves',
+  'load_plugins',
+  'node',
+  'resolve',
+  'sections',
+  'to_json',
+]
+
 Tree = Mapping[str, Any]
 
 
-class ConfigError(UserError):
-  """A config that does not fit the tree, or contradicts itself."""
+class Bound(dict):
+  """Every section as a spec with the values of a config."""
 
 
 def _size(deter: int, units: int, classes: int, depth: int) -> dict[str, int]:
@@ -65,14 +79,14 @@ SIZES = {
 def sections() -> dict[str, Any]:
   """The tree of the toolkit: what a config has, and where its numbers live."""
   # Imported here so that reading a config module loads no JAX.
-  from dreamer_nnx import slots
+  from dreamer_nnx import slots, streams
   from dreamer_nnx.agent.build import build
   from dreamer_nnx.training.checkpoint import Checkpoints
   from dreamer_nnx.training.options import EvaluateOptions, TrainOptions
   from dreamer_nnx.training.sharding import MeshOptions
 
   return {
-    'seed': 0,
+    'seed': Limited(0, (Range(0, streams.LIMIT - 1),)),
     'plugins': (),
     'env': Choice(slots.ENV, 'track'),
     **fields(build),
@@ -96,13 +110,13 @@ def base(
     plugins: Modules or entry points whose components the tree also has.
     tree: Another tree than that of the toolkit.
   """
-  config = make(tree, plugins=plugins)
+  config = generate(tree, plugins=plugins)
   if size:
     apply_size(config, size)
   return config
 
 
-def make(
+def generate(
   tree: Tree | None = None, *, plugins: Iterable[str] = ()
 ) -> ConfigDict:
   """Generates a locked, typed config from a tree.
@@ -119,135 +133,64 @@ def make(
   return config.lock()
 
 
-def node(spec: Any, *, whole: bool = True) -> Any:
-  """The config node of a spec: its defaults and differences.
-
-  Args:
-    whole: Every registered builder gets a branch, not only the chosen ones.
-  """
-  return _node(spec, whole, ())
-
-
-def _node(spec: Any, whole: bool, above: tuple) -> Any:
-  if isinstance(spec, Part):
-    return _branch(spec, whole, above)
-  if not isinstance(spec, (Choice, Choices)):
-    return spec
-  many = isinstance(spec, Choices)
-  chosen = {c.branch: c for c in (spec if many else (spec,))}
-  # Inside a component of the same slot only the chosen branch is expanded:
-  # with all of them the tree would have no end.
-  names = spec.slot.names() if whole and spec.slot not in above else ()
-  choices = {n: Choice(spec.slot, n) for n in names} | chosen
-  tag = {'names': spec.names} if many else {'name': spec.name}
-  above = (*above, spec.slot)
-  return ConfigDict(
-    tag | {key: _branch(c, whole, above) for key, c in choices.items()}
-  )
-
-
-def _branch(call: Choice | Part, whole: bool, above: tuple) -> ConfigDict:
-  builder = call.builder
-  if builder in above:
-    raise RegistryError(
-      f'{call.path}: {builder.__name__} has itself among its fields.'
-    )
-  result = ConfigDict()
-  for key, value in call.values().items():
-    if hasattr(ConfigDict, key):
-      raise RegistryError(
-        f'{call.path}.{key}: config nodes have a method of this name. Rename '
-        f'the argument of {builder.__name__}.'
-      )
-    result[key] = _node(value, whole, (*above, builder))
-  return result
-
-
-def bind(spec: Any, node: Any, where: str) -> Any:
-  """The spec with the values of its node, whole or resolved, JSON or config.
-
-  Args:
-    where: The config path of the node.
-
-  Raises:
-    ConfigError: The node is not of the spec's form.
-    RegistryError: It has a name, field or type that the spec has not.
-  """
-  if not isinstance(spec, (Choice, Choices, Part)):
-    return cast(node, spec, where)
-  if not isinstance(node, Mapping | ConfigDict):
-    raise ConfigError(f'{where} = {node!r}: is a section, not a value.')
-  if isinstance(spec, Part):
-    return _filled(spec.at(where), node)
-  tag = 'name' if isinstance(spec, Choice) else 'names'
-  if tag not in node:
-    raise ConfigError(f'{where}: has no {tag!r}.')
-  if isinstance(spec, Choice):
-    name = cast(node[tag], '', f'{where}.name')
-    return _chosen(spec.slot, name, {spec.name: spec}, node, where)
-  defaults = {choice.name: choice for choice in spec}
-  names = cast(node[tag], ('',), f'{where}.names')
-  check_names(spec.slot, names, f'{where}.names')
-  return Choices(
-    spec.slot, [_chosen(spec.slot, n, defaults, node, where) for n in names]
-  )
-
-
-def check_names(slot: Slot, names: tuple[str, ...], where: str) -> None:
-  """Refuses names that the slot does not have, and twins."""
-  for name in names:
-    slot.builder(name, where)
-  if len(set(names)) < len(names):
-    raise ConfigError(f'{where} = {names!r}: a name comes twice.')
-
-
-def _chosen(
-  slot: Slot, name: str, defaults: Mapping, node: Mapping, where: str
-) -> Choice:
-  choice = defaults.get(name, Choice(slot, name)).at(where)
-  return _filled(choice, node.get(choice.branch, {}))
-
-
-def _filled(call: Choice | Part, node: Mapping) -> Choice | Part:
-  values = call.values()
-  known = {key: node[key] for key in node if key in values}
-  unknown = {key: node[key] for key in node if key not in values}
-  result = call.replace(
-    **unknown,
-    **{k: bind(values[k], v, f'{call.path}.{k}') for k, v in known.items()},
-  )
-  result.values()
-  return result
-
-
-def bind_all(
-  config: Mapping | ConfigDict, tree: Tree | None = None
-) -> dict[str, Any]:
-  """Every section as a spec with the values of the config.
+def bind_all(config: Mapping | ConfigDict, tree: Tree | None = None) -> Bound:
+  """Every section as a spec with the values of the config; loads its plugins.
 
   Raises:
     ConfigError, RegistryError: As `bind`; a section is unknown.
   """
+  if isinstance(config, Bound):
+    return config
+  plugins = cast(config.get('plugins', ()), (), 'config.plugins')
+  load_plugins(plugins)
   tree = sections() if tree is None else tree
   for key in config:
     if key not in tree:
       raise ConfigError(
-        f'config.{key}: there is no such section.{suggest(key, tree)}'
+        f'there is no such section.{suggest(key, tree)}', f'config.{key}'
       )
-  return {
-    key: bind(spec, config[key], f'config.{key}') if key in config else spec
-    for key, spec in tree.items()
-  }
+  default = lambda spec: spec.default if isinstance(spec, Limited) else spec
+  return Bound(
+    {
+      key: bind(spec, config[key], f'config.{key}')
+      if key in config
+      else default(spec)
+      for key, spec in tree.items()
+    }
+  )
 
 
 def resolve(
   config: Mapping | ConfigDict, tree: Tree | None = None
 ) -> ConfigDict:
-  """The config with the chosen branches alone, every name and type checked."""
+  """The config with the chosen branches alone, every name and value checked.
+
+  Raises:
+    ConfigError, RegistryError: As `bind_all`.
+    UserError: Values of a part contradict each other.
+  """
   bound = bind_all(config, tree)
+  for spec in bound.values():
+    _check_together(spec)
   return ConfigDict(
-    {key: node(spec, whole=False) for key, spec in bound.items()}
+    {key: node(spec, every_branch=False) for key, spec in bound.items()}
   ).lock()
+
+
+def _check_together(spec: Any) -> None:
+  """Builds the options that need nothing else, which checks their values."""
+  if isinstance(spec, Choices):
+    for choice in spec:
+      _check_together(choice)
+  if not isinstance(spec, Choice | Part):
+    return
+  for value in spec.values().values():
+    _check_together(value)
+  if not isinstance(spec, Part) or not dataclasses.is_dataclass(spec.builder):
+    return
+  signature = inspect.signature(spec.builder)
+  if all(p.default is not p.empty for p in signature.parameters.values()):
+    spec()
 
 
 def to_json(config: ConfigDict, tree: Tree | None = None) -> str:
@@ -262,7 +205,7 @@ def from_json(
   trust_config: bool = False,
   named: Mapping[str, Any] | None = None,
 ) -> ConfigDict:
-  """A whole config from the text of a resolved one; loads its plugins.
+  """A full config from the text of a resolved one; loads its plugins.
 
   Args:
     trust_config: Whether it may import plugins, modules and attributes that
@@ -278,17 +221,16 @@ def from_json(
   try:
     saved = json.loads(text)
   except (json.JSONDecodeError, RecursionError) as error:
-    raise ConfigError(f'config: not JSON ({error}).') from error
+    raise ConfigError(f'not JSON ({error}).', 'config') from error
   if not isinstance(saved, dict):
-    raise ConfigError('config: not a JSON object.')
+    raise ConfigError('not a JSON object.', 'config')
   tree, named = sections() if tree is None else tree, named or {}
   _lay_over(saved, named)
   if 'plugins' in named:
     load_plugins(named['plugins'])
   if not trust_config:
     trust.check(saved, tree, named)
-  load_plugins(cast(saved.get('plugins', ()), (), 'config.plugins'))
-  return make(bind_all(saved, tree))
+  return generate(bind_all(saved, tree))
 
 
 def _lay_over(saved: dict[str, Any], named: Mapping[str, Any]) -> None:
@@ -302,37 +244,63 @@ def _lay_over(saved: dict[str, Any], named: Mapping[str, Any]) -> None:
       node[key] = value
 
 
-def leaves(config: ConfigDict, prefix: str = '') -> dict[str, Any]:
-  """Dotted path to value, of every field of a config."""
-  result = {}
-  for key, value in config.items():
-    path = f'{prefix}{key}'
-    nested = isinstance(value, ConfigDict)
-    result |= leaves(value, f'{path}.') if nested else {path: value}
-  return result
-
-
 def apply(
-  config: ConfigDict, patterns: Mapping[str, Any], where: str = 'config'
+  config: ConfigDict,
+  patterns: Mapping[str, Any],
+  where: str = 'config',
+  tree: Tree | None = None,
 ) -> None:
   """Sets every field whose dotted path matches a pattern, in their order.
 
-  `*` stands for one name, `**` for any number of them.
+  `*` stands for one name, `**` for any number of them. Plugins and names come
+  first, whatever their order, so that the other patterns find the fields of
+  what they bring.
+
+  Args:
+    where: What the patterns are, for errors.
+    tree: Another tree than that of the toolkit.
 
   Raises:
     ConfigError: A pattern matches nothing; nothing has been set.
     RegistryError: A value is of another type than its field; likewise.
   """
+  draft, plugins = config, patterns.get('plugins')
+  names = {k: v for k, v in patterns.items() if k.endswith(('.name', '.names'))}
+  if plugins is not None or any(map(_names_module, names.values())):
+    draft = config.copy_and_resolve_references().unlock()
+    load_plugins(cast(plugins or (), (), 'config.plugins'))
+    tree = sections() if tree is None else tree
+    open_branches(tree, draft)
+    for pattern in sorted(names, key=lambda path: path.count('.')):
+      # Each of them may bring the node that the next is in.
+      new = _matched(draft, {pattern: names[pattern]}, where)
+      draft.update_from_flattened_dict(new)
+      open_branches(tree, draft)
+  new = _matched(draft, patterns, where)
+  with config.unlocked():
+    if draft is not config:
+      config.update(draft)
+    config.update_from_flattened_dict(new)
+
+
+def _names_module(value: Any) -> bool:
+  values = value if isinstance(value, tuple | list) else (value,)
+  return any(':' in str(name) for name in values)
+
+
+def _matched(
+  config: ConfigDict, patterns: Mapping[str, Any], where: str
+) -> dict[str, Any]:
+  """Path to value, of all that patterns set."""
   new, known = {}, leaves(config)
   for pattern, value in patterns.items():
     paths = [path for path in known if _regex(pattern).fullmatch(path)]
     if not paths:
       raise ConfigError(
-        f'{where}: {pattern!r} matches no field.{_closest(pattern, known)}'
+        f'{pattern!r} matches no field.{_closest(pattern, known)}', where
       )
     new |= {p: cast(value, known[p], f'config.{p}') for p in paths}
-  with config.unlocked():
-    config.update_from_flattened_dict(new)
+  return new
 
 
 def _regex(pattern: str) -> re.Pattern:
@@ -355,43 +323,8 @@ def apply_size(config: ConfigDict, size: str) -> None:
   """
   if size not in SIZES:
     raise ConfigError(
-      f'size = {size!r}: no such size.{suggest(size, SIZES)} '
-      f'Known: {", ".join(SIZES)}.'
+      f'no such size.{suggest(size, SIZES)} Known: {", ".join(SIZES)}.',
+      'size',
+      size,
     )
   apply(config, SIZES[size], f'size {size}')
-
-
-def load_plugins(names: Iterable[str]) -> tuple[str, ...]:
-  """Imports modules, or entry points of the group `dreamer_nnx.plugins`.
-
-  Raises:
-    ConfigError: A name is neither.
-  """
-  names = tuple(names)
-  for name in names:
-    if not isinstance(name, str):
-      raise ConfigError(f'config.plugins = {names!r}: must be a tuple of str.')
-    _load_plugin(name)
-  return names
-
-
-def _load_plugin(name: str) -> None:
-  try:
-    importlib.import_module(name)
-    return
-  except ModuleNotFoundError as error:
-    # A module that the plugin itself lacks is another matter.
-    if error.name and f'{name}.'.startswith(f'{error.name}.'):
-      missing = error
-    else:
-      raise ConfigError(
-        f'config.plugins: {name!r} cannot be imported ({error}).'
-      ) from error
-  found = importlib.metadata.entry_points(group=PLUGINS)
-  if name in found.names:
-    found[name].load()
-    return
-  raise ConfigError(
-    f'config.plugins: {name!r} is neither a module that can be imported nor '
-    f'an entry point of the group {PLUGINS!r}.{suggest(name, found.names)}'
-  ) from missing

@@ -8,12 +8,11 @@ and exit status 2.
 
 import importlib.util
 import os
+import pathlib
 import shlex
 import sys
 import traceback
-import warnings
 from collections.abc import Mapping, Sequence
-from logging import LogRecord
 from typing import TYPE_CHECKING, Any, NoReturn
 
 # Buckets are reached by fsspec; epath would look for TensorFlow first.
@@ -22,8 +21,8 @@ os.environ.setdefault('EPATH_USE_TF', 'false')
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
+from dreamer_nnx import commandline, explaining, overrides, paths, trust
 from dreamer_nnx import config as configs
-from dreamer_nnx import overrides, paths, registry, trust
 from dreamer_nnx.errors import UserError
 
 if TYPE_CHECKING:
@@ -99,6 +98,8 @@ _STOPPED = flags.DEFINE_integer(
   0,
   'Exit status after a signal ended training early; one that is not 0 has a '
   'cluster start it again.',
+  lower_bound=0,
+  upper_bound=255,
 )
 _PROFILE = flags.DEFINE_bool(
   'profile', False, 'Trace a few updates into WORKDIR/profile.'
@@ -114,15 +115,29 @@ _DEBUG = flags.DEFINE_bool('debug', False, 'Show tracebacks of all errors.')
 
 def run() -> None:
   """Entry point of the console script."""
+  # As `python -m` does, so that plugins are found in the current folder.
+  if (here := os.getcwd()) not in sys.path:
+    sys.path.insert(0, here)
   app.run(main, flags_parser=parse)
 
 
 def parse(argv: Sequence[str]) -> list[str]:
   """Parses the flags proper; those of the config are left in the result."""
+  asked = argv[: argv.index('--')] if '--' in argv else argv
+  if {*commandline.HELPS, *commandline.FULL_HELPS} & set(asked):
+    show_help(full=bool(set(commandline.FULL_HELPS) & set(asked)))
   try:
     return flags.FLAGS(list(argv), known_only=True)
   except flags.Error as error:
-    fail(str(error))
+    fail(explaining.explain(error))
+
+
+def show_help(full: bool) -> NoReturn:
+  """Prints how to use the launcher, with its flags or those of libraries."""
+  module = flags.FLAGS.find_module_defining_flag('workdir')
+  text = flags.FLAGS.get_help() if full else flags.FLAGS.module_help(module)
+  print(commandline.HELP, text, sep='')
+  sys.exit(0)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -130,26 +145,21 @@ def main(argv: Sequence[str]) -> None:
     dispatch(argv)
   except Exception as error:
     if _DISTRIBUTED.value:
-      end_alone(error)
-    if _DEBUG.value or not expected(error):
+      exit_this_process(error)
+    if _DEBUG.value or not explaining.expected(error):
       raise
-    fail(overrides.explain(error), status_of(error))
+    fail(explaining.explain(error), explaining.status_of(error))
 
 
-def status_of(error: Exception) -> int:
-  """2 for what was asked for; 1 for what went wrong with it."""
-  if isinstance(error, UserError):
-    return error.status
-  return 2 if expected(error) else 1
-
-
-def end_alone(error: Exception) -> NoReturn:
+def exit_this_process(error: Exception) -> NoReturn:
   """Ends this process at once; the others would be waited for otherwise."""
-  if _DEBUG.value or not (expected(error) or lost_others(error)):
+  if _DEBUG.value or not (
+    explaining.expected(error) or explaining.lost_others(error)
+  ):
     traceback.print_exception(error)
-  elif expected(error):
-    print(overrides.explain(error), file=sys.stderr)
-  if lost_others(error):
+  elif explaining.expected(error):
+    print(explaining.explain(error), file=sys.stderr)
+  if explaining.lost_others(error):
     print(
       'The processes cannot go on together; one of them is probably gone. '
       'Start all of them again: they go on from the last checkpoint.',
@@ -157,25 +167,7 @@ def end_alone(error: Exception) -> NoReturn:
     )
   sys.stdout.flush()
   sys.stderr.flush()
-  os._exit(status_of(error))
-
-
-def lost_others(error: BaseException | None) -> bool:
-  """Whether it was a failure of what processes compute together."""
-  import jax
-
-  from dreamer_nnx.training.devices import OutOfMemoryError
-
-  if isinstance(error, OutOfMemoryError):
-    return False
-  while error and not isinstance(error, jax.errors.JaxRuntimeError):
-    error = error.__cause__
-  return error is not None
-
-
-def expected(error: Exception) -> bool:
-  """Whether an error is no defect of the code, and its message says all."""
-  return bool(isinstance(error, UserError | OSError) or paths.refused(error))
+  os._exit(explaining.status_of(error))
 
 
 def fail(message: str, status: int = 2) -> NoReturn:
@@ -186,19 +178,22 @@ def fail(message: str, status: int = 2) -> NoReturn:
 
 def dispatch(argv: Sequence[str]) -> None:
   """Does what the flags say."""
-  logging.set_verbosity(logging.WARNING)
+  if not flags.FLAGS['verbosity'].present:
+    logging.set_verbosity(logging.WARNING)
   if not _DEBUG.value:
-    tell_once()
+    explaining.tell_once()
+  folder = pathlib.Path.cwd()
+  check_flags()
   use_cache(_CACHE.value)
   join_processes()
-  config = make_config(argv)
+  config = make_config(argv, folder)
   if _MODE.value == 'show':
     from dreamer_nnx import show
 
     print(show.describe(config))
     return
   if not _WORKDIR.value:
-    raise configs.ConfigError('--workdir: name a folder, e.g. runs/demo.')
+    raise UserError('name a folder, e.g. runs/demo.', '--workdir')
   agree(config)
   from dreamer_nnx.training import devices
 
@@ -206,6 +201,23 @@ def dispatch(argv: Sequence[str]) -> None:
     config.train.batch_size, config.train.batch_length
   ):
     start(config, paths.parse(_WORKDIR.value, '--workdir'))
+
+
+def check_flags() -> None:
+  """Refuses flags without effect, and makes all paths absolute.
+
+  Environments may change the current folder later on.
+  """
+  every = [flags.FLAGS[name] for name in flags.FLAGS]
+  given = {f.name for f in every if f.present and f.value is not False}
+  for flag in (_WORKDIR, _RESTORE, _REFERENCE, _SCRATCH, _CACHE):
+    if flag.value:
+      path = paths.parse(flag.value, f'--{flag.name}')
+      flags.FLAGS[flag.name].value = str(path)
+    elif flag.name in given and flag.default is None:
+      raise UserError('is empty. Name a folder.', f'--{flag.name}')
+  in_bucket = bool(_WORKDIR.value) and paths.in_bucket(_WORKDIR.value)
+  commandline.check_flags(_MODE.value, given, in_bucket)
 
 
 def agree(config: ConfigDict) -> None:
@@ -220,26 +232,6 @@ def agree(config: ConfigDict) -> None:
     agreement.check(agreement.identity(leaves, config.plugins, flags))
 
 
-def tell_once() -> None:
-  """Drops the pages about a failed save, whose error is raised and told."""
-  logging.get_absl_handler().addFilter(is_not_of_orbax)
-  # Writes that Orbax had not begun; other coroutines are a component's own.
-  warnings.filterwarnings('ignore', "coroutine 'async_serialize_from_host")
-  sys.unraisablehook = unraisablehook
-
-
-def is_not_of_orbax(record: LogRecord) -> bool:
-  threads = ('asyncio', 'concurrent.futures')
-  return 'orbax' not in record.pathname and record.name not in threads
-
-
-def unraisablehook(unraisable: 'sys.UnraisableHookArgs') -> None:
-  # TensorStore raises this for each array still being written when the error
-  # of one ended the save, before or after that error is told.
-  if repr(unraisable.exc_value) != "RuntimeError('Event loop is closed')":
-    sys.__unraisablehook__(unraisable)
-
-
 def join_processes() -> None:
   """Connects to the other processes, if this is to be one of several."""
   given = (_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
@@ -249,10 +241,10 @@ def join_processes() -> None:
     keep_collectives_in_order()
     processes.join(*given)
   elif given != (None, None, None):
-    raise configs.ConfigError(
-      '--coordinator_address, --num_processes, --process_id: are of '
-      '--distributed, which is not given.'
-    )
+    names = (_COORDINATOR.name, _PROCESSES.name, _PROCESS.name)
+    name = next(n for n, x in zip(names, given, strict=True) if x is not None)
+    text = 'is of --distributed, which is not given. Add it, or leave this out.'
+    raise UserError(text, f'--{name}')
 
 
 def keep_collectives_in_order() -> None:
@@ -277,23 +269,29 @@ def keep_collectives_in_order() -> None:
     os.environ['XLA_FLAGS'] = f'{given} --{ORDERED}=false'.strip()
 
 
-def make_config(argv: Sequence[str]) -> ConfigDict:
-  """The config file's config, or else the workdir's, with the overrides."""
+def make_config(argv: Sequence[str], folder: pathlib.Path) -> ConfigDict:
+  """The config file's config, or else the workdir's, with the overrides.
+
+  Args:
+    folder: Where the path of a config file begins.
+  """
   configs.load_plugins(overrides.plugins_from_argv(argv))
   if _CONFIG.value:
-    config = overrides.load_file(_CONFIG.value)
+    config = overrides.load_file(_CONFIG.value, folder)
   elif _WORKDIR.value:
     config = config_of_workdir(overrides.named(argv))
   else:
-    raise configs.ConfigError(
-      '--config: name a config file, e.g. configs/demo.py, or by --workdir a '
-      'run that has one.'
+    _, *rest = overrides.without_overrides(argv)
+    if rest:
+      raise commandline.unknown(rest[0], list(flags.FLAGS))
+    raise UserError(
+      'name a config file, e.g. configs/demo.py, or by --workdir a run that '
+      'has one.',
+      '--config',
     )
   _, *rest = overrides.override(config, list(argv))
   if rest:
-    known = [f'--{name}' for name in flags.FLAGS]
-    hint = registry.suggest(rest[0].partition('=')[0], known)
-    raise configs.ConfigError(f'{rest[0]}: there is no such flag.{hint}')
+    raise commandline.unknown(rest[0], list(flags.FLAGS), config)
   return configs.resolve(config)
 
 

@@ -6,15 +6,17 @@ is wrong is said by path. `--noconfig.a.b` is `--config.a.b=false`.
 
 import ast
 import importlib.util
+import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
 from dreamer_nnx import config as tree_of
-from dreamer_nnx.config import ConfigError
+from dreamer_nnx import explaining, nodes
+from dreamer_nnx.nodes import ConfigError
 from dreamer_nnx.registry import Choice, Choices, Part, cast, suggest
 from dreamer_nnx.schema import wanted
 
@@ -27,31 +29,70 @@ BOOLS = {
   'f': False,
   '0': False,
 }
+CLOSING = {'(': ')', '[': ']', '{': '}'}
 
 
-def load_file(name: str) -> ConfigDict:
+def load_file(name: str, folder: Path | None = None) -> ConfigDict:
   """What `get_config(ARG)` of `FILE:ARG`, or `get_config()` of `FILE`, returns.
+
+  Args:
+    folder: Where a relative path begins; by default the current one.
 
   Raises:
     ConfigError: There is no such file, or it has no such function.
+    Exception: What the file itself raises, with a note that names it.
   """
   path, colon, argument = name.partition(':')
-  if not Path(path).is_file():
-    raise ConfigError(f'--config = {name!r}: there is no file {path!r}.')
-  spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+  file = Path(folder or '', path).expanduser()
+  if not file.is_file():
+    raise ConfigError(f'there is no file {path!r}.', '--config', name)
+  spec = importlib.util.spec_from_file_location(file.stem, file)
   if spec is None:
-    raise ConfigError(f'--config = {name!r}: {path!r} is not a Python file.')
+    raise ConfigError(f'{path!r} is not a Python file.', '--config', name)
   module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  if not hasattr(module, 'get_config'):
-    raise ConfigError(f'--config = {name!r}: {path} has no get_config().')
-  config = module.get_config(*([argument] if colon else []))
+  try:
+    spec.loader.exec_module(module)
+    get_config = _function(module, name)
+    config = get_config(*_argument(get_config, name, colon, argument))
+  except Exception as error:
+    if explaining.of_config(error):
+      text = explaining.explain(error).removeprefix('config: ')
+      raise ConfigError(text, '--config', name) from error
+    note = f'while loading --config = {name!r}'
+    if isinstance(error, OSError):
+      # Not the failure of a disk that its message explains.
+      raise RuntimeError(note) from error
+    error.add_note(note)
+    raise
   if not isinstance(config, ConfigDict):
     raise ConfigError(
-      f'--config = {name!r}: get_config() returned a {type(config).__name__}, '
-      'not a ConfigDict.'
+      f'get_config() returned a {type(config).__name__}, not a ConfigDict.',
+      '--config',
+      name,
     )
   return config
+
+
+def _function(module: Any, name: str) -> Callable[..., Any]:
+  if not hasattr(module, 'get_config'):
+    path = name.partition(':')[0]
+    raise ConfigError(f'{path} has no get_config().', '--config', name)
+  return module.get_config
+
+
+def _argument(
+  function: Callable[..., Any], name: str, colon: str, argument: str
+) -> tuple[str, ...]:
+  """What to call `get_config` with."""
+  given = (argument,) if colon else ()
+  try:
+    inspect.signature(function).bind(*given)
+  except TypeError as error:
+    what = 'takes no argument' if colon else 'needs an argument, FILE:ARG'
+    raise ConfigError(f'its get_config() {what}.', '--config', name) from error
+  except ValueError:
+    pass  # Some callables have no signature to look at.
+  return given
 
 
 def plugins_from_argv(argv: Sequence[str]) -> tuple[str, ...]:
@@ -84,8 +125,15 @@ def override(
   draft, _ = _drafted(config, argv, tree)
   with config.unlocked():
     config.update(draft)
-  flags = _flags(argv, lambda path: _is_switch(config, path))
-  taken = {i for flag in flags for i in flag.places}
+  return without_overrides(argv, config)
+
+
+def without_overrides(
+  argv: Sequence[str], config: ConfigDict | None = None
+) -> list[str]:
+  """The arguments that are no overrides, nor values of them."""
+  is_switch = lambda path: bool(config) and _is_switch(config, path)
+  taken = {i for flag in _flags(argv, is_switch) for i in flag.places}
   return [arg for i, arg in enumerate(argv) if i not in taken]
 
 
@@ -125,10 +173,11 @@ class _Flag(NamedTuple):
 
 
 class _Place(NamedTuple):
-  """A node of the config, its spec, and the builder whose fields it holds."""
+  """A node of the config, its spec and path, and whose fields it holds."""
 
   node: Any
   spec: Any
+  path: str = 'config'
   owner: str = ''
 
 
@@ -164,7 +213,7 @@ def _checked(flag: _Flag, config: ConfigDict, tree: Mapping) -> Any:
   if isinstance(node, ConfigDict):
     field = next((k for k in ('name', 'names') if k in node), 'FIELD')
     raise ConfigError(
-      f'{where}: is a section. Set its fields, as in --{where}.{field}=VALUE.'
+      f'is a section. Set its fields, as in --{where}.{field}=VALUE.', where
     )
   value = _parse(flag, node, where)
   if isinstance(place.spec, Choice | Choices) and key in ('name', 'names'):
@@ -176,32 +225,24 @@ def _checked(flag: _Flag, config: ConfigDict, tree: Mapping) -> Any:
 
 
 def _enter(place: _Place, key: str, path: str) -> _Place:
+  """The node of this name in another one, whose fields are in effect."""
+  where = f'config.{path}'
   if not isinstance(place.node, ConfigDict):
-    head = path[: path.rfind(f'.{key}')]
     raise ConfigError(
-      f'config.{path}: config.{head} is {wanted(place.node)}, not a section.'
+      f'{place.path} is {wanted(place.node)}, not a section.', where
     )
-  if isinstance(place.spec, Part):
-    part = place.spec
-    place = _Place(place.node, part.values(), part.builder.__name__)
-  if key not in place.node:
-    raise ConfigError(f'config.{path}: {_complaint(place, key, path)}')
-  node, spec, owner = place
+  spec, owner = place.spec, place.owner
+  if isinstance(spec, Part):
+    spec, owner = spec.values(), spec.builder.__name__
   if isinstance(spec, Choice | Choices):
-    choice = _choices(place).get(key)
-    if choice is None:
-      return _Place(node[key], None, owner)
-    return _Place(node[key], choice.values(), choice.builder.__name__)
-  return _Place(node[key], spec[key], owner)
-
-
-def _choices(place: _Place) -> dict[str, Choice]:
-  """Branch to choice, of every branch that the node may have."""
-  slot, node = place.spec.slot, place.node
-  own = place.spec if isinstance(place.spec, Choices) else (place.spec,)
-  names = (*slot.names(), *node.get('names', (node.get('name'),)))
-  found = [*(Choice(slot, name) for name in names if name), *own]
-  return {choice.branch: choice for choice in found}
+    inside = nodes.inside(spec, place.node)
+    if key in place.node and key in inside:
+      fields = nodes.branches(spec, place.node).get(key)
+      owner = fields.builder.__name__ if fields else owner
+      return _Place(place.node[key], inside[key], f'{place.path}.{key}', owner)
+  elif key in place.node:
+    return _Place(place.node[key], spec[key], f'{place.path}.{key}', owner)
+  raise ConfigError(_complaint(place, owner, key, path), where)
 
 
 def _open(place: _Place, choice: Choice) -> None:
@@ -211,26 +252,73 @@ def _open(place: _Place, choice: Choice) -> None:
       place.node[choice.branch] = tree_of.node(choice)[choice.branch]
 
 
-def _complaint(place: _Place, key: str, path: str) -> str:
-  what = f'{place.owner} has no such field.'
+def _complaint(place: _Place, owner: str, key: str, path: str) -> str:
+  """What is wrong with a key of a node, and what was probably meant."""
+  what = f'{owner} has no such field.'
   if isinstance(place.spec, Choice | Choices):
     slot = place.spec.slot
-    if key in slot.names():
-      head = f'config.{path[: path.rfind(f".{key}.")]}'
-      return f'{key!r} is not chosen. Set --{head}.name={key}, too.'
+    if key in nodes.branches(place.spec, place.node) or key in place.node:
+      return _not_chosen(place, key)
     what = f'no {slot.name} is named {key!r}.'
-  elif not place.owner:
+  elif not owner:
     what = 'there is no such section.'
-  deeper = [p for p in tree_of.leaves(place.node) if p.endswith(f'.{key}')]
-  if deeper:
-    head = path[: path.rfind(key)]
-    return f"{what} Did you mean 'config.{head}{_likely(place, deeper)}'?"
+  rest = f'config.{path}'.removeprefix(f'{place.path}.')
+  if found := _field_named(place, rest, key):
+    path, comma, setting = found.partition(',')
+    return f'{what} Did you mean {path!r}{comma}{setting}?'
   return what + suggest(key, place.node.keys())
 
 
-def _likely(place: _Place, paths: Iterable[str]) -> str:
-  chosen = place.spec.branch if isinstance(place.spec, Choice) else ''
-  return min(paths, key=lambda p: (p.split('.')[0] != chosen, p.count('.')))
+def _not_chosen(place: _Place, key: str) -> str:
+  chosen = nodes.chosen(place.spec, place.node)
+  if key not in place.spec.slot.names():
+    names = ', '.join(map(repr, chosen)) or 'none'
+    return f'{key!r} is not chosen, but {names}.'
+  value = key
+  if isinstance(place.spec, Choices):
+    value = repr(','.join((*chosen, key)))
+  tag = nodes.tag_of(place.spec)
+  return f'{key!r} is not chosen. Set --{place.path}.{tag}={value}, too.'
+
+
+def field_in(config: ConfigDict, word: str) -> str:
+  """The path of the field whose path ends so, and what else it needs."""
+  return _field_named(_Place(config, tree_of.sections()), word)
+
+
+def _field_named(place: _Place, *words: str) -> str:
+  """The path of the field in a node that ends so; empty if none does.
+
+  Of one that is not in effect the text says what to set for that.
+
+  Args:
+    words: Ends of a path; the first that is found counts.
+  """
+  ends = tuple(f'.{word}' for word in words)
+  effective = list(nodes.effective(place.spec, place.node))
+  for paths in (effective, list(tree_of.leaves(place.node))):
+    for end in ends:
+      if found := [p for p in paths if f'.{p}'.endswith(end)]:
+        path = f'{place.path}.{min(found, key=lambda p: p.count("."))}'
+        return path + _needed(place, path)
+  return ''
+
+
+def _needed(place: _Place, path: str) -> str:
+  """What else a field of a branch that is not chosen needs, as text."""
+  node, spec, where = place.node, place.spec, place.path
+  for key in path.removeprefix(f'{where}.').split('.'):
+    if isinstance(spec, Choice | Choices) and key in node:
+      inside = nodes.inside(spec, node)
+      if key not in inside:
+        here = _Place(node, spec, where)
+        setting = _not_chosen(here, key).partition(' Set ')[2]
+        return f', with {setting.removesuffix(", too.")}' if setting else ''
+      spec = inside[key]
+    else:
+      spec = (spec.values() if isinstance(spec, Part) else spec)[key]
+    node, where = node[key], f'{where}.{key}'
+  return ''
 
 
 def _parse(flag: _Flag, default: Any, where: str) -> Any:
@@ -238,29 +326,29 @@ def _parse(flag: _Flag, default: Any, where: str) -> Any:
   if flag.negated or kind is bool:
     return _switch(flag, kind, where)
   if text is None:
-    raise ConfigError(f'{where}: has no value. Write --{where}=VALUE.')
+    raise ConfigError(f'has no value. Write --{where}=VALUE.', where)
   if kind is tuple:
     return cast(_elements(text), default, where)
   try:
     return kind(text)
   except ValueError as error:
-    hint = _whole(text) if kind is int else ''
+    hint = _as_int(text) if kind is int else ''
     raise ConfigError(
-      f'{where} = {text!r}: must be {wanted(default)}{hint}.'
+      f'must be {wanted(default)}{hint}.', where, text
     ) from error
 
 
 def _switch(flag: _Flag, kind: type, where: str) -> bool:
   if kind is not bool:
-    raise ConfigError(f'--no{where}: only a bool is switched off this way.')
+    raise ConfigError('only a bool is switched off this way.', f'--no{where}')
   if flag.text is None:
     return not flag.negated
   if flag.negated or flag.text.lower() not in BOOLS:
-    raise ConfigError(f'{where} = {flag.text!r}: must be true or false.')
+    raise ConfigError('must be true or false.', where, flag.text)
   return BOOLS[flag.text.lower()]
 
 
-def _whole(text: str) -> str:
+def _as_int(text: str) -> str:
   """How to write an int that looks like a float."""
   try:
     value = float(text)
@@ -270,53 +358,32 @@ def _whole(text: str) -> str:
 
 
 def _elements(text: str) -> tuple:
-  """`(1, 2)`, `1,2`, `1`, `a,b` or `('a', 'b')` to a tuple."""
+  """`(1, 2)`, `1,2`, `1`, `a,b`, `('a', 'b')` or `a=[1, 2],b` to a tuple."""
+  text = text.strip()
   try:
-    value = ast.literal_eval(text.strip())
+    value = ast.literal_eval(text)
   except (ValueError, SyntaxError):
-    value = tuple(word.strip() for word in text.strip('()[] ').split(','))
-    value = tuple(word for word in value if word)
+    if text[:1] in ('(', '[') and text[-1:] == CLOSING[text[0]]:
+      text = text[1:-1]
+    value = tuple(word for word in _words(text) if word)
   return tuple(value) if isinstance(value, (tuple, list)) else (value,)
 
 
-def explain(error: BaseException) -> str:
-  """The message of an error in one breath, without traceback or class.
-
-  Errors of ml_collections, which name no path, are put in our words.
-  """
-  text = _innermost(_message(error))
-  close = re.search(r'\nDid you mean "([^"]+)" instead of "([^"]+)"', text)
-  lone = isinstance(error, AttributeError) and re.fullmatch(r"'(\w+)'", text)
-  lost = re.match(r'Key "([^"]+)" does not exist', text) or lone
-  if close or lost:
-    name = close[2] if close else lost[1]
-    hint = f' Did you mean {close[1]!r}?' if close else ''
-    return f'config: there is no field {name!r} to set or read.{hint}'
-  wrong = re.match(
-    r"Could not override field '([^']+)' \(reference\)\. (.*) is of original "
-    r"type .* cannot be casted to type <class '(\w+)'>",
-    text,
-    re.DOTALL,
-  )
-  if wrong:
-    return f'config: {wrong[1]} = {wrong[2]}: must be of type {wrong[3]}.'
-  flag = re.match(r'flag --([^=]+)=(.*?): (.*)', text, re.DOTALL)
-  return f'--{flag[1]} = {flag[2]!r}: {flag[3]}' if flag else text
-
-
-def _message(error: BaseException) -> str:
-  # str() of a KeyError is the repr of its argument, and ml_collections hides
-  # a KeyError in its AttributeErrors.
-  inner = error.args[0] if len(error.args) == 1 else None
-  if isinstance(inner, BaseException):
-    return _message(inner)
-  if isinstance(error, KeyError) and isinstance(inner, str):
-    return inner
-  return str(error) or type(error).__name__
-
-
-def _innermost(text: str) -> str:
-  """The last error of a traceback that a message holds, or the message."""
-  if 'Traceback (most recent call last)' not in text:
-    return text
-  return re.split(r'^[\w.]*(?:Error|Exception): ', text, flags=re.M)[-1].strip()
+def _words(text: str) -> Iterator[str]:
+  """Parts between commas that are in no brackets or quotes."""
+  word, closing, quote = '', [], ''
+  for letter in text:
+    if quote:
+      quote = '' if letter == quote else quote
+    elif letter in '"\'':
+      quote = letter
+    elif letter in CLOSING:
+      closing.append(CLOSING[letter])
+    elif closing and letter == closing[-1]:
+      closing.pop()
+    elif letter == ',' and not closing:
+      yield word.strip()
+      word = ''
+      continue
+    word += letter
+  yield word.strip()

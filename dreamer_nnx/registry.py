@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
 from dreamer_nnx.errors import UserError
+from dreamer_nnx.importing import load
 from dreamer_nnx.schema import (
   Builder,
   Deferred,
@@ -125,7 +126,7 @@ class Slot:
     Args:
       where: The config path of the name.
     """
-    where = f'{where or f"config.{self.name}.name"} = {name!r}'
+    where = where or f'config.{self.name}.name'
     entries = {entry.name: entry for entry in self.entries()}
     if name in entries:
       return entries[name].builder
@@ -135,30 +136,29 @@ class Slot:
       return builder
     known = ', '.join(f'{n!r} ({e.location})' for n, e in entries.items())
     raise RegistryError(
-      f'{where}: no {self.name} has this name.{suggest(name, entries)}\n'
+      f'no {self.name} has this name.{suggest(name, entries)}\n'
       f'Registered: {known or "none"}.\n'
-      'If it is yours, name its module in config.plugins.'
+      'If it is yours, name its module in config.plugins.',
+      where,
+      name,
     )
 
 
 def _attribute(name: str, where: str) -> Builder:
   module_name, _, attribute = name.partition(':')
-  try:
-    found = importlib.import_module(module_name)
-  except (ImportError, ValueError, TypeError) as error:
-    raise RegistryError(
-      f'{where}: cannot import module {module_name!r} '
-      f'({type(error).__name__}: {error}).'
-    ) from error
+  found = load(module_name, where, name)
   for part in attribute.split('.'):
     if not hasattr(found, part):
       raise RegistryError(
-        f'{where}: module {module_name!r} has no {attribute!r}.'
-        f'{suggest(part, dir(found))}'
+        f'module {module_name!r} has no {attribute!r}.'
+        f'{suggest(part, dir(found))}',
+        where,
+        name,
       )
     found = getattr(found, part)
   if not callable(found):
-    raise RegistryError(f'{where}: it is a {kind_of(found)}, not a builder.')
+    text = f'it is a {kind_of(found)}, not a builder.'
+    raise RegistryError(text, where, name)
   return found
 
 

@@ -26,8 +26,9 @@ class UntrustedError(UserError):
   def __init__(self, found: Found, remedy: str = 'trust_config=True runs it.'):
     lines = ''.join(f'\n  {path} = {value!r}' for path, value in found)
     super().__init__(
-      'config: the saved one names code that is not of this package, and that '
-      f'would be run:{lines}\nIf you trust whoever made it, {remedy}'
+      'the saved one names code that is not of this package, and that would '
+      f'be run:{lines}\nIf you trust whoever made it, {remedy}',
+      'config',
     )
     self.found = found
 

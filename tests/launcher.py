@@ -47,7 +47,14 @@ TINY = {
   # Whatever the machine is doing, saves are where tests expect them.
   'config.checkpoint.patience': 300.0,
 }
-
+# What the fields of TINY belong to.
+CHOSEN = {
+  'config.env.name': 'track',
+  'config.encoder.name': 'simple',
+  'config.decoder.name': 'simple',
+  'config.dynamics.name': 'rssm',
+  'config.replay.name': 'chunked',
+}
 
 # What a learner does not depend on, and what it does of `train`.
 APART = {'checkpoint', 'env', 'evaluate', 'loggers', 'plugins', 'replay'}
@@ -66,10 +73,17 @@ class Result(NamedTuple):
 
 
 def arguments(workdir: str | os.PathLike, **changes: object) -> list[str]:
-  """Flags of a tiny run on `track`; `changes` name fields, `__` for dots."""
-  fields = TINY | {
-    f'config.{k.replace("__", ".")}': v for k, v in changes.items()
-  }
+  """Flags of a tiny run on `track`; `changes` name fields, `__` for dots.
+
+  Those of components that the changes replace are left out.
+  """
+  new = {f'config.{k.replace("__", ".")}': v for k, v in changes.items()}
+  replaced = tuple(
+    f'{path.removesuffix("name")}{CHOSEN[path]}.'
+    for path in CHOSEN.keys() & new.keys()
+    if new[path] != CHOSEN[path]
+  )
+  fields = {k: v for k, v in TINY.items() if not k.startswith(replaced)} | new
   return [
     f'--config={ROOT / "configs" / "demo.py"}',
     f'--workdir={workdir}',

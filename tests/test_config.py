@@ -1,19 +1,24 @@
+import dataclasses
 import json
 import subprocess
 import sys
+import traceback
 
 import pytest
 from ml_collections import ConfigDict
 
 from dreamer_nnx import config as configs
+from dreamer_nnx import streams
 from dreamer_nnx.config import ConfigError
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.registry import Choice, Choices, Part, RegistryError, Slot
+from dreamer_nnx.schema import Limited, Range
 from tests import toys
 from tests.toys import ENCODER, HEAD, LOGGER, TREE
 
 
 def make():
-  return configs.make(TREE)
+  return configs.generate(TREE)
 
 
 def refusal(function, *args, **kwargs):
@@ -45,7 +50,9 @@ def test_choices_are_a_union_with_several_names():
 
 def test_a_part_is_its_fields_with_nested_nodes():
   head = Choice(HEAD, 'scaled')
-  node = configs.node(Part(toys.Predictor, units=9, head=head), whole=False)
+  node = configs.node(
+    Part(toys.Predictor, units=9, head=head), every_branch=False
+  )
   assert node.to_dict() == {
     'layers': 3,
     'units': 9,
@@ -212,7 +219,7 @@ def test_a_config_comes_back_from_json_and_can_be_changed():
 
 def test_a_named_module_comes_back_from_json():
   choice = Choice(ENCODER, 'tests.toys:Unregistered', depth=3)
-  config = configs.make(TREE | {'encoder': choice})
+  config = configs.generate(TREE | {'encoder': choice})
   text = configs.to_json(config, TREE)
   back = configs.from_json(text, TREE, trust_config=True)
   assert back.encoder.Unregistered.depth == 3
@@ -365,7 +372,7 @@ def test_plugins_are_loaded_before_the_tree_and_named_in_the_config(
 ):
   plugin(tmp_path, 'winged')
   monkeypatch.syspath_prepend(tmp_path)
-  config = configs.make(OPEN_TREE, plugins=['winged'])
+  config = configs.generate(OPEN_TREE, plugins=['winged'])
   assert config.plugins == ('winged',)
   config.thing.name = 'winged'
   config.thing.winged.wings = 4
@@ -384,9 +391,9 @@ def test_a_plugin_may_be_an_entry_point_and_is_loaded_by_name_only(
     '[dreamer_nnx.plugins]\nbirds-of-prey = feathered\n', encoding='utf-8'
   )
   monkeypatch.syspath_prepend(tmp_path)
-  configs.make(OPEN_TREE)
+  configs.generate(OPEN_TREE)
   assert 'feathered' not in sys.modules
-  configs.make(OPEN_TREE, plugins=['birds-of-prey'])
+  configs.generate(OPEN_TREE, plugins=['birds-of-prey'])
   assert 'feathered' in OPEN.names()
   assert refusal(configs.load_plugins, ['birds-of-pray']) == (
     "config.plugins: 'birds-of-pray' is neither a module that can be imported "
@@ -395,10 +402,153 @@ def test_a_plugin_may_be_an_entry_point_and_is_loaded_by_name_only(
   )
 
 
-def test_a_plugin_that_lacks_a_module_says_so(tmp_path, monkeypatch):
-  (tmp_path / 'needy.py').write_text('import not_installed\n', encoding='utf-8')
+@pytest.mark.parametrize(
+  ('text', 'kind'),
+  [
+    ('import not_installed', ModuleNotFoundError),
+    ('def f(:', SyntaxError),
+    ('raise KeyError(3)', KeyError),
+    ("open('nowhere')", ImportError),
+  ],
+)
+@pytest.mark.parametrize('entry_point', [False, True])
+def test_a_fault_in_a_plugin_names_the_field_and_keeps_its_traceback(
+  text, kind, entry_point, tmp_path, monkeypatch
+):
+  module = f'faulty_{kind.__name__}_{entry_point}'
+  (tmp_path / f'{module}.py').write_text(text, 'utf-8')
+  info = tmp_path / 'faults-1.dist-info'
+  info.mkdir()
+  (info / 'METADATA').write_text('Name: faults\nVersion: 1\n', 'utf-8')
+  points = f'[dreamer_nnx.plugins]\nfault-y = {module}\n'
+  (info / 'entry_points.txt').write_text(points, 'utf-8')
   monkeypatch.syspath_prepend(tmp_path)
-  assert refusal(configs.load_plugins, ['needy']) == (
-    "config.plugins: 'needy' cannot be imported (No module named "
-    "'not_installed')."
+  name = 'fault-y' if entry_point else module
+  with pytest.raises(kind) as error:
+    configs.load_plugins([name])
+  assert not isinstance(error.value, UserError)
+  shown = ''.join(traceback.format_exception(error.value))
+  assert f"named by config.plugins = '{name}'" in shown
+  assert f'{module}.py' in shown
+
+
+def test_a_mistake_in_a_plugin_is_said_with_the_field(tmp_path, monkeypatch):
+  text = 'from tests import test_config as t\nt.OPEN.register("name")(dict)'
+  (tmp_path / 'mistaken.py').write_text(text, 'utf-8')
+  monkeypatch.syspath_prepend(tmp_path)
+  assert refusal(configs.load_plugins, ['mistaken']).startswith(
+    "config.plugins: open 'name': a name is a Python identifier"
   )
+
+
+@pytest.mark.parametrize('order', [1, -1])
+def test_patterns_load_plugins_and_set_what_they_bring(
+  order, tmp_path, monkeypatch
+):
+  name = f'striped{order}'.replace('-', '_')
+  plugin(tmp_path, name)
+  monkeypatch.syspath_prepend(tmp_path)
+  config = configs.generate(OPEN_TREE)
+  patterns = {'plugins': (name,), 'thing.name': name, f'thing.{name}.wings': 4}
+  patterns = dict(list(patterns.items())[::order])
+  configs.apply(config, patterns, tree=OPEN_TREE)
+  assert config.is_locked
+  assert configs.resolve(config, OPEN_TREE).to_dict() == {
+    'plugins': (name,),
+    'thing': {'name': name, name: {'wings': 4}},
+  }
+
+
+@pytest.mark.parametrize('order', [1, -1])
+def test_patterns_name_modules_and_set_their_fields(order):
+  config = configs.generate(TREE)
+  patterns = {
+    'encoder.name': 'stacked',
+    'encoder.stacked.first.name': 'tests.toys:Unregistered',
+    'encoder.stacked.first.Unregistered.depth': 9,
+    'encoder.stacked.first.Unregistered.head.name': 'scaled',
+    '**.Unregistered.head.scaled.outscale': 4.0,
+  }
+  configs.apply(config, dict(list(patterns.items())[::order]), tree=TREE)
+  first = configs.resolve(config, TREE).encoder.stacked.first
+  assert first.Unregistered.depth == 9
+  assert first.Unregistered.head.scaled.outscale == 4.0
+
+
+def test_patterns_of_a_component_that_is_none_set_nothing():
+  config = make()
+  patterns = {'encoder.name': 'tests.toys:Nothing', 'seed': 9}
+  assert refusal(configs.apply, config, patterns, tree=TREE) == (
+    "config.encoder.name = 'tests.toys:Nothing': module 'tests.toys' has no "
+    "'Nothing'."
+  )
+  assert config == make()
+
+
+def test_plugins_set_by_hand_are_loaded_when_the_config_is_bound(
+  tmp_path, monkeypatch
+):
+  plugin(tmp_path, 'handmade')
+  monkeypatch.syspath_prepend(tmp_path)
+  config = configs.generate(OPEN_TREE)
+  config.plugins = ('handmade',)
+  config.thing.name = 'handmade'
+  assert configs.resolve(config, OPEN_TREE).thing.handmade.wings == 2
+
+
+# Values that make no sense.
+
+
+@dataclasses.dataclass(frozen=True)
+class Span:
+  low: int = 0
+  high: int = 4
+
+  def __post_init__(self):
+    if self.low > self.high:
+      raise UserError('must not be above high.', 'low', self.low)
+
+
+def spanned(size: int, *, span: Part = Part(Span)): ...
+
+
+LIMITED_TREE = {
+  'seed': Limited(0, (Range(0, 9),)),
+  'span': Part(Span),
+  'deep': Part(spanned),
+}
+
+
+def test_a_default_of_the_tree_may_have_limits():
+  config = configs.generate(LIMITED_TREE)
+  assert config.seed == 0
+  assert configs.bind_all({}, LIMITED_TREE)['seed'] == 0
+  config.seed = 9
+  assert configs.bind_all(config, LIMITED_TREE)['seed'] == 9
+  assert configs.resolve(config, LIMITED_TREE).seed == 9
+  config.seed = 10
+  assert refusal(configs.resolve, config, LIMITED_TREE) == (
+    'config.seed = 10: must be at least 0 and at most 9.'
+  )
+
+
+@pytest.mark.parametrize('path', ['span', 'deep.span'])
+def test_values_that_contradict_each_other_are_refused_when_resolved(path):
+  config = configs.generate(LIMITED_TREE)
+  with config.unlocked():
+    config.update_from_flattened_dict({f'{path}.low': 5})
+  with pytest.raises(UserError) as error:
+    configs.resolve(config, LIMITED_TREE)
+  assert str(error.value) == (f'config.{path}.low = 5: must not be above high.')
+
+
+def test_seeds_are_what_streams_take():
+  config = configs.base()
+  for seed in (-1, 2**32, 2**63):
+    config.seed = seed
+    assert refusal(configs.resolve, config) == (
+      f'config.seed = {seed}: must be at least 0 and at most 4294967295.'
+    )
+  config.seed = 2**32 - 1
+  assert configs.resolve(config).seed == 2**32 - 1
+  streams.seed(config.seed, streams.Stream.REPLAY)

@@ -24,6 +24,7 @@ COMPONENTS = (
 ROWS = (
   'compat errors',
   'contracts paths schema streams',
+  'importing',
   'registry',
   'slots spaces',
   'numerics',

@@ -1,16 +1,18 @@
+import traceback
+
 import pytest
 from absl import flags
 from ml_collections import config_flags
 
 from dreamer_nnx import config as configs
-from dreamer_nnx import overrides
+from dreamer_nnx import explaining, overrides
 from dreamer_nnx.config import ConfigError
 from dreamer_nnx.registry import RegistryError
 from tests.toys import TREE
 
 
 def make():
-  return configs.make(TREE)
+  return configs.generate(TREE)
 
 
 def refusal(function, *args, **kwargs):
@@ -81,8 +83,38 @@ def test_overrides_are_read_by_the_type_of_their_field(argv, values):
     ),
     (
       '--config.encoder.stacked.first.simple.depth=3',
-      "config.encoder.stacked.first.simple.depth: 'simple' is not chosen. Set "
-      '--config.encoder.stacked.first.name=simple, too.',
+      "config.encoder.stacked.first.simple.depth: 'stacked' is not chosen. Set "
+      '--config.encoder.name=stacked, too.',
+    ),
+    (
+      '--config.encoder.resnet.blocks=3',
+      "config.encoder.resnet.blocks: 'resnet' is not chosen. Set "
+      '--config.encoder.name=resnet, too.',
+    ),
+    (
+      '--config.encoder.stacked.first.name=simple',
+      "config.encoder.stacked.first.name: 'stacked' is not chosen. Set "
+      '--config.encoder.name=stacked, too.',
+    ),
+    (
+      '--config.policy.head.scaled.outscale=3',
+      "config.policy.head.scaled.outscale: 'scaled' is not chosen. Set "
+      '--config.policy.head.name=scaled, too.',
+    ),
+    (
+      '--config.blocks=3',
+      'config.blocks: there is no such section. Did you mean '
+      "'config.encoder.resnet.blocks', with --config.encoder.name=resnet?",
+    ),
+    (
+      '--config.bins=3',
+      'config.bins: there is no such section. Did you mean '
+      "'config.encoder.simple.head.scaled.bins'?",
+    ),
+    (
+      '--config.simple.depth=3',
+      'config.simple.depth: there is no such section. Did you mean '
+      "'config.encoder.simple.depth'?",
     ),
     (
       '--config.trian.lr=3',
@@ -171,21 +203,77 @@ def test_override_sets_the_values_and_leaves_the_other_arguments():
   assert config.is_locked
 
 
-def test_a_name_brings_the_branch_it_lacked_for_flags_in_any_order():
+BRANCHES = [
+  [
+    '--config.encoder.Unregistered.depth=9',
+    '--config.encoder.name=tests.toys:Unregistered',
+  ],
+  [
+    '--config.encoder.stacked.first.simple.head.scaled.bins=1',
+    '--config.encoder.stacked.first.name=simple',
+    '--config.encoder.name=stacked',
+  ],
+  ['--config.loggers.jsonl.name=a', '--config.loggers.names=jsonl'],
+]
+
+
+@pytest.mark.parametrize('argv', BRANCHES)
+@pytest.mark.parametrize('order', [1, -1])
+def test_a_name_brings_its_branch_for_flags_in_any_order(argv, order):
   config = make()
-  overrides.override(
-    config,
-    [
-      '--config.encoder.Unregistered.depth=9',
-      '--config.encoder.name=tests.toys:Unregistered',
-      '--config.encoder.stacked.first.simple.head.scaled.bins=1',
-      '--config.encoder.stacked.first.name=simple',
-    ],
-    TREE,
+  overrides.override(config, argv[::order], TREE)
+  found = configs.leaves(configs.resolve(config, TREE))
+  path, _, value = argv[0].removeprefix('--config.').partition('=')
+  assert str(found[path]).strip('(,)') == value
+
+
+def test_a_logger_that_is_left_out_is_not_chosen():
+  argv = ['--config.loggers.names=terminal', '--config.loggers.jsonl.name=a']
+  assert refusal(overrides.override, make(), argv, TREE) == (
+    "config.loggers.jsonl.name: 'jsonl' is not chosen. Set "
+    "--config.loggers.names='terminal,jsonl', too."
   )
-  resolved = configs.resolve(config, TREE).encoder
-  assert resolved.Unregistered.depth == 9
-  assert config.encoder.stacked.first.simple.head.scaled.bins == (1,)
+
+
+def test_a_part_whose_name_a_flag_replaces_is_not_chosen():
+  config = make()
+  with config.unlocked():
+    config.encoder.name = 'tests.toys:Unregistered'
+    config.encoder.Unregistered = {'depth': 3}
+  argv = ['--config.encoder.Unregistered.depth=4']
+  overrides.override(config, argv, TREE)
+  argv.append('--config.encoder.name=simple')
+  assert refusal(overrides.override, config, argv, TREE) == (
+    "config.encoder.Unregistered.depth: 'Unregistered' is not chosen, but "
+    "'simple'."
+  )
+
+
+def test_what_a_file_sets_in_a_branch_that_a_flag_leaves_is_dropped():
+  config = make()
+  configs.apply(config, {'encoder.simple.depth': 77, '**.units': 3}, tree=TREE)
+  overrides.override(config, ['--config.encoder.name=resnet'], TREE)
+  encoder = configs.resolve(config, TREE).encoder.to_dict()
+  assert encoder == {'name': 'resnet', 'resnet': {'blocks': 2, 'units': 3}}
+
+
+@pytest.mark.parametrize(
+  ('text', 'value'),
+  [
+    ('a=["S, F", "HG"],b=3', ('a=["S, F", "HG"]', 'b=3')),
+    ('desc=["SF","HG"]', ('desc=["SF","HG"]',)),
+    ("x={'a': (1, 2)}, y='p,q'", ("x={'a': (1, 2)}", "y='p,q'")),
+    ('(a, b)', ('a', 'b')),
+    ('[a,b]', ('a', 'b')),
+    ('(a)', ('a',)),
+    ('f(1,2)', ('f(1,2)',)),
+    ("a='b", ("a='b",)),
+    ('a,,b,', ('a', 'b')),
+  ],
+)
+def test_commas_within_brackets_and_quotes_belong_to_the_value(text, value):
+  values = overrides.check_overrides(make(), [f'--config.plugins={text}'], TREE)
+  assert values == {'plugins': value}
 
 
 def test_flags_of_ml_collections_mean_the_same(tmp_path):
@@ -194,7 +282,7 @@ def test_flags_of_ml_collections_mean_the_same(tmp_path):
     'from dreamer_nnx import config\n'
     'from tests.toys import TREE\n\n'
     'def get_config(arg="0"):\n'
-    '  result = config.make(TREE)\n'
+    '  result = config.generate(TREE)\n'
     '  result.seed = int(arg)\n'
     '  return result\n',
     encoding='utf-8',
@@ -203,9 +291,9 @@ def test_flags_of_ml_collections_mean_the_same(tmp_path):
     'main',
     f'--config={file}:7',
     '--config.encoder.name=resnet',
+    '--config.encoder.resnet.blocks=5',
     '--config.train.lr=1',
     '--noconfig.train.resume',
-    '--config.encoder.simple.mults=5,6',
   ]
   values = flags.FlagValues()
   theirs = config_flags.DEFINE_config_file(
@@ -258,6 +346,57 @@ def test_what_is_no_config_file_is_said(tmp_path):
   )
 
 
+@pytest.mark.parametrize(
+  ('text', 'argument', 'message'),
+  [
+    ('def get_config(): return 3', ':12m', 'takes no argument.'),
+    ('def get_config(x): return 3', '', 'needs an argument, FILE:ARG.'),
+    (
+      'from dreamer_nnx import config\n'
+      'from tests.toys import TREE\n\n'
+      'def get_config():\n'
+      '  result = config.generate(TREE)\n'
+      '  result.train.stepps = 4',
+      '',
+      "there is no field 'stepps' to set or read. Did you mean 'steps'?",
+    ),
+  ],
+)
+def test_a_mistake_in_a_config_file_is_one_message(
+  text, argument, message, tmp_path
+):
+  file = tmp_path / 'mistaken.py'
+  file.write_text(text, 'utf-8')
+  name = f'{file}{argument}'
+  error = refusal(overrides.load_file, name)
+  assert error.startswith(f'--config = {name!r}: ')
+  assert error.endswith(message)
+
+
+@pytest.mark.parametrize(
+  ('text', 'kind'),
+  [
+    ('def get_config(): return 1 / 0', ZeroDivisionError),
+    ('get_config = 1 /', SyntaxError),
+    ("open('nowhere')", RuntimeError),
+  ],
+)
+def test_a_fault_in_a_config_file_keeps_its_traceback(text, kind, tmp_path):
+  file = tmp_path / 'faulty.py'
+  file.write_text(text, 'utf-8')
+  with pytest.raises(kind) as error:
+    overrides.load_file(str(file))
+  shown = ''.join(traceback.format_exception(error.value))
+  assert f"while loading --config = '{file}'" in shown
+  assert f'"{file}"' in shown
+
+
+def test_a_config_file_is_looked_for_from_the_folder_given(tmp_path):
+  text = 'from ml_collections import ConfigDict as get_config'
+  (tmp_path / 'plain.py').write_text(text, 'utf-8')
+  assert not overrides.load_file('plain.py', tmp_path)
+
+
 def unknown_set():
   make().train.stepps = 3
 
@@ -303,7 +442,7 @@ def of_its_own():
 def test_errors_of_a_config_file_are_put_in_our_words(function, message):
   with pytest.raises((AttributeError, TypeError, ValueError)) as error:
     function()
-  assert overrides.explain(error.value) == message
+  assert explaining.explain(error.value) == message
 
 
 def test_errors_of_flags_are_explained(tmp_path):
@@ -319,11 +458,11 @@ def test_errors_of_flags_are_explained(tmp_path):
   config_flags.DEFINE_config_file('config', flag_values=values, sys_argv=argv)
   with pytest.raises(flags.Error) as error:
     values(argv)
-  assert overrides.explain(error.value) == 'config.a: wrong.\nRegistered: b.'
+  assert explaining.explain(error.value) == 'config.a: wrong.\nRegistered: b.'
   flags.DEFINE_integer('count', 1, 'How many.', flag_values=values)
   with pytest.raises(flags.Error) as error:
     values(['main', '--count=x'])
-  assert overrides.explain(error.value).startswith("--count = 'x': ")
+  assert explaining.explain(error.value).startswith("--count = 'x': ")
 
 
 @pytest.mark.parametrize(
@@ -335,4 +474,4 @@ def test_errors_of_flags_are_explained(tmp_path):
   ],
 )
 def test_other_errors_keep_their_words(error, message):
-  assert overrides.explain(error) == message
+  assert explaining.explain(error) == message

@@ -1,10 +1,12 @@
 import importlib
 import pickle
 import sys
+import traceback
 from pathlib import Path
 
 import pytest
 
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.registry import (
   Choice,
   Choices,
@@ -128,12 +130,10 @@ def test_a_component_may_be_named_by_its_module():
 @pytest.mark.parametrize(
   ('name', 'message'),
   [
-    (
-      'nowhere.near:X',
-      "cannot import module 'nowhere.near' (ModuleNotFoundError: No module "
-      "named 'nowhere').",
-    ),
-    (':X', "cannot import module '' (ValueError: Empty module name)."),
+    ('nowhere.near:X', "there is no module 'nowhere' to import."),
+    ('tests.near:X', "there is no module 'tests.near' to import."),
+    (':X', "'' is not the name of a module."),
+    ('..near:X', "'..near' is not the name of a module."),
     (
       'tests.toys:Unregisterd',
       "module 'tests.toys' has no 'Unregisterd'. Did you mean 'Unregistered'?",
@@ -145,6 +145,30 @@ def test_what_a_module_name_lacks_is_said(name, message):
   assert refusal(Choice(ENCODER, name), size=2) == (
     f'config.encoder.name = {name!r}: {message}'
   )
+
+
+FAULTS = {
+  'syntax': ('def f(:', SyntaxError),
+  'import': ('import not_installed', ModuleNotFoundError),
+  'raise': ('raise KeyError(3)', KeyError),
+  'file': ("open('nowhere')", ImportError),
+}
+
+
+@pytest.mark.parametrize('fault', FAULTS)
+def test_a_fault_in_a_named_module_keeps_its_traceback(
+  fault, tmp_path, monkeypatch
+):
+  text, kind = FAULTS[fault]
+  (tmp_path / f'faulty_{fault}.py').write_text(text, 'utf-8')
+  monkeypatch.syspath_prepend(tmp_path)
+  name = f'faulty_{fault}:Mine'
+  with pytest.raises(kind) as error:
+    Choice(ENCODER, name).values()
+  assert not isinstance(error.value, UserError)
+  shown = ''.join(traceback.format_exception(error.value))
+  assert f"named by config.encoder.name = '{name}'" in shown
+  assert f'faulty_{fault}.py' in shown
 
 
 def test_a_branch_is_named_by_the_attribute():

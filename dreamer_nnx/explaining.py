@@ -1,0 +1,109 @@
+"""How an error ends the program: its message, its status, or a traceback."""
+
+import re
+import sys
+import warnings
+from logging import LogRecord
+from types import TracebackType
+
+from absl import logging
+
+from dreamer_nnx import paths
+from dreamer_nnx.errors import UserError
+
+
+def expected(error: BaseException) -> bool:
+  """Whether an error is no defect of the code, and its message says all."""
+  return bool(isinstance(error, UserError | OSError) or paths.refused(error))
+
+
+def status_of(error: BaseException) -> int:
+  """2 for what was asked for; 1 for what went wrong with it."""
+  if isinstance(error, UserError):
+    return error.status
+  return 2 if expected(error) else 1
+
+
+def lost_others(error: BaseException | None) -> bool:
+  """Whether it was a failure of what processes compute together."""
+  import jax
+
+  from dreamer_nnx.training.devices import OutOfMemoryError
+
+  if isinstance(error, OutOfMemoryError):
+    return False
+  while error and not isinstance(error, jax.errors.JaxRuntimeError):
+    error = error.__cause__
+  return error is not None
+
+
+def tell_once() -> None:
+  """Drops the pages about a failed save, whose error is raised and told."""
+  logging.get_absl_handler().addFilter(is_not_of_orbax)
+  # Writes that Orbax had not begun; other coroutines are a component's own.
+  warnings.filterwarnings('ignore', "coroutine 'async_serialize_from_host")
+  sys.unraisablehook = unraisablehook
+
+
+def is_not_of_orbax(record: LogRecord) -> bool:
+  threads = ('asyncio', 'concurrent.futures')
+  return 'orbax' not in record.pathname and record.name not in threads
+
+
+def unraisablehook(unraisable: 'sys.UnraisableHookArgs') -> None:
+  # TensorStore raises this for each array still being written when the error
+  # of one ended the save, before or after that error is told.
+  if repr(unraisable.exc_value) != "RuntimeError('Event loop is closed')":
+    sys.__unraisablehook__(unraisable)
+
+
+def of_config(error: BaseException) -> bool:
+  """Whether ml_collections raised it, for a field that is not there or fits."""
+  last: TracebackType | None = error.__traceback__
+  while last and last.tb_next:
+    last = last.tb_next
+  module = last.tb_frame.f_globals.get('__name__', '') if last else ''
+  return module.startswith('ml_collections.')
+
+
+def explain(error: BaseException) -> str:
+  """The message of an error in one breath, without traceback or class.
+
+  Errors of ml_collections, which name no path, are put in our words.
+  """
+  text = _innermost(_message(error))
+  close = re.search(r'\nDid you mean "([^"]+)" instead of "([^"]+)"', text)
+  lone = isinstance(error, AttributeError) and re.fullmatch(r"'(\w+)'", text)
+  lost = re.match(r'Key "([^"]+)" does not exist', text) or lone
+  if close or lost:
+    name = close[2] if close else lost[1]
+    hint = f' Did you mean {close[1]!r}?' if close else ''
+    return f'config: there is no field {name!r} to set or read.{hint}'
+  wrong = re.match(
+    r"Could not override field '([^']+)' \(reference\)\. (.*) is of original "
+    r"type .* cannot be casted to type <class '(\w+)'>",
+    text,
+    re.DOTALL,
+  )
+  if wrong:
+    return f'config: {wrong[1]} = {wrong[2]}: must be of type {wrong[3]}.'
+  flag = re.match(r'flag --([^=]+)=(.*?): (.*)', text, re.DOTALL)
+  return f'--{flag[1]} = {flag[2]!r}: {flag[3]}' if flag else text
+
+
+def _message(error: BaseException) -> str:
+  # str() of a KeyError is the repr of its argument, and ml_collections hides
+  # a KeyError in its AttributeErrors.
+  inner = error.args[0] if len(error.args) == 1 else None
+  if isinstance(inner, BaseException):
+    return _message(inner)
+  if isinstance(error, KeyError) and isinstance(inner, str):
+    return inner
+  return str(error) or type(error).__name__
+
+
+def _innermost(text: str) -> str:
+  """The last error of a traceback that a message holds, or the message."""
+  if 'Traceback (most recent call last)' not in text:
+    return text
+  return re.split(r'^[\w.]*(?:Error|Exception): ', text, flags=re.M)[-1].strip()
