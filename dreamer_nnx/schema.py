@@ -225,17 +225,20 @@ def check(
   Raises:
     RegistryError: It is; infinity is refused where the default is finite.
   """
-  if not _finite(value) and _finite(default):
+  if not _all(math.isfinite, value) and _all(math.isfinite, default):
     raise RegistryError('must be a finite number.', where, value)
+  if not _all(lambda number: number == number, value):
+    raise RegistryError('must be a number.', where, value)
   for limit in limits:
     if why := limit.refuse(value):
       raise RegistryError(why, where, value)
 
 
-def _finite(value: Any) -> bool:
+def _all(test: Callable[[float], bool], value: Any) -> bool:
+  """Whether the floats that a value is, or has, pass a test."""
   if isinstance(value, tuple):
-    return all(map(_finite, value))
-  return not isinstance(value, float) or math.isfinite(value)
+    return all(_all(test, element) for element in value)
+  return not isinstance(value, float) or test(value)
 
 
 @functools.cache

@@ -221,14 +221,6 @@ MISTAKES = {
     ['--config.env.track.size=24', '--config.encoder.simple.mults=(2,2,2,2)'],
     r'image of 24x24 pixels: 4 halvings must leave',
   ),
-  'environment': (
-    ['--config.env.name=gymnasium', '--config.env.gymnasium.id=CartPol-v1'],
-    r'CartPol.*Did you mean',
-  ),
-  'space': (
-    ['--config.env.name=tests.envs.games:text'],
-    r'Text',
-  ),
   'steps': (['--config.train.steps=0'], r'config\.train\.steps = 0'),
   'memory': (
     [
@@ -252,6 +244,20 @@ def test_mistake_is_one_message_and_status_2(mistake, trained, tmp_path):
   changes, text = MISTAKES[mistake]
   changes = [change.format(trained=trained[0]) for change in changes]
   refused([*arguments(tmp_path), *changes], text)
+
+
+@pytest.mark.parametrize(
+  ('fields', 'text'),
+  [
+    (
+      {'env__name': 'gymnasium', 'env__gymnasium__id': 'CartPol-v1'},
+      'CartPol.*Did you mean',
+    ),
+    ({'env__name': 'tests.envs.games:text'}, 'Text'),
+  ],
+)
+def test_mistake_about_an_environment_is_one_message(fields, text, tmp_path):
+  refused(arguments(tmp_path, **fields), text)
 
 
 def test_missing_config_is_asked_for():

@@ -19,7 +19,7 @@ import contextlib
 import dataclasses
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import numpy as np
@@ -28,12 +28,13 @@ from absl import logging
 from etils import epath
 
 from dreamer_nnx import paths
-from dreamer_nnx.errors import UserError
 from dreamer_nnx.paths import Path
+from dreamer_nnx.schema import OneOf, Range
 from dreamer_nnx.training import checkpoint_files as files
 from dreamer_nnx.training import checkpoint_fit as fit
 from dreamer_nnx.training import limits, processes, retention, snapshot
 from dreamer_nnx.training.checkpoint_items import BehindHandler, beside
+from dreamer_nnx.training.evaluate import METRICS
 from dreamer_nnx.training.flight import Flight
 
 CheckpointError = files.CheckpointError
@@ -81,14 +82,12 @@ class Checkpoints:
     self,
     directory: str | Path,
     *,
-    keep_last: int = 2,
-    keep_every: int = 0,
+    keep_last: Annotated[int, Range(1)] = 2,
+    keep_every: Annotated[int, Range(0)] = 0,
     keep_best: bool = True,
-    best_metric: str = 'eval/return',
-    patience: float = 2.0,
+    best_metric: Annotated[str, OneOf(*METRICS)] = 'eval/return',
+    patience: Annotated[float, Range(0)] = 2.0,
   ):
-    if not patience >= 0:
-      raise UserError(f'patience = {patience}: must be 0 or more seconds.')
     self._directory = files.writable(
       paths.parse(directory, 'checkpoint directory')
     )
@@ -360,7 +359,7 @@ def _load(root: Path, item: str, args: ocp.args.CheckpointArgs) -> Any:
 def _load_arrays(root: Path, target: fit.Target) -> State:
   for name, leaf in target.items():
     if leaf.sharding is None:
-      raise UserError(f'{name}: the target of a restore needs a sharding.')
+      raise ValueError(f'{name}: the target of a restore needs a sharding.')
   target = dict(target)
   args = ocp.args.PyTreeRestore(
     target,

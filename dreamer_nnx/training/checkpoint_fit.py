@@ -136,7 +136,7 @@ def matching(target: Target, include: str, exclude: str) -> set[str]:
       search = re.compile(expression).search
     except re.error as error:
       raise UserError(
-        f'--{field} = {expression!r}: not a valid regular expression: {error}.'
+        f'not a valid regular expression: {error}.', f'--{field}', expression
       ) from error
     return {name for name in target if search(name)}
 
@@ -174,8 +174,10 @@ def score(
     return {}
   if best_metric not in metrics:
     raise UserError(
-      f'best_metric = {best_metric!r} is not among the metrics of this step: '
-      f'{", ".join(sorted(metrics)) or "none"}.'
+      'is not among the metrics of this step: '
+      f'{", ".join(sorted(metrics)) or "none"}.',
+      'config.checkpoint.best_metric',
+      best_metric,
     )
   value = float(metrics[best_metric])
   return {best_metric: value} if math.isfinite(value) else {}

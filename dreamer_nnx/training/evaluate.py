@@ -103,3 +103,7 @@ def evaluate(
     obs = envs.step(jax.device_get(action))
     count += 1
   return Returns(tuple(returns), tuple(lengths))
+
+
+# Names of what evaluations rank checkpoints by.
+METRICS = tuple(Returns((0.0,), (1,)).metrics('eval'))

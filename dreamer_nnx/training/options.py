@@ -1,10 +1,9 @@
 """Options of a run: how long, how often, how much."""
 
 import dataclasses
+from typing import Annotated
 
-from dreamer_nnx.errors import UserError
-
-ON_DIVERGENCE = ('stop', 'rewind')
+from dreamer_nnx.schema import OneOf, Range
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,36 +24,16 @@ class TrainOptions:
     max_rewinds: How often at most.
   """
 
-  steps: int = 1_000_000
-  envs: int = 16
-  batch_size: int = 16
-  batch_length: int = 64
-  train_ratio: float = 32.0
-  log_every: int = 5_000
-  report_every: int = 50_000
-  save_every: int = 50_000
-  on_divergence: str = 'stop'
-  max_rewinds: int = 3
-
-  def __post_init__(self):
-    for name in ('steps', 'envs', 'batch_size', 'batch_length'):
-      if getattr(self, name) < 1:
-        raise UserError(
-          f'config.train.{name} = {getattr(self, name)}: must be at least 1.'
-        )
-    if self.train_ratio < 0:
-      raise UserError(
-        f'config.train.train_ratio = {self.train_ratio}: must not be negative.'
-      )
-    if self.max_rewinds < 0:
-      raise UserError(
-        f'config.train.max_rewinds = {self.max_rewinds}: must not be negative.'
-      )
-    if self.on_divergence not in ON_DIVERGENCE:
-      raise UserError(
-        f'config.train.on_divergence = {self.on_divergence!r}: must be '
-        f'{" or ".join(map(repr, ON_DIVERGENCE))}.'
-      )
+  steps: Annotated[int, Range(1)] = 1_000_000
+  envs: Annotated[int, Range(1)] = 16
+  batch_size: Annotated[int, Range(1)] = 16
+  batch_length: Annotated[int, Range(1)] = 64
+  train_ratio: Annotated[float, Range(0)] = 32.0
+  log_every: Annotated[int, Range(0)] = 5_000
+  report_every: Annotated[int, Range(0)] = 50_000
+  save_every: Annotated[int, Range(0)] = 50_000
+  on_divergence: Annotated[str, OneOf('stop', 'rewind')] = 'stop'
+  max_rewinds: Annotated[int, Range(0)] = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,15 +48,8 @@ class EvaluateOptions:
     stop_at: Training ends once a greedy evaluation has this mean return.
   """
 
-  episodes: int = 10
-  envs: int = 4
-  every: int = 0
+  episodes: Annotated[int, Range(1)] = 10
+  envs: Annotated[int, Range(1)] = 4
+  every: Annotated[int, Range(0)] = 0
   sampled: bool = True
   stop_at: float = float('inf')
-
-  def __post_init__(self):
-    for name in ('episodes', 'envs'):
-      if getattr(self, name) < 1:
-        raise UserError(
-          f'config.evaluate.{name} = {getattr(self, name)}: must be at least 1.'
-        )

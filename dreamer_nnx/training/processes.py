@@ -36,14 +36,19 @@ def join(
   """
   given = (coordinator, count, index)
   if None in given and given != (None, None, None):
+    names = ('coordinator_address', 'num_processes', 'process_id')
     raise UserError(
-      '--coordinator_address, --num_processes, --process_id: give all three, '
-      'or none on a cluster that says them.'
+      f'goes with {", ".join(f"--{name}" for name in names)}: give all three, '
+      'or none on a cluster that says them.',
+      next(
+        f'--{n}' for n, x in zip(names, given, strict=True) if x is not None
+      ),
     )
   if count is not None and not 0 <= index < count:
     raise UserError(
-      f'--process_id = {index}: must be in [0, {count}), for there are '
-      f'--num_processes = {count}.'
+      f'must be in [0, {count}), for there are --num_processes = {count}.',
+      '--process_id',
+      index,
     )
   try:
     jax.distributed.initialize(
@@ -51,9 +56,10 @@ def join(
     )
   except (ValueError, RuntimeError) as error:
     raise UserError(
-      f'--distributed: the processes cannot be joined ({first_line(error)}). '
-      'Outside of Cloud TPU, GKE, SLURM and Open MPI give '
-      '--coordinator_address, --num_processes and --process_id.'
+      f'the processes cannot be joined ({first_line(error)}). Outside of Cloud '
+      'TPU, GKE, SLURM and Open MPI give --coordinator_address, '
+      '--num_processes and --process_id.',
+      '--distributed',
     ) from error
 
 
@@ -84,7 +90,7 @@ def local_share(total: int, what: str) -> int:
   """
   if total % count():
     raise UserError(
-      f'{what} = {total}: must be a multiple of the {count()} processes.'
+      f'must be a multiple of the {count()} processes.', what, total
     )
   return total // count()
 

@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterator
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from dreamer_nnx.errors import UserError
 from dreamer_nnx.paths import Path
 from dreamer_nnx.training import checkpoint_fit as fit
 from dreamer_nnx.training.record import Record
 
-# Seconds for a save, by the clock of the machine, which may be set meanwhile.
-PATIENCE = 86_400
+# By the clock of the machine, which may be set meanwhile.
+LONGEST_SAVE_SECONDS = 86_400
 
 
 class Names:
@@ -45,14 +44,7 @@ def options(
 
   Args:
     finished: Called after the arrays are on disk and before the step is there.
-
-  Raises:
-    ValueError: `keep_last` or `keep_every` is too small.
   """
-  if keep_last < 1:
-    raise UserError(f'keep_last = {keep_last}: must be at least 1.')
-  if keep_every < 0:
-    raise UserError(f'keep_every = {keep_every}: must be 0 or more steps.')
   policies = [checkpoint_managers.LatestN(keep_last)]
   if keep_every:
     # Saves follow a clock, so they rarely fall on multiples of an interval.
@@ -75,7 +67,7 @@ def options(
     cleanup_tmp_directories=True,
     step_name_format=Names(directory),
     async_options=ocp.AsyncOptions(
-      timeout_secs=PATIENCE,
+      timeout_secs=LONGEST_SAVE_SECONDS,
       post_finalization_callback=finished,
       # Threads that wait for a folder that cannot be made wait for minutes.
       create_directories_asynchronously=False,

@@ -57,11 +57,9 @@ class MeshOptions:
     for name in AXES:
       size = getattr(self, name)
       if size < 1 and size != -1:
-        raise UserError(
-          f'{WHERE}.{name} = {size}: must be at least 1, or -1 for the rest.'
-        )
+        raise UserError('must be at least 1, or -1 for the rest.', name, size)
     if sum(getattr(self, name) == -1 for name in AXES) > 1:
-      raise UserError(f'{WHERE}: more than one of {AXES} is -1.')
+      raise UserError(f'more than one of {", ".join(AXES)} is -1.', WHERE)
     self.table()
 
   def table(self) -> tuple[tuple[str, str], ...]:
@@ -71,8 +69,10 @@ class MeshOptions:
       name, _, axis = rule.partition(':')
       if not name or axis not in AXES:
         raise UserError(
-          f'{WHERE}.rules has {rule!r}: must be name:axis with one of the axes '
-          f'{", ".join(AXES)}.'
+          f'must be name:axis, with one of the axes {", ".join(AXES)}, unlike '
+          f'{rule!r}.',
+          'rules',
+          self.rules,
         )
       pairs.append((name, axis))
     return tuple(pairs)
@@ -89,8 +89,9 @@ class MeshOptions:
     if math.prod(sizes) != devices:
       text = ' x '.join(f'{n} {s}' for n, s in zip(AXES, given, strict=True))
       raise UserError(
-        f'{WHERE} of {text}: does not make up the {devices} devices there are. '
-        'Set one of them to -1, for what is left.'
+        f'{text} does not make up the {devices} devices there are. Set one of '
+        'them to -1, for what is left.',
+        WHERE,
       )
     return sizes
 
@@ -152,8 +153,10 @@ class Sharding:
     """ValueError unless the batch splits evenly over the devices."""
     if batch_size % self.rows:
       raise UserError(
-        f'config.train.batch_size = {batch_size}: must be a multiple of the '
-        f"{self.rows} devices on the axes 'data' and 'fsdp'."
+        f"must be a multiple of the {self.rows} devices on the axes 'data' and "
+        "'fsdp'.",
+        'config.train.batch_size',
+        batch_size,
       )
 
   def _split(self, shape: Sequence[int], axes: Axes) -> list[str | None]:
@@ -182,7 +185,7 @@ def make(
   """The mesh of some devices, all if none are given.
 
   Raises:
-    ValueError: They do not make it up, or processes would share rows.
+    UserError: They do not make it up, or processes would share rows.
   """
   devices = devices or jax.devices()
   sizes = options.sizes(len(devices))
@@ -195,8 +198,10 @@ def make(
     mesh = Mesh(ordered, AXES, axis_types=types)
   if not within_processes(mesh):
     raise UserError(
-      f'{WHERE}.tensor = {sizes[-1]}: must divide the devices of a process, '
-      f'{len(devices) // len({d.process_index for d in devices})}.'
+      'must divide the devices of a process, '
+      f'{len(devices) // len({d.process_index for d in devices})}.',
+      f'{WHERE}.tensor',
+      sizes[-1],
     )
   return Sharding(mesh, options.table())
 

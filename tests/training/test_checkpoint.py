@@ -191,11 +191,6 @@ def test_a_slow_save_is_told_of_once_and_waited_for(tmp_path, caplog):
   assert checkpoints.steps() == [1, 2]
 
 
-def test_patience_is_of_seconds(tmp_path):
-  with pytest.raises(ValueError, match=r'patience = -1\.0'):
-    Checkpoints(tmp_path, patience=-1.0)
-
-
 def test_files_and_names_are_synced_before_a_step_appears(
   tmp_path, monkeypatch
 ):
@@ -285,16 +280,9 @@ def test_the_last_the_best_and_one_in_every_so_many_are_kept(
 def test_the_metric_that_ranks_must_be_among_the_metrics(tmp_path):
   with (
     Checkpoints(tmp_path, best_metric='eval/score') as checkpoints,
-    pytest.raises(ValueError, match=r"'eval/score' is not among .*: eval/len"),
+    pytest.raises(ValueError, match=r"'eval/score': is not among .*: eval/len"),
   ):
     checkpoints.save(5, build(), {}, META, {'eval/length': 3.0})
-
-
-@pytest.mark.parametrize('options', [{'keep_last': 0}, {'keep_every': -1}])
-def test_bounds_of_what_is_kept(tmp_path, options):
-  ((name, value),) = options.items()
-  with pytest.raises(ValueError, match=f'{name} = {value}: must be'):
-    Checkpoints(tmp_path, **options)
 
 
 def changed(**leaves: jax.Array | None) -> dict[str, jax.Array]:

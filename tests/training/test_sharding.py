@@ -16,6 +16,7 @@ from jax.sharding import PartitionSpec as Spec
 
 from dreamer_nnx import config as configs
 from dreamer_nnx import workflow
+from dreamer_nnx.registry import Part
 from dreamer_nnx.show import size
 from dreamer_nnx.training import sharding
 from dreamer_nnx.training.sharding import AXES, MeshOptions, Sharding
@@ -150,19 +151,22 @@ def test_the_mesh_has_three_axes_of_all_devices():
   'options, message',
   [
     ({'data': 0}, 'config.mesh.data = 0: must be at least 1, or -1'),
-    ({'fsdp': -1}, "more than one of ('data', 'fsdp', 'tensor') is -1"),
-    ({'rules': ('a:b',)}, "config.mesh.rules has 'a:b': must be name:axis"),
-    ({'rules': ('fsdp',)}, "config.mesh.rules has 'fsdp'"),
+    ({'fsdp': -1}, 'config.mesh: more than one of data, fsdp, tensor is -1'),
+    (
+      {'rules': ('a:b',)},
+      "config.mesh.rules = ('a:b',): must be name:axis",
+    ),
+    ({'rules': ('fsdp',)}, "config.mesh.rules = ('fsdp',): must be"),
   ],
 )
 def test_meshes_that_cannot_be_are_refused(options, message):
   with pytest.raises(ValueError, match=re.escape(message)):
-    MeshOptions(**options)
+    Part(MeshOptions, **options).at('config.mesh')()
 
 
 def test_devices_that_the_mesh_does_not_use_are_refused():
   message = (
-    'config.mesh of data 3 x fsdp 1 x tensor 1: does not make up the 8 devices '
+    'config.mesh: data 3 x fsdp 1 x tensor 1 does not make up the 8 devices '
     'there are. Set one of them to -1, for what is left.'
   )
   with pytest.raises(ValueError, match=re.escape(message)):
