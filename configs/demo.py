@@ -29,6 +29,9 @@ PATTERNS = {
   'evaluate.envs': 25,
   'evaluate.sampled': False,
 }
+# Of any depth, the channels of the smallest image divide into the 8 blocks of
+# the decoder.
+SIZED = {'**.simple.mults': (2, 4)}
 
 
 def get_config(size: str = '') -> configs.ConfigDict:
@@ -36,5 +39,6 @@ def get_config(size: str = '') -> configs.ConfigDict:
   config = configs.base()
   configs.apply(config, PATTERNS)
   if size:
+    configs.apply(config, SIZED)
     configs.apply_size(config, size)
   return config

@@ -1,9 +1,12 @@
 """The steps of a run, in order: config, environments, agent, replay, training.
 
 config = overrides.load_file('configs/demo.py')
-envs = workflow.make_envs(config)
-learner = workflow.make_learner(config, envs.obs_space, envs.action_space)
+parts = configs.bind_all(config)
+envs = workflow.make_envs(parts)
+learner = workflow.make_learner(parts, envs.obs_space, envs.action_space)
 ...
+
+Each takes the bound parts of a config, or a config, which it binds itself.
 """
 
 import functools
@@ -36,9 +39,10 @@ FLAGS = {
   'is_terminal': bool,
 }
 Spaces = Mapping[str, gym_spaces.Space]
+Parts = configs.Bound | ConfigDict
 
 
-def make_envs(config: ConfigDict, env_steps: int = 0) -> contracts.VectorEnv:
+def make_envs(config: Parts, env_steps: int = 0) -> contracts.VectorEnv:
   """The training environments of this process.
 
   A resumed run does not repeat its episodes.
@@ -46,21 +50,21 @@ def make_envs(config: ConfigDict, env_steps: int = 0) -> contracts.VectorEnv:
   parts = configs.bind_all(config)
   count = processes.local_share(parts['train']().envs, 'config.train.envs')
   place = processes.index(), env_steps
-  seed = streams.seed(config.seed, Stream.ENVS, *place)
+  seed = streams.seed(parts['seed'], Stream.ENVS, *place)
   return make(parts['env'], count, seed)
 
 
-def make_eval_envs(config: ConfigDict) -> contracts.VectorEnv:
+def make_eval_envs(config: Parts) -> contracts.VectorEnv:
   """The evaluation environments of this process, with seeds of their own."""
   parts = configs.bind_all(config)
   count = max(1, parts['evaluate']().envs // processes.count())
   stream = Stream.EVALUATION_ENVS
-  seed = streams.seed(config.seed, stream, processes.index())
+  seed = streams.seed(parts['seed'], stream, processes.index())
   return make(parts['env'], count, seed)
 
 
 def make_learner(
-  config: ConfigDict,
+  config: Parts,
   obs_space: Spaces,
   action_space: Spaces,
   sharding: meshes.Sharding | None = None,
@@ -92,7 +96,7 @@ def make_learner(
   return learner
 
 
-def computes_on(config: ConfigDict, learner: Learner) -> str:
+def computes_on(config: Parts, learner: Learner) -> str:
   """The devices of a run and its precision; a warning if one is not used."""
   used = learner.sharding.mesh.devices.flat
   precision = configs.bind_all(config)['precision']()
@@ -102,7 +106,7 @@ def computes_on(config: ConfigDict, learner: Learner) -> str:
 
 
 def make_replay(
-  config: ConfigDict,
+  config: Parts,
   obs_space: Spaces,
   action_space: Spaces,
   learner: Learner,
@@ -124,7 +128,7 @@ def make_replay(
     batch_size=share(train.batch_size, 'config.train.batch_size'),
     batch_length=train.batch_length,
     directory=str(directory),
-    seed=replay_seed(config),
+    seed=replay_seed(parts),
     process=processes.index(),
     processes=processes.count(),
     steps=train.steps,
@@ -132,9 +136,10 @@ def make_replay(
   )
 
 
-def replay_seed(config: ConfigDict) -> int:
+def replay_seed(config: Parts) -> int:
   """That of the replay buffer of this process."""
-  return streams.seed(config.seed, Stream.REPLAY, processes.index())
+  seed = configs.bind_all(config)['seed']
+  return streams.seed(seed, Stream.REPLAY, processes.index())
 
 
 def step_spaces(
@@ -157,7 +162,7 @@ def step_spaces(
 
 
 def make_loggers(
-  config: ConfigDict, workdir: paths.Path
+  config: Parts, workdir: paths.Path
 ) -> tuple[contracts.Logger, ...]:
   """The sinks of the metrics; the first process alone has any."""
   if not processes.first():
@@ -165,7 +170,7 @@ def make_loggers(
   return configs.bind_all(config)['loggers'](workdir=str(workdir))
 
 
-def make_checkpoints(config: ConfigDict, workdir: paths.Path) -> Checkpoints:
+def make_checkpoints(config: Parts, workdir: paths.Path) -> Checkpoints:
   """The checkpoints of a workdir."""
   return configs.bind_all(config)['checkpoint'](
     directory=workdir / 'checkpoints'
@@ -173,7 +178,7 @@ def make_checkpoints(config: ConfigDict, workdir: paths.Path) -> Checkpoints:
 
 
 def evaluate_policy(
-  config: ConfigDict,
+  config: Parts,
   learner: Learner,
   state: State,
   mode: str,
@@ -189,9 +194,10 @@ def evaluate_policy(
     stop: Asked after every step whether to end early.
     progress: As `evaluate` takes it; told of the episodes of this process.
   """
-  options = configs.bind_all(config)['evaluate']()
+  parts = configs.bind_all(config)
+  options = parts['evaluate']()
   index, count = processes.index(), processes.count()
-  envs = make_eval_envs(config)
+  envs = make_eval_envs(parts)
   try:
     local = evaluate(
       learner,
@@ -199,7 +205,7 @@ def evaluate_policy(
       envs,
       episodes=len(range(index, options.episodes, count)),
       mode=mode,
-      key=streams.key(config.seed, Stream.EVALUATE, index),
+      key=streams.key(parts['seed'], Stream.EVALUATE, index),
       stop=stop,
       progress=progress,
     )

@@ -6,8 +6,9 @@ import pytest
 from gymnasium import spaces as gs
 
 from dreamer_nnx import config as configs
-from dreamer_nnx import workflow
+from dreamer_nnx import overrides, workflow
 from dreamer_nnx.training import sharding
+from tests.launcher import ROOT
 
 PROPRIO = (
   {'vector': gs.Box(-np.inf, np.inf, (24,), np.float32)},
@@ -26,6 +27,8 @@ COUNTS = {
   '200m': (153_769_507, 165_965_075),
   '400m': (345_473_059, 372_920_979),
 }
+RECURRENT = 'dynamics.rssm.deter'
+CONFIGS = {path.stem: path for path in (ROOT / 'configs').glob('*.py')}
 
 
 def count(config, spaces):
@@ -39,6 +42,21 @@ def test_parameters_of_a_size(size):
   config = configs.base(size)
   counts = count(config, PROPRIO), count(config, VISION)
   assert counts == COUNTS[size]
+
+
+@pytest.mark.parametrize('size', ['', *configs.SIZES])
+@pytest.mark.parametrize('name', sorted(CONFIGS))
+def test_a_config_file_goes_with_every_size(name, size):
+  config = overrides.load_file(f'{CONFIGS[name]}{size and f":{size}"}')
+  parts = configs.bind_all(configs.resolve(config))
+  envs = workflow.make_envs(parts)
+  spaces = dict(envs.obs_space), dict(envs.action_space)
+  envs.close()
+  mesh = sharding.planned(parts['mesh']())
+  learner = workflow.make_learner(parts, *spaces, mesh)
+  assert all(x.size for x in learner.layout.shapes.values())
+  if size:
+    assert config.dynamics.rssm.deter == configs.SIZES[size][RECURRENT]
 
 
 def test_every_size_is_counted():
