@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from ml_collections import ConfigDict
 
+from dreamer_nnx import config as configs
 from dreamer_nnx import paths, workflow
 from dreamer_nnx.training import processes
 from dreamer_nnx.training.progress import Progress
@@ -28,7 +29,7 @@ class Evaluations:
     stop: Asked after every step whether to end early.
   """
 
-  config: ConfigDict
+  parts: configs.Bound
   learner: Learner
   file: paths.Path | pathlib.Path
   stop: Callable[[], bool]
@@ -51,7 +52,7 @@ class Evaluations:
       Metrics, in the group of the policy; none if it was stopped early.
     """
     returns = workflow.evaluate_policy(
-      self.config,
+      self.parts,
       self.learner,
       state,
       MODES[policy],

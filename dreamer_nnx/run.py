@@ -1,7 +1,6 @@
 """One run in a workdir: start or resume, train, evaluate, save."""
 
 import contextlib
-import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,6 +14,7 @@ from dreamer_nnx.initial_state import initial_state
 from dreamer_nnx.replay.generators import reseeded
 from dreamer_nnx.replay.index import IndexFormError
 from dreamer_nnx.training import checkpoint, processes, run_info
+from dreamer_nnx.training.changes import Changes, described
 from dreamer_nnx.training.divergence import Diverged, remedy
 from dreamer_nnx.training.interrupt import Interrupt
 from dreamer_nnx.training.loop import Trainer
@@ -28,7 +28,7 @@ from dreamer_nnx.training.record import Record
 from dreamer_nnx.training.start import Source, Start
 from dreamer_nnx.training.step import State
 from dreamer_nnx.training.video import Videos
-from dreamer_nnx.training.workdir import check, owned
+from dreamer_nnx.training.workdir import Owner, check, owned
 
 
 class Run(contextlib.ExitStack):
@@ -64,15 +64,15 @@ class Run(contextlib.ExitStack):
     scratch: str = '',
   ):
     super().__init__()
-    self.config, self.workdir = config, workdir
+    self.parts, self.workdir = configs.bind_all(config), workdir
+    self.config = configs.resolve(self.parts)
     self.source = source or Source()
     self.step, self.profile, self.training = step, profile, training
     self.again, self.scratch = again, scratch
-    self.owned: Callable[[], None] = lambda: None
+    self.owner: Owner | None = None
     self.stop: Callable[[], bool] = lambda: False
     self.stopped = False
     self.stopwatch = Stopwatch()
-    self.parts = configs.bind_all(config)
     try:
       self._open()
     except BaseException:
@@ -80,7 +80,7 @@ class Run(contextlib.ExitStack):
       raise
 
   def _open(self) -> None:
-    config, workdir = self.config, self.workdir
+    workdir = self.workdir
     check(workdir)
     start = self._own_workdir() if self.training else None
     appending = self.training and processes.first()
@@ -89,11 +89,14 @@ class Run(contextlib.ExitStack):
     if found is None and not start:
       found = checkpoint.latest(workdir)
     self.life = self.enter_context(contextlib.ExitStack())
-    self.rewinds = self._rewinds_at(found)
+    self.changes = self._compare(found)
+    if self.training:
+      self.changes.check()
     self._make_envs(found)
     self.spaces = self.envs.obs_space, self.envs.action_space
-    self.learner = workflow.make_learner(config, *self.spaces)
-    print_once('Computes on', workflow.computes_on(config, self.learner))
+    self.changes.check_spaces(*self.spaces)
+    self.learner = workflow.make_learner(self.parts, *self.spaces)
+    print_once('Computes on', workflow.computes_on(self.parts, self.learner))
     if unsplit := self.learner.unsplit():
       print_once('Not split over the mesh:', *unsplit, sep='\n')
     self._restore(found)
@@ -102,17 +105,24 @@ class Run(contextlib.ExitStack):
     if start:
       start.record()
       self._open_checkpoints()
+      if self.saved:
+        print_once(self.changes)
 
-  def _rewinds_at(self, found: int | None) -> int:
+  def _compare(self, found: int | None) -> Changes:
+    """Reads how often the run went back, and what its config was."""
+    self.rewinds = 0
     if found is None:
-      return 0
+      return Changes()
     root = self.workdir / checkpoint.FOLDER / str(found)
-    return checkpoint.load_meta(root).get('counters', {}).get('rewinds', 0)
+    meta = checkpoint.load_meta(root)
+    self.rewinds = meta.get('counters', {}).get('rewinds', 0)
+    saved, fields = compat.config(meta.get('config', {})), self.config
+    return Changes(found, saved, configs.leaves(fields), meta.get('spaces'))
 
   def _make_envs(self, found: int | None) -> None:
     self.env_steps = found or 0
-    self.seeded = copy.deepcopy(self.config)
-    self.seeded.seed = streams.another(self.config.seed, self.rewinds)
+    self.seed = streams.another(self.parts['seed'], self.rewinds)
+    self.seeded = configs.Bound(self.parts | {'seed': self.seed})
     self.envs = workflow.make_envs(self.seeded, self.env_steps)
     self.life.callback(self.envs.close)
 
@@ -120,22 +130,22 @@ class Run(contextlib.ExitStack):
     self.saved = None
     if found is not None:
       root = self.workdir / checkpoint.FOLDER / str(found)
-      self.saved = checkpoint.restore(root, self.learner.abstract)
+      with self.changes.named():
+        self.saved = checkpoint.restore(root, self.learner.abstract)
     counters = self.saved.meta['counters'] if self.saved else {}
     self.updates = counters.get('updates', 0)
     if self.saved:
       self.state = self.saved.state
     else:
-      seed = self.seeded.seed
-      self.state = initial_state(self.learner, seed, self.source)
+      self.state = initial_state(self.learner, self.seed, self.source)
 
   def _own_workdir(self) -> Start:
     if processes.first():
-      self.owned = self.enter_context(owned(self.workdir))
+      self.owner = self.enter_context(owned(self.workdir))
     return Start(self.workdir, self.source, self.step, self.again)
 
   def _open_checkpoints(self) -> None:
-    self.checkpoints = workflow.make_checkpoints(self.config, self.workdir)
+    self.checkpoints = workflow.make_checkpoints(self.parts, self.workdir)
     self.callback(self.checkpoints.close)
 
   def train(self, evaluate: bool = True) -> None:
@@ -149,6 +159,8 @@ class Run(contextlib.ExitStack):
         stop there; nothing was saved since.
     """
     trainer = self._trainer(evaluate)
+    if self.owner:
+      self.owner.keep()
     self._write_info()
     with Interrupt() as self.stop:
       if evaluate and not self.saved:
@@ -186,7 +198,7 @@ class Run(contextlib.ExitStack):
 
   def _play(self, policy: str, progress: Progress) -> dict[str, float]:
     evaluations = Evaluations(
-      self.config, self.learner, self.logs.evaluations, self.stop
+      self.parts, self.learner, self.logs.evaluations, self.stop
     )
     agent = self._agent_word()
     return evaluations.play(self.state, self.env_steps, agent, policy, progress)
@@ -215,7 +227,7 @@ class Run(contextlib.ExitStack):
 
   def _write_info(self) -> None:
     config = configs.to_json(self.config)
-    devices = workflow.computes_on(self.config, self.learner)
+    devices = workflow.computes_on(self.parts, self.learner)
     run_info.write(self.workdir, config, self.env_steps, devices)
 
   def _train(self, trainer: Trainer) -> Diverged | None:
@@ -252,11 +264,11 @@ class Run(contextlib.ExitStack):
     self.life.close()
     self._make_envs(good)
     self._restore(good)
-    self.state = self.learner.reseeded(self.state, self.seeded.seed)
+    self.state = self.learner.reseeded(self.state, self.seed)
 
   def _trainer(self, evaluate: bool) -> Trainer:
     options = self.parts['train']()
-    loggers = workflow.make_loggers(self.config, self.logs.path)
+    loggers = workflow.make_loggers(self.parts, self.logs.path)
     for logger in loggers:
       self.life.callback(logger.close)
     if processes.first():
@@ -271,7 +283,7 @@ class Run(contextlib.ExitStack):
       replay,
       loggers,
       options,
-      self.seeded.seed,
+      self.seed,
       evaluate_every=self.parts['evaluate']().every if evaluate else 0,
       stop_at=self.parts['evaluate']().stop_at,
       evaluate=self._evaluate_while_training,
@@ -301,10 +313,11 @@ class Run(contextlib.ExitStack):
       states = [state | {'envs': None} for state in states]
     index, count = processes.index(), processes.count()
     try:
-      if len(states) == count:
-        trainer.replay.load(indices[index])
-      else:
-        trainer.replay.adopt(indices, index, count)
+      with self.changes.named():
+        if len(states) == count:
+          trainer.replay.load(indices[index])
+        else:
+          trainer.replay.adopt(indices, index, count)
     except IndexFormError as error:
       raise self._unfit(saved, str(error)) from error
     try:
@@ -328,9 +341,12 @@ class Run(contextlib.ExitStack):
     return self._play('greedy', self.progress)
 
   def _save(self, trainer: Trainer, metrics: dict[str, float]) -> None:
-    self.owned()
+    if self.owner:
+      self.owner.check()
     self.logs.flush()
     self.checkpoints.wait()
+    if trainer.env_steps in self.checkpoints.steps():
+      return  # What it needs of the replay stays.
     self.needs.release()
     local = trainer.local_state() | {'replay': trainer.replay.save()}
     states = processes.gather(local)
@@ -339,7 +355,8 @@ class Run(contextlib.ExitStack):
       'counters': trainer.counters(),
       'processes': states,
       'elapsed': self.stopwatch(),
-      'config': configs.resolve(self.config).to_dict(),
+      'config': self.config.to_dict(),
+      'spaces': described(*self.spaces),
     }
     self.checkpoints.save(
       trainer.env_steps,

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from dreamer_nnx import config as configs
 from dreamer_nnx import workflow
 from dreamer_nnx.training import sharding
+from dreamer_nnx.training.options import TrainOptions
 from dreamer_nnx.training.step import OPTIMIZER, Learner
 
 MIB = 2**20
@@ -19,16 +20,17 @@ MIB = 2**20
 
 def describe(config: ConfigDict) -> str:
   """The resolved config, parameters per module, shapes and memory."""
-  envs = workflow.make_envs(config)
+  parts = configs.bind_all(config)
+  envs = workflow.make_envs(parts)
   try:
     obs_space, action_space = dict(envs.obs_space), dict(envs.action_space)
   finally:
     envs.close()
-  mesh = sharding.planned(configs.bind_all(config)['mesh']())
-  learner = workflow.make_learner(config, obs_space, action_space, mesh)
+  mesh = sharding.planned(parts['mesh']())
+  learner = workflow.make_learner(parts, obs_space, action_space, mesh)
   step = workflow.step_spaces(obs_space, action_space, learner)
   sections = {
-    'Config': configs.to_json(configs.resolve(config)),
+    'Config': configs.to_json(parts),
     'Observations': lines(obs_space),
     'Actions': lines(action_space),
     'One step in replay': lines(
@@ -36,7 +38,7 @@ def describe(config: ConfigDict) -> str:
     ),
     'Parameters': parameter_table(learner),
     'Not split': '\n'.join(learner.unsplit()) or '  nothing',
-    'Memory': memory_table(config, learner, step),
+    'Memory': memory_table(parts['train'](), learner, step),
   }
   return '\n\n'.join(f'{title}\n{text}' for title, text in sections.items())
 
@@ -89,10 +91,9 @@ def size(
 
 
 def memory_table(
-  config: ConfigDict, learner: Learner, step: Mapping[str, Any]
+  train: TrainOptions, learner: Learner, step: Mapping[str, Any]
 ) -> str:
   """Bytes of the state, of a batch, and of a full replay buffer."""
-  train = configs.bind_all(config)['train']()
   state = learner.abstract
   optimizer = {k: v for k, v in state.items() if k.startswith(OPTIMIZER)}
   trained = {k: state[k] for k in learner.layout.trained}

@@ -13,6 +13,7 @@ from unittest import mock
 
 from absl import flags
 
+from dreamer_nnx import config as configs
 from dreamer_nnx import main, workflow
 from dreamer_nnx.training.step import Learner
 
@@ -94,7 +95,8 @@ def arguments(workdir: str | os.PathLike, **changes: object) -> list[str]:
 
 def learner(config, obs_space, action_space, mesh=None) -> Learner:
   """As `workflow.make_learner`, but one for all runs that compile the same."""
-  groups = {k: v for k, v in config.to_dict().items() if k not in APART}
+  fields = configs.resolve(config).to_dict()
+  groups = {k: v for k, v in fields.items() if k not in APART}
   groups['train'] = {k: groups['train'][k] for k in TRAINED}
   name = repr((groups, obs_space, action_space, mesh))
   if name not in _LEARNERS:

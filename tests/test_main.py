@@ -58,7 +58,23 @@ def test_same_command_again_trains_no_further(trained):
   result = launch(arguments(workdir))
   assert result.status == 0, result.err
   assert 'untrained' not in result.out
+  told = 'Resumes from step 60.\n  config.train.report_every: 20 -> 0\nReplay'
+  assert told in result.out
   assert load_meta(workdir)['counters']['updates'] == before
+
+
+def test_a_resumed_run_says_what_changed_and_keeps_what_it_saved(tmp_path):
+  argv = lambda **fields: [*arguments(tmp_path, **fields), '--mode=train']
+  assert 'Resumes' not in launch(argv(train__steps=40)).out
+  smaller = {'replay__chunked__capacity': 64, 'train__steps': 40}
+  result = launch(argv(**smaller))
+  told = '\n  config.replay.chunked.capacity: 512 -> 64\n'
+  assert f'Resumes from step 40.{told}' in result.out, result
+  # Its checkpoint is that of before, and needs as much of the replay.
+  result = launch(argv(train__steps=60))
+  assert result.status == 0, result.err
+  told = '\n  config.train.steps: 40 -> 60\n'
+  assert f'Resumes from step 40.{told}' in result.out
 
 
 def test_show_prints_config_parameters_and_memory(tmp_path):
@@ -187,6 +203,61 @@ def test_a_start_that_fails_does_not_say_that_it_was_one(trained, tmp_path):
 
 
 MISTAKES = {
+  'wish for a field': (
+    ['--steps=100'],
+    r'^--steps: there is no such flag. Did you mean --config.train.steps\?$',
+  ),
+  'wish for the seed': (['--seed', '1'], r'--seed: .* mean --config.seed\?'),
+  'wish for what is chosen': (
+    ['--lr=1'],
+    r'--lr: .* mean --config.optimizer.dreamer.lr\?',
+  ),
+  'wish by another name': (
+    ['--learning_rate=1'],
+    r'--learning_rate: .* mean --config.optimizer.dreamer.lr\?',
+  ),
+  'wish for a component': (
+    ['--env=catch'],
+    r'--env: .* mean --config.env.name=catch\?',
+  ),
+  'wish for a section': (
+    ['--replay=big'],
+    r'--replay: .* mean --config.replay.name\?',
+  ),
+  'wish for what is not chosen': (
+    ['--env_id=CartPole-v1'],
+    r'mean --config.env.gymnasium.id, with --config.env.name=gymnasium\?',
+  ),
+  'wish misspelt': (['--stesp=3'], r'mean --config.train.steps\?'),
+  'flag of others': (['--logdir=x'], r'--logdir: .* mean --workdir\?'),
+  'flag of absl': (['--log_dir=x'], r'--log_dir: .* mean --workdir\?'),
+  'nothing like it': (['--xyzzy'], r'--xyzzy: .* --help lists all'),
+  'no flag': (['configs/demo.py'], r'mean --config=configs/demo.py\?'),
+  'not chosen': (
+    ['--config.env.gymnasium.id=CartPole-v1'],
+    r"^config.env.gymnasium.id: 'gymnasium' is not chosen. Set "
+    r'--config.env.name=gymnasium, too\.$',
+  ),
+  'logger not chosen': (
+    ['--config.loggers.wandb.project=x'],
+    r"Set --config.loggers.names='terminal,jsonl,wandb', too\.$",
+  ),
+  'seed': (
+    ['--config.seed=-1'],
+    r'^config.seed = -1: must be at least 0 and at most 4294967295\.$',
+  ),
+  'best metric': (
+    ['--config.checkpoint.best_metric=eval/score'],
+    r"config.checkpoint.best_metric = 'eval/score': must be one of 'eval/ret",
+  ),
+  'contradiction': (
+    ['--config.mesh.data=-1', '--config.mesh.fsdp=-1'],
+    r'config.mesh: more than one of data, fsdp, tensor is -1',
+  ),
+  'filter': (['--restore_include=x'], r'^--restore_include: .* --restore=RUN'),
+  'empty path': (['--restore='], r'^--restore: is empty'),
+  'trust': (['--trust_config'], r'^--trust_config: the config is that of --co'),
+  'status': (['--stopped_status=256'], r'stopped_status'),
   'name': (
     ['--config.encoder.name=simpel'],
     r"config\.encoder\.name = 'simpel': no encoder has this name. "
@@ -239,6 +310,86 @@ MISTAKES = {
 }
 
 
+IDLE = ['--restore=x', '--restore_include=x', '--restore_exclude=x']
+IDLE += ['--import_reference=x', '--restore_again', '--profile', '--scratch=x']
+IDLE += ['--stopped_status=3']
+
+
+@pytest.mark.parametrize('mode', ['evaluate', 'show'])
+@pytest.mark.parametrize('flag', IDLE)
+def test_a_flag_without_effect_in_a_mode_is_refused(flag, mode, tmp_path):
+  name = flag.partition('=')[0]
+  argv = [*arguments(tmp_path), flag, f'--mode={mode}']
+  refused(argv, f'^{name}: has no effect .*(Leave it out|Name that run)')
+
+
+def test_a_flag_of_a_step_without_effect_is_refused(tmp_path):
+  argv = [*arguments(tmp_path), '--restore_step=3', '--mode=show']
+  refused(argv, '^--restore_step: has no effect')
+
+
+@pytest.mark.parametrize('flag', ['--help', '-h', '--helpfull'])
+def test_help_is_no_failure(flag):
+  result = launch([flag])
+  assert result.status == 0
+  for word in ('--mode=show', '--workdir:', '--config.seed=1'):
+    assert word in result.out, word
+  assert ('absl' in result.out) == (flag == '--helpfull')
+
+
+def test_a_failed_start_leaves_no_workdir(tmp_path):
+  changes, text = MISTAKES['memory']
+  refused([*arguments(tmp_path / 'a' / 'b'), *changes], text)
+  assert not list(tmp_path.iterdir())
+
+
+def test_changes_that_a_run_cannot_go_on_with_are_refused_by_path(trained):
+  workdir, _ = trained
+  kept = ('.lock', 'run.json', 'config.json')
+  state = lambda: {
+    path: path.stat().st_mtime_ns
+    for path in workdir.rglob('*')
+    if path.is_file() and path.name not in kept
+  }
+  before = state()
+  refused(
+    arguments(workdir, env__name='catch'),
+    "^config.env.name = 'catch': the run was begun with 'track'",
+  )
+  refused(
+    arguments(workdir, env__track__size=16),
+    r"^config.env.track.size = 16: observation 'image' is Box\(16, 16, 3\)",
+  )
+  refused(
+    arguments(workdir, optimizer__name='adamw'),
+    r"\n  config.optimizer.name: 'dreamer' -> 'adamw'\n",
+  )
+  refused(
+    arguments(workdir, replay__chunked__chunk_size=8),
+    r'\n  config.replay.chunked.chunk_size: 32 -> 8\n',
+  )
+  assert state() == before
+
+
+def test_paths_are_those_of_the_start(tmp_path, monkeypatch):
+  """Whatever an environment or a plugin does to the current folder."""
+  here, there = tmp_path / 'here', tmp_path / 'there'
+  here.mkdir()
+  there.mkdir()
+  (here / 'leaving.py').write_text(f'import os\nos.chdir({str(there)!r})')
+  demo = (ROOT / 'configs' / 'demo.py').read_text('utf-8')
+  (here / 'my.py').write_text(demo)
+  monkeypatch.chdir(here)
+  monkeypatch.syspath_prepend(here)
+  argv = arguments('run', train__steps=2)[1:]
+  more = ['--config=my.py', '--config.plugins=leaving', '--mode=train']
+  result = launch([*argv, *more])
+  assert result.status == 0, result.err
+  assert sorted(path.name for path in tmp_path.iterdir()) == ['here', 'there']
+  assert not list(there.iterdir())
+  assert (here / 'run' / 'checkpoints' / '2').is_dir()
+
+
 @pytest.mark.parametrize('mistake', MISTAKES)
 def test_mistake_is_one_message_and_status_2(mistake, trained, tmp_path):
   changes, text = MISTAKES[mistake]
@@ -274,7 +425,8 @@ def test_checkpoint_of_another_size_is_refused(trained):
   workdir, _ = trained
   refused(
     arguments(workdir, dynamics__rssm__deter=24),
-    r'(?s)checkpoint step \d+ does not fit:.*, this config builds.*changed\?',
+    r'(?s)checkpoint step \d+ does not fit:.*, this config builds.*changed\?'
+    r'.*\n  config.dynamics.rssm.deter: 16 -> 24\n',
   )
 
 

@@ -5,14 +5,22 @@ import fcntl
 import os
 import pathlib
 import socket
+import threading
 from collections.abc import Callable, Iterator
+from typing import NamedTuple, TextIO
 
 from dreamer_nnx import paths
 from dreamer_nnx.errors import UserError
+from dreamer_nnx.training import checkpoint_files as files
 from dreamer_nnx.training import lease as leases
+from dreamer_nnx.training import record as record_files
 
-LOCK = '.lock'
-FOLDERS = ('checkpoints', 'replay', 'videos', 'profile')
+LOCK, REPLAY = '.lock', 'replay'
+FOLDERS = (files.FOLDER, REPLAY, 'videos', 'profile')
+# What others may write meanwhile.
+EVALUATED = {'evaluations.jsonl'}
+# How many folders a checkpoint holds within each other, at least.
+DEEPEST = 6
 
 
 class WorkdirError(UserError):
@@ -29,20 +37,119 @@ def check(workdir: paths.Path) -> None:
     if not paths.in_bucket(workdir) and workdir.is_dir():
       paths.check_inside(workdir, workdir, FOLDERS)
   except paths.PathError as error:
-    raise WorkdirError(f'--workdir={workdir}: {error}') from error
+    raise WorkdirError(str(error), f'--workdir={workdir}') from error
+
+
+class Owner(NamedTuple):
+  """Who holds the lock of a workdir.
+
+  Args:
+    check: Raises WorkdirError if the lock was lost meanwhile, which can happen
+      in a bucket alone.
+    keep: Says that the run has started. What it has left in the workdir when
+      it ends before that is removed.
+  """
+
+  check: Callable[[], None]
+  keep: Callable[[], None]
 
 
 @contextlib.contextmanager
-def owned(workdir: paths.Path) -> Iterator[Callable[[], None]]:
+def owned(workdir: paths.Path) -> Iterator[Owner]:
   """Holds the lock of a workdir, which a process gives back however it ends.
 
-  Yields:
-    A function that raises WorkdirError if the lock was lost meanwhile, which
-    can happen in a bucket alone.
-
   Raises:
-    WorkdirError: Another process has it, or it cannot be written.
+    WorkdirError: Another process has it, it cannot be written, or it is inside
+      of another run.
   """
+  _check_place(workdir)
+  started = threading.Event()
+  before = Before(workdir)
+  try:
+    with _locked(workdir) as check:
+      try:
+        yield Owner(check, started.set)
+      finally:
+        if not started.is_set() and _holds(check):
+          before.put_back()
+  finally:
+    if not started.is_set():
+      before.remove_folders()
+
+
+def _holds(check: Callable[[], None]) -> bool:
+  try:
+    check()
+  except WorkdirError:
+    return False
+  return True
+
+
+def _check_place(workdir: paths.Path) -> None:
+  """Refuses a workdir that is part of a checkpoint or of another run."""
+  for folder in (workdir, *workdir.parents)[:DEEPEST]:
+    run = folder.parent
+    record = run / files.FOLDER / record_files.FILE
+    if all((folder / item).is_dir() for item in files.REQUIRED):
+      what, run = 'a checkpoint', folder.parents[1]
+    elif (folder / record_files.FILE).is_file():
+      what = 'the checkpoints'
+    elif folder.name in FOLDERS and record.is_file():
+      what = f'the folder {folder.name!r}'
+    else:
+      continue
+    raise WorkdirError(
+      f'is part of {what} of the run in {run}. Name that run, or a folder '
+      'elsewhere.',
+      f'--workdir={workdir}',
+    )
+
+
+class Before:
+  """What is in a workdir before a run starts there."""
+
+  def __init__(self, workdir: paths.Path):
+    self._workdir = workdir
+    ancestors = () if paths.in_bucket(workdir) else (workdir, *workdir.parents)
+    self._missing = [path for path in ancestors if not path.exists()]
+    self._folders = [workdir]
+    if not paths.in_bucket(workdir):
+      self._folders += [workdir / files.FOLDER, workdir / REPLAY]
+    self._names = {folder: _names(folder) for folder in self._folders}
+    self._record = workdir / files.FOLDER / record_files.FILE
+    exists = self._record.is_file()
+    self._recorded = self._record.read_bytes() if exists else None
+
+  def put_back(self) -> None:
+    """Removes what has come since, and restores the record of the start."""
+    old = self._recorded
+    if old is not None and self._record.read_bytes() != old:
+      paths.write(self._record, old)
+    # An object that is a lock is removed by its owner alone.
+    kept = EVALUATED | ({LOCK} if paths.in_bucket(self._workdir) else set())
+    for folder in reversed(self._folders):
+      for name in _names(folder) - self._names[folder] - kept:
+        path = folder / name
+        if path.is_dir() and not path.is_symlink():
+          paths.remove(path)
+        else:
+          path.unlink(missing_ok=True)
+
+  def remove_folders(self) -> None:
+    """Removes the workdir, and the folders around it, if they were made."""
+    with contextlib.suppress(OSError):
+      for path in self._missing:
+        path.rmdir()
+
+
+def _names(folder: paths.Path) -> set[str]:
+  if not folder.is_dir():
+    return set()
+  return {entry.name for entry in folder.iterdir()}
+
+
+@contextlib.contextmanager
+def _locked(workdir: paths.Path) -> Iterator[Callable[[], None]]:
   if paths.in_bucket(workdir):
     with _leased(workdir) as check:
       yield check
@@ -52,8 +159,8 @@ def owned(workdir: paths.Path) -> Iterator[Callable[[], None]]:
     file = (workdir / LOCK).open('a+')
   except OSError as error:
     raise WorkdirError(
-      f'--workdir={workdir}: cannot be written ({error.strerror}). Choose '
-      'another workdir.'
+      f'cannot be written ({error.strerror}). Choose another workdir.',
+      f'--workdir={workdir}',
     ) from error
   with file:
     _lock(file, workdir)
@@ -70,7 +177,7 @@ def _leased(workdir: paths.Path) -> Iterator[Callable[[], None]]:
     if not (reason := paths.refused(error)) and not isinstance(error, OSError):
       raise
     raise WorkdirError(
-      f'--workdir={workdir}: the bucket cannot be used ({reason or error}).'
+      f'the bucket cannot be used ({reason or error}).', f'--workdir={workdir}'
     ) from error
   if not lease.holds:
     print(
@@ -91,12 +198,13 @@ def _leased(workdir: paths.Path) -> Iterator[Callable[[], None]]:
 
 def _taken(workdir: paths.Path, owner: str) -> WorkdirError:
   return WorkdirError(
-    f'--workdir={workdir}: {owner} trains in it. Wait for its end, stop it, '
-    'or choose another workdir.'
+    f'{owner} trains in it. Wait for its end, stop it, or choose another '
+    'workdir.',
+    f'--workdir={workdir}',
   )
 
 
-def _lock(file, workdir: pathlib.Path) -> None:
+def _lock(file: TextIO, workdir: pathlib.Path) -> None:
   try:
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
   except BlockingIOError as error:
@@ -106,6 +214,16 @@ def _lock(file, workdir: pathlib.Path) -> None:
   except OSError:
     # Some network file systems have no locks; the run goes on without.
     return
+  if not _is_at(file, workdir / LOCK):
+    # Another run did not start, and has just removed it.
+    raise _taken(workdir, 'another process')
   file.truncate(0)
   file.write(f'process {os.getpid()} on {socket.gethostname()}')
   file.flush()
+
+
+def _is_at(file: TextIO, path: pathlib.Path) -> bool:
+  try:
+    return os.path.samestat(os.fstat(file.fileno()), path.stat())
+  except FileNotFoundError:
+    return False

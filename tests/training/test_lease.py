@@ -80,18 +80,18 @@ def test_one_of_a_process_here_that_is_gone_is_taken_at_once(path, capsys):
 
 
 def test_an_owner_renews_and_notices_that_it_lost_it(path):
-  with owned(path.parent) as check:
+  with owned(path.parent) as owner:
     first = json.loads(path.read_bytes())
     for _ in range(100):
       if json.loads(path.read_bytes())['renewals'] > first['renewals']:
         break
       threading.Event().wait(0.1)
     assert json.loads(path.read_bytes())['renewals'] > first['renewals']
-    check()
+    owner.check()
     put(path, token='other')
     with pytest.raises(WorkdirError, match='process 7 on there trains in it'):
       for _ in range(100):
-        check()
+        owner.check()
         threading.Event().wait(0.1)
   assert json.loads(path.read_bytes())['token'] == 'other'
 

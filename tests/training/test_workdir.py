@@ -1,0 +1,126 @@
+"""A start that fails leaves no trace, and runs do not live in each other."""
+
+import pytest
+
+from dreamer_nnx.training import workdir as workdirs
+from dreamer_nnx.training.record import Record
+from dreamer_nnx.training.workdir import WorkdirError, owned
+
+
+class StartError(Exception):
+  pass
+
+
+def start(workdir, keep):
+  """Leaves what a run leaves, and fails."""
+  with owned(workdir) as owner:
+    Record(source={}, back=3).write(workdir / 'checkpoints')
+    for name in ('replay/pool/file', 'replay/9.data', 'metrics.jsonl'):
+      file = workdir / name
+      file.parent.mkdir(parents=True, exist_ok=True)
+      file.write_text('new')
+    if keep:
+      owner.keep()
+    raise StartError
+
+
+def contents(folder):
+  return {
+    file.relative_to(folder).as_posix(): file.read_bytes()
+    for file in folder.rglob('*')
+    if file.is_file()
+  }
+
+
+def test_a_failed_start_leaves_no_new_folder(tmp_path):
+  with pytest.raises(StartError):
+    start(tmp_path / 'a' / 'b', keep=False)
+  assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_start_leaves_a_folder_that_was_there(tmp_path):
+  (tmp_path / 'notes').write_text('mine')
+  with pytest.raises(StartError):
+    start(tmp_path, keep=False)
+  assert contents(tmp_path) == {'notes': b'mine'}
+
+
+def test_a_failed_start_leaves_a_run_as_it_was(tmp_path):
+  with pytest.raises(StartError):
+    start(tmp_path, keep=True)
+  Record(source={}, back=7).write(tmp_path / 'checkpoints')
+  (tmp_path / 'replay' / '9.data').unlink()
+  before = contents(tmp_path)
+  assert before and '.lock' in before
+  with pytest.raises(StartError):
+    start(tmp_path, keep=False)
+  after = contents(tmp_path)
+  # Who held the lock last stands in it.
+  assert after.pop('.lock') and before.pop('.lock')
+  assert after == before
+
+
+def test_what_an_evaluation_wrote_meanwhile_stays(tmp_path):
+  with pytest.raises(StartError), owned(tmp_path):
+    (tmp_path / 'evaluations.jsonl').write_text('{}')
+    raise StartError
+  assert contents(tmp_path) == {'evaluations.jsonl': b'{}'}
+
+
+def test_a_run_that_started_keeps_what_it_has(tmp_path):
+  with pytest.raises(StartError):
+    start(tmp_path / 'a', keep=True)
+  assert (tmp_path / 'a' / 'replay' / '9.data').read_text() == 'new'
+
+
+def test_a_lock_that_is_removed_while_it_is_taken_is_not_held(
+  tmp_path, monkeypatch
+):
+  real = workdirs.fcntl.flock
+
+  def flock(file, how):
+    real(file, how)
+    (tmp_path / '.lock').unlink()
+
+  monkeypatch.setattr(workdirs.fcntl, 'flock', flock)
+  taken = pytest.raises(WorkdirError, match='another process trains in it')
+  with taken, owned(tmp_path):
+    raise AssertionError
+
+
+@pytest.fixture
+def run(tmp_path):
+  """What `_check_place` sees of a run with one step."""
+  Record(source={}).write(tmp_path / 'run' / 'checkpoints')
+  for item in ('state', 'meta'):
+    (tmp_path / 'run' / 'checkpoints' / '10' / item).mkdir(parents=True)
+  (tmp_path / 'run' / 'replay').mkdir()
+  return tmp_path / 'run'
+
+
+@pytest.mark.parametrize(
+  ('below', 'what'),
+  [
+    ('checkpoints', 'the checkpoints'),
+    ('checkpoints/new', 'the checkpoints'),
+    ('checkpoints/10', 'a checkpoint'),
+    ('checkpoints/10/new/er', 'a checkpoint'),
+    ('replay', "the folder 'replay'"),
+    ('videos/new', "the folder 'videos'"),
+  ],
+)
+def test_a_workdir_within_another_run_is_refused(run, below, what):
+  before = sorted(run.rglob('*'))
+  with pytest.raises(WorkdirError) as error, owned(run / below):
+    raise AssertionError
+  assert str(error.value) == (
+    f'--workdir={run / below}: is part of {what} of the run in {run}. Name '
+    'that run, or a folder elsewhere.'
+  )
+  assert sorted(run.rglob('*')) == before
+
+
+@pytest.mark.parametrize('below', ['', 'seed1', '../checkpoints/a', '../other'])
+def test_a_workdir_beside_another_run_is_not(run, below):
+  with owned((run / below).resolve()) as owner:
+    owner.keep()
