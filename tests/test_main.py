@@ -347,7 +347,7 @@ def test_changes_that_a_run_cannot_go_on_with_are_refused_by_path(trained):
   workdir, _ = trained
   kept = ('.lock', 'run.json', 'config.json')
   state = lambda: {
-    path: path.stat().st_mtime_ns
+    path: path.read_bytes()
     for path in workdir.rglob('*')
     if path.is_file() and path.name not in kept
   }
