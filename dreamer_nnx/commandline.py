@@ -122,6 +122,8 @@ def unknown(
   """
   dashed, _, value = argument.partition('=')
   word = dashed.lstrip('-')
+  if argument == '--':
+    return UserError('nothing is read after it. Leave it out.', '--')
   if not argument.startswith('-'):
     hint = f' Did you mean --config={argument}?' if '.py' in argument else ''
     return UserError(f'{argument!r} is no flag.{hint}', 'command line')

@@ -323,7 +323,7 @@ def apply_size(config: ConfigDict, size: str) -> None:
   """
   if size not in SIZES:
     raise ConfigError(
-      f'no such size.{suggest(size, SIZES)} Known: {", ".join(SIZES)}.',
+      f'no such size.{suggest(size.lower(), SIZES)} Known: {", ".join(SIZES)}.',
       'size',
       size,
     )

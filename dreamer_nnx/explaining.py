@@ -11,6 +11,12 @@ from absl import logging
 from dreamer_nnx import paths
 from dreamer_nnx.errors import UserError
 
+# What absl says of a value, and what is said here.
+OF_ABSL = (
+  ('Non-boolean argument', 'must be true or false.'),
+  ('invalid literal for int()', 'must be an int.'),
+)
+
 
 def expected(error: BaseException) -> bool:
   """Whether an error is no defect of the code, and its message says all."""
@@ -88,7 +94,10 @@ def explain(error: BaseException) -> str:
   if wrong:
     return f'config: {wrong[1]} = {wrong[2]}: must be of type {wrong[3]}.'
   flag = re.match(r'flag --([^=]+)=(.*?): (.*)', text, re.DOTALL)
-  return f'--{flag[1]} = {flag[2]!r}: {flag[3]}' if flag else text
+  if not flag:
+    return text
+  what = next((ours for theirs, ours in OF_ABSL if theirs in text), flag[3])
+  return f'--{flag[1]} = {flag[2]!r}: {what}'
 
 
 def _message(error: BaseException) -> str:

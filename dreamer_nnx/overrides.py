@@ -328,7 +328,11 @@ def _parse(flag: _Flag, default: Any, where: str) -> Any:
   if text is None:
     raise ConfigError(f'has no value. Write --{where}=VALUE.', where)
   if kind is tuple:
-    return cast(_elements(text), default, where)
+    elements = _elements(text)
+    if default and not isinstance(default[0], str):
+      # One that is not of the type leaves the others what they are.
+      elements = tuple(map(_literal, elements))
+    return cast(elements, default, where)
   try:
     return kind(text)
   except ValueError as error:
@@ -367,6 +371,13 @@ def _elements(text: str) -> tuple:
       text = text[1:-1]
     value = tuple(word for word in _words(text) if word)
   return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+
+
+def _literal(value: Any) -> Any:
+  try:
+    return ast.literal_eval(value) if isinstance(value, str) else value
+  except (ValueError, SyntaxError):
+    return value
 
 
 def _words(text: str) -> Iterator[str]:

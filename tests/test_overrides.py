@@ -163,6 +163,10 @@ def test_overrides_are_read_by_the_type_of_their_field(argv, values):
       "config.encoder.simple.mults[0] = 'a': must be an int.",
     ),
     (
+      '--config.encoder.simple.mults=2,b,3',
+      "config.encoder.simple.mults[1] = 'b': must be an int.",
+    ),
+    (
       '--config.encoder.name=resnt',
       "config.encoder.name = 'resnt': no encoder has this name. Did you mean "
       "'resnet'?",

@@ -308,9 +308,10 @@ def partial(
     held = sorted({re.sub('/.*', '/', name) for name in saved})
     without = f' without {exclude!r}' if exclude else ''
     raise CheckpointError(
-      f'--restore_include = {include!r}{without}: matches nothing that is both '
-      f'in checkpoint step {root.name} and in this config. The checkpoint '
-      f'holds {", ".join(held)}.'
+      f'matches nothing{without} that is both in checkpoint step {root.name} '
+      f'and in this config. The checkpoint holds {", ".join(held)}.',
+      '--restore_include',
+      include,
     )
   part = {name: target[name] for name in loaded}
   fit.check(root.name, {name: saved[name] for name in loaded}, part)

@@ -29,7 +29,7 @@ class Source:
     reference: Folder of a danijar/dreamerv3 run, or None.
 
   Raises:
-    ValueError: Both folders are named.
+    UserError: Both folders are named.
   """
 
   restore: str | os.PathLike | None = None
@@ -40,7 +40,8 @@ class Source:
 
   def __post_init__(self):
     if self.restore and self.reference:
-      raise UserError('--restore, --import_reference: name one of the two.')
+      text = 'goes without --import_reference. Name one of the two.'
+      raise UserError(text, '--restore')
 
   def flags(self) -> Flags:
     """By the names of the flags; empty for fresh parameters."""
@@ -115,8 +116,8 @@ def plan(
   """What a start will be; nothing is changed."""
   if again and not asked and back is None:
     raise CheckpointError(
-      '--restore_again: goes with --restore, --restore_step or '
-      '--import_reference.'
+      'goes with --restore, --restore_step or --import_reference.',
+      '--restore_again',
     )
   record, steps = Record.read(workdir / files.FOLDER), files.kept(workdir)
   if back is None and (again or not steps):
@@ -133,9 +134,9 @@ def plan(
     )
   if back not in (None, record.back):
     raise CheckpointError(
-      f'--restore_step={back}: {workdir} went back to step {record.back} '
-      'before. Leave the flag out to go on from the latest step, or add '
-      '--restore_again to go back anew.'
+      f'{workdir} went back to step {record.back} before. Leave the flag out '
+      'to go on from the latest step, or add --restore_again to go back anew.',
+      f'--restore_step={back}',
     )
   latest = files.latest(workdir)
   done = [f'was started by {_text(asked)}'] if asked else []
@@ -146,8 +147,9 @@ def plan(
 def _check_elsewhere(workdir: paths.Path, asked: Flags) -> None:
   if asked.get('restore') in (str(workdir), str(workdir / files.FOLDER)):
     raise CheckpointError(
-      f'--restore={workdir}: is the workdir itself. Name another, or go back '
-      'in this one by --restore_step.'
+      'is the workdir itself. Name another, or go back in this one by '
+      '--restore_step.',
+      f'--restore={workdir}',
     )
 
 
@@ -162,10 +164,11 @@ def _started_otherwise(
   workdir: paths.Path, source: Flags, asked: Flags
 ) -> CheckpointError:
   return CheckpointError(
-    f'{_text(asked)}: {workdir} was started '
+    f'{workdir} was started '
     f'{f"by {_text(source)}" if source else "from fresh parameters"}. Leave '
     'the flags out to go on with it, choose another workdir, or add '
-    '--restore_again to start anew in this one.'
+    '--restore_again to start anew in this one.',
+    _text(asked),
   )
 
 

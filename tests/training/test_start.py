@@ -177,7 +177,9 @@ def test_the_workdir_itself_is_no_source(workdir):
 def test_what_does_not_go_together_is_refused(workdir):
   with pytest.raises(CheckpointError, match='--restore_again: goes with'):
     begin(workdir, again=True)
-  with pytest.raises(ValueError, match='--restore, --import_reference: name'):
+  with pytest.raises(
+    ValueError, match='--restore: goes without --import_reference'
+  ):
     Source(restore='/a', reference='/b')
 
 
