@@ -1,8 +1,11 @@
 """The launcher: what it prints, and its one clear message for each mistake."""
 
 import json
+import os
 import pathlib
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -369,6 +372,24 @@ def test_changes_that_a_run_cannot_go_on_with_are_refused_by_path(trained):
     r'\n  config.replay.chunked.chunk_size: 32 -> 8\n',
   )
   assert state() == before
+
+
+def test_the_console_script_finds_plugins_in_the_current_folder(tmp_path):
+  (tmp_path / 'nearby.py').write_text("print('found')")
+  code = 'import sys; from dreamer_nnx.main import run; sys.exit(run())'
+  argv = ['--config.plugins=nearby', '--config=nowhere.py']
+  # Without -P the current folder would be looked into anyway.
+  done = subprocess.run(
+    [sys.executable, '-P', '-c', code, *argv],
+    cwd=tmp_path,
+    env=os.environ | {'PYTHONPATH': str(ROOT)},
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.stdout == 'found\n'
+  assert done.returncode == 2
+  assert "there is no file 'nowhere.py'" in done.stderr
 
 
 def test_paths_are_those_of_the_start(tmp_path, monkeypatch):
