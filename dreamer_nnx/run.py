@@ -343,6 +343,7 @@ class Run(contextlib.ExitStack):
   def _save(self, trainer: Trainer, metrics: dict[str, float]) -> None:
     if self.owner:
       self.owner.check()
+      self.owner.keep()
     self.logs.flush()
     self.checkpoints.wait()
     if trainer.env_steps in self.checkpoints.steps():

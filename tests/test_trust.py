@@ -254,7 +254,8 @@ def test_what_the_command_line_names_stands_in_for_what_is_saved(shell):
   own = launch(
     [f'--workdir={workdir}', '--mode=evaluate', '--config.env.name=track']
   )
-  assert own.status == 2 and 'does not fit' in own.err, own.err
+  assert own.status == 2
+  assert 'in the checkpoint Box(8, 8, 3)' in own.err, own.err
   fields = ['id=CartPole-v1', 'arguments=()']
   argv = [f'--config.env.gymnasium.{field}' for field in fields]
   result = launch([f'--workdir={workdir}', '--mode=show', *argv])
