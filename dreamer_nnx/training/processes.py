@@ -72,7 +72,7 @@ def index() -> int:
 
 
 def first() -> bool:
-  """Whether this is the process that prints and logs."""
+  """Returns whether this is the process that prints and logs."""
   return index() == 0
 
 
@@ -82,21 +82,21 @@ def print_once(*lines: str, sep: str = ' ') -> None:
     print(*lines, sep=sep, flush=True)
 
 
-def local_share(total: int, what: str) -> int:
-  """What of a total falls to each process.
+def local_share(total: int, path: str) -> int:
+  """Returns what falls to each process of the total at a config path.
 
   Raises:
-    ValueError: It does not divide.
+    UserError: It does not divide.
   """
   if total % count():
     raise UserError(
-      f'must be a multiple of the {count()} processes.', what, total
+      f'must be a multiple of the {count()} processes.', path, total
     )
   return total // count()
 
 
 def anywhere(flag: bool) -> bool:
-  """Whether the flag is set in any process; all have to ask."""
+  """Returns whether the flag is set in any process; all have to ask."""
   if count() == 1:
     return flag
   return bool(multihost_utils.process_allgather(np.array(flag)).any())
@@ -119,7 +119,7 @@ def gather(value: Any) -> list:
 
 
 def in_first(function: Callable[[], Any], kind: type[Exception]) -> Any:
-  """What a function returns, JSON-able, in the first process; to all.
+  """Returns what a function does in the first process, JSON-able, to all.
 
   Raises:
     Exception: Of this kind, in all, if it raises one there.

@@ -137,7 +137,7 @@ class Sharding:
     return NamedSharding(self.mesh, Spec(*kept))
 
   def unsplit(self, shape: Sequence[int], axes: Axes) -> list[str]:
-    """What the rules would split if they could, as texts."""
+    """Lists what the rules would split if they could, as texts."""
     if not axes and {axis for _, axis in self.rules} & self._split_axes:
       return ['its axes have no names']
     split = self._split(shape, axes)
@@ -165,7 +165,7 @@ class Sharding:
     if not axes:
       return split
     if len(axes) != len(shape):
-      raise UserError(
+      raise ValueError(
         f'an array of shape {tuple(shape)} has the axis names {tuple(axes)}: '
         'there must be one for each axis.'
       )
@@ -197,6 +197,7 @@ def make(
     ordered = np.array(sorted(devices, key=place)).reshape(sizes)
     mesh = Mesh(ordered, AXES, axis_types=types)
   if not within_processes(mesh):
+    count = len(devices) // len({d.process_index for d in devices})
     raise UserError(
       'must divide the devices of a process, '
       f'{len(devices) // len({d.process_index for d in devices})}.',
@@ -215,7 +216,7 @@ def planned(options: MeshOptions) -> Sharding:
 
 
 def within_processes(mesh: Mesh) -> bool:
-  """Whether devices that compute the same rows are of the same process.
+  """Returns whether devices that compute the same rows are of the same process.
 
   Every process brings rows of its own, from its own replay.
   """
