@@ -18,15 +18,14 @@ import numpy as np
 from gymnasium import spaces
 
 from dreamer_nnx.errors import UserError
+from dreamer_nnx.native import converter
 
 Space = spaces.Space
 FlatSpaces = dict[str, Space]
 
 RESERVED = ('reward', 'is_first', 'is_last', 'is_terminal')
-MAX_CHANNELS = 4
-# A uint8 matrix is a gray image from this side on; smaller ones (the 21 rows
-# of a NetHack terminal, say) are grids of codes, which are read as vectors.
-MIN_GRAY_SIDE = 32
+# Numbers of one key that are logged, each by itself.
+MAX_LOGGED = 64
 
 
 def is_image(space: Space) -> bool:
@@ -85,6 +84,7 @@ class Leaf:
   space: Space
   encode: Callable[[Any], np.ndarray]
   decode: Callable[[np.ndarray], Any]
+  note: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +98,11 @@ class Normalized:
   def spaces(self) -> FlatSpaces:
     """The flat space."""
     return {leaf.key: leaf.space for leaf in self.leaves}
+
+  @property
+  def notes(self) -> tuple[str, ...]:
+    """What is to be told of how the space is read."""
+    return tuple(leaf.note for leaf in self.leaves if leaf.note)
 
   def flatten(self, value: Any) -> dict[str, np.ndarray]:
     """A native value as flat arrays.
@@ -125,24 +130,26 @@ def normalize(space: Space, where: str, default_key: str) -> Normalized:
     where: What the errors begin with, as in "config.env.gymnasium.id = 'X'".
 
   Raises:
-    TypeError: For a kind of space that cannot be read.
-    ValueError: For shapes that do not fit, and for keys that collide.
+    UserError: For a kind or shape of space that cannot be read, and for keys
+      that collide.
   """
   leaves = []
   for path, native in _walk(space, ()):
     key = '/'.join(str(part) for part in path)
     if not path or isinstance(space, spaces.Tuple):
       key = f'{default_key}/{key}' if path else default_key
-    encoded, encode, decode = _convert(native, f'{where}: {key!r}')
+    encoded, encode, decode, note = converter(native, f'{where}: {key!r}')
     key = 'image' if not path and is_image(encoded) else key
     if key in [leaf.key for leaf in leaves]:
       raise UserError(
-        f'{where}: two entries of the space are named {key!r} once nested '
-        'keys are joined by a slash. Rename one in a wrapper.'
+        f'two entries of the space are named {key!r} once nested keys are '
+        'joined by a slash. Rename one in a wrapper.',
+        where,
       )
-    leaves.append(Leaf(key, path, native, encoded, encode, decode))
+    note = note and f'{where}: {key!r}: {note}'
+    leaves.append(Leaf(key, path, native, encoded, encode, decode, note))
   if not leaves:
-    raise UserError(f'{where}: {space} has no entries.')
+    raise UserError(f'{space} has no entries.', where)
   return Normalized(space, tuple(leaves))
 
 
@@ -152,8 +159,8 @@ def check_keys(
   """Refuses keys that would collide in a step of the replay.
 
   Raises:
-    ValueError: If an observation or an action has a name that the toolkit
-      reserves, or both have the same name.
+    UserError: An observation or an action has a name that the toolkit
+      reserves or that cannot be printed, or both have the same name.
   """
   obs_keys, action_keys = list(obs_keys), list(action_keys)
   for kind, keys in (('observation', obs_keys), ('action', action_keys)):
@@ -161,21 +168,84 @@ def check_keys(
     for key in keys:
       if key in RESERVED or key.startswith(prefixes):
         raise UserError(
-          f'{where}: the {kind} key {key!r} is reserved '
-          f'({", ".join(RESERVED)}, {", ".join(p + "*" for p in prefixes)}). '
-          'Rename it in a wrapper.'
+          f'the {kind} key {key!r} is reserved ({", ".join(RESERVED)}, '
+          f'{", ".join(p + "*" for p in prefixes)}). Rename it in a wrapper.',
+          where,
+        )
+      if not key or not key.isprintable():
+        raise UserError(
+          f'the {kind} key {key!r} cannot be printed. Rename it in a wrapper.',
+          where,
         )
   for key in obs_keys:
     if key in action_keys:
       raise UserError(
-        f'{where}: {key!r} is both an observation and an action. '
-        'Rename one of them in a wrapper.'
+        f'{key!r} is both an observation and an action. Rename one of them in '
+        'a wrapper.',
+        where,
       )
   if all(key.startswith('log/') for key in obs_keys):
     raise UserError(
-      f'{where}: no observation is left for the agent; keys log/* are for '
-      'the loggers alone.'
+      'no observation is left for the agent; keys log/* are for the loggers '
+      'alone.',
+      where,
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Logged:
+  """Numbers for the loggers: each key `log/*` as scalars.
+
+  A key of one number keeps its name, those of more are numbered: `log/x/0`.
+
+  Args:
+    flat: Spaces by key.
+
+  Raises:
+    UserError: A key has more than 64 numbers.
+  """
+
+  flat: FlatSpaces
+  where: str
+
+  def __post_init__(self):
+    for key, space in self.flat.items():
+      size = int(np.prod(space.shape))
+      if key.startswith('log/') and size > MAX_LOGGED:
+        raise UserError(
+          f'the observation {key!r} has the shape {space.shape}. Keys log/* '
+          f'are logged number by number, at most {MAX_LOGGED} of them: sum it '
+          'up in a wrapper.',
+          self.where,
+        )
+
+  @property
+  def spaces(self) -> FlatSpaces:
+    """The spaces, with a scalar one for each number that is logged."""
+    result = {}
+    for key, space in self.flat.items():
+      if key.startswith('log/'):
+        names = _numbered(key, int(np.prod(space.shape)))
+        scalar = spaces.Box(-np.inf, np.inf, (), np.float32)
+        result |= dict.fromkeys(names, scalar)
+      else:
+        result[key] = space
+    return result
+
+  def split(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Arrays of `flat` as arrays of `spaces`."""
+    result = {}
+    for key, value in values.items():
+      if key.startswith('log/'):
+        numbers = np.asarray(value, np.float32).reshape(-1)
+        result |= dict(zip(_numbered(key, numbers.size), numbers, strict=True))
+      else:
+        result[key] = value
+    return result
+
+
+def _numbered(key: str, count: int) -> list[str]:
+  return [key] if count == 1 else [f'{key}/{i}' for i in range(count)]
 
 
 def _walk(space, path):
@@ -203,109 +273,17 @@ def _encode(leaf, value):
     try:
       value = value[part]
     except (KeyError, IndexError, TypeError) as error:
-      raise UserError(
+      raise ValueError(
         f'{leaf.key!r}: the value has no entry {part!r}, its space has one.'
       ) from error
-  # A scalar may come as (1,) and the other way round; nothing else may.
-  value = np.asarray(value)
   shape = leaf.native.shape
-  if value.shape != shape and not value.size == np.prod(shape) == 1:
-    raise UserError(
-      f'{leaf.key!r}: the value has the shape {value.shape}, its space {shape}.'
-    )
-  return leaf.encode(value)
-
-
-def _convert(space, where):
-  """The normalised space of one entry, with its encoder and decoder."""
-  if isinstance(space, spaces.Discrete):
-    return _discrete(space)
-  if isinstance(space, spaces.MultiDiscrete):
-    return _multi_discrete(space, space.nvec, space.start)
-  if isinstance(space, spaces.MultiBinary):
-    return _multi_discrete(space, np.full(space.shape, 2), 0)
-  if isinstance(space, spaces.Box):
-    return _box(space, where)
-  raise UserError(
-    f'{where} is a {type(space).__name__} space, which cannot be read. '
-    'Box, Discrete, MultiDiscrete, MultiBinary, Dict and Tuple can; convert '
-    'it in a wrapper.'
-  )
-
-
-def _discrete(space):
-  start = int(space.start)
-  encode = lambda value: (value.reshape(()) - start).astype(np.int32)
-  decode = lambda array: np.int64(array) + start
-  return spaces.Discrete(int(space.n)), encode, decode
-
-
-def _multi_discrete(space, nvec, start):
-  start = np.broadcast_to(start, space.shape).astype(np.int64)
-  dtype, shape = space.dtype, space.shape
-  encode = lambda value: (
-    (value.reshape(shape).astype(np.int64) - start).astype(np.int32).reshape(-1)
-  )
-  decode = lambda array: (
-    np.asarray(array, np.int64).reshape(shape) + start
-  ).astype(dtype)
-  return spaces.MultiDiscrete(np.ravel(nvec)), encode, decode
-
-
-def _box(space, where):
-  shape, dtype = space.shape, space.dtype
-  if 0 in shape:
-    raise UserError(f'{where} has the shape {shape}: it is empty.')
-  if np.issubdtype(dtype, np.complexfloating):
-    raise UserError(f'{where} is complex. Split it into two real keys.')
-  target, kind = _box_shape(space, where)
-  low = _cast(space.low, kind).reshape(target)
-  high = _cast(space.high, kind).reshape(target)
-  encode = lambda value: value.astype(kind).reshape(target)
-  decode = lambda array: _cast(array, dtype).reshape(shape)
-  return spaces.Box(low, high, target, kind), encode, decode
-
-
-def _box_shape(space, where):
-  shape = space.shape
-  gray = (
-    space.dtype == np.uint8 and len(shape) == 2 and min(shape) >= MIN_GRAY_SIDE
-  )
-  if gray:
-    return (*shape, 1), np.uint8
-  if len(shape) < 3:
-    return shape, np.float32
-  if len(shape) > 3:
-    raise UserError(
-      f'{where} has the shape {shape}: rank {len(shape)}, at most 3 is '
-      'supported. Reshape it in a wrapper.'
-    )
-  if space.dtype != np.uint8:
-    raise UserError(
-      f'{where} is {space.dtype} of the shape {shape}; rank 3 is for images, '
-      'which are uint8. Convert it to uint8 or flatten it in a wrapper.'
-    )
-  if shape[-1] > MAX_CHANNELS:
-    raise UserError(
-      f'{where} has the shape {shape}; images are (height, width, channels) '
-      f'of 1 to {MAX_CHANNELS} channels. Transpose it in a wrapper.'
-    )
-  return shape, np.uint8
-
-
-def _cast(values, dtype):
-  """To another type; integers are rounded and kept in the type's range."""
-  values = np.asarray(values)
-  if dtype == np.bool_:
-    return values > 0.5
-  if not np.issubdtype(dtype, np.integer):
-    # Bounds such as 1.8e308 of a float64 box become infinite in float32.
-    with np.errstate(over='ignore'):
-      return values.astype(dtype)
-  low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
-  if not np.issubdtype(values.dtype, np.floating):
-    return np.clip(values, low, high).astype(dtype)
-  if np.iinfo(dtype).bits > 32:
-    # As floats the limits of int64 round outwards, and would overflow.
-    low, high = np.nextafter([float(low), float(high)], 0)
-  return np.clip(np.rint(values.astype(np.float64)), low, high).astype(dtype)
+  try:
+    value = np.asarray(value)
+    # A scalar may come as (1,) and the other way round; nothing else may.
+    if value.shape != shape and not value.size == np.prod(shape) == 1:
+      raise ValueError(
+        f'the value has the shape {value.shape}, its space {shape}.'
+      )
+    return leaf.encode(value.reshape(shape))
+  except ValueError as error:
+    raise ValueError(f'{leaf.key!r}: {error}') from error

@@ -34,7 +34,7 @@ class Stream(enum.IntEnum):
   MAKE = 11  # environment: given to a maker that names it
   RESET = 12  # environment: its first reset
   CRASH = 13  # the reset after a crash, from the seed before it
-  LOSS = 14  # the reset after the loss of a worker, likewise
+  REPLACEMENT = 14  # the reset after the loss of a worker, likewise
   AGAIN = 15  # how often: all streams anew
 
 

@@ -23,7 +23,7 @@ COMPONENTS = (
 )
 ROWS = (
   'compat errors',
-  'contracts paths schema streams',
+  'contracts native paths schema streams',
   'importing',
   'registry',
   'slots spaces',

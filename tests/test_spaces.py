@@ -139,14 +139,18 @@ def test_zeros_have_the_types_of_run_time():
 
 
 BAD_SPACES = [
-  (gs.Text(3), UserError, "'vector' is a Text space, which cannot be read"),
+  (gs.Text(3), UserError, "'vector': it is a Text space, which cannot be read"),
   (gs.Sequence(gs.Discrete(2)), UserError, 'is a Sequence space'),
   (gs.Graph(gs.Discrete(2), None), UserError, 'is a Graph space'),
-  (gs.Dict({'a': gs.Text(3)}), UserError, "config.env: 'a' is a Text space"),
-  (gs.Box(0, 1, (2, 2, 2, 2)), ValueError, 'rank 4, at most 3 is supported'),
-  (gs.Box(0, 1, (8, 8, 3)), ValueError, 'images, which are uint8'),
-  (gs.Box(0, 255, (4, 84, 84), np.uint8), ValueError, 'of 1 to 4 channels'),
-  (gs.Box(0, 1, (0,)), ValueError, 'it is empty'),
+  (
+    gs.Dict({'a': gs.Text(3)}),
+    UserError,
+    "config.env: 'a': it is a Text space",
+  ),
+  (gs.Box(0, 1, (2,) * 5), UserError, 'of rank 5. Arrays of at most rank 4'),
+  (gs.Box(0, np.inf, (8, 8, 3)), UserError, 'give the Box finite bounds'),
+  (gs.Box(-1, 9, (8, 8, 3), np.int32), UserError, 'numbers are 0 to 255'),
+  (gs.Box(0, 1, (0,)), UserError, 'which is empty'),
   (gs.Dict({}), ValueError, 'has no entries'),
   (
     gs.Dict({'a/b': gs.Discrete(2), 'a': gs.Dict({'b': gs.Discrete(2)})}),
@@ -189,3 +193,111 @@ def test_keys_that_collide(obs, action, message):
 
 def test_keys_for_the_loggers_are_fine():
   spaces.check_keys(['x', 'log/x'], ['action'], WHERE)
+
+
+@pytest.mark.parametrize(
+  'space, value, number',
+  [
+    (gs.Box(0, 255, (8, 8, 3), np.uint8), np.full((8, 8, 3), 0.5), '0.5'),
+    (gs.Box(0, 255, (8, 8, 3), np.uint8), np.ones((8, 8, 3)), '1.0'),
+    (gs.Box(0, 255, (8, 8, 3), np.uint8), np.full((8, 8, 3), 300), '300'),
+    (gs.Box(0, 255, (8, 8, 3), np.uint8), np.full((8, 8, 3), -1), '-1'),
+    (gs.Box(0, 9, (8, 8, 3), np.uint8), np.full((8, 8, 3), 10), '10'),
+    (gs.Box(0, 1, (8, 8, 3)), np.full((8, 8, 3), 1.5), '1.5'),
+    (gs.Box(0, 1, (8, 8, 3)), np.full((8, 8, 3), np.nan), 'nan'),
+    (gs.Discrete(3), 3, '3'),
+    (gs.Discrete(3), -1, '-1'),
+    (gs.Discrete(3), 0.5, '0.5'),
+    (gs.Discrete(3), None, 'None'),
+    (gs.Discrete(3, start=5), 2, '2'),
+    (gs.Discrete(3, start=5), 8, '8'),
+    (gs.MultiDiscrete([2, 3]), [0, 3], '3'),
+    (gs.MultiDiscrete([2, 3], start=[1, 1]), [0, 1], '0'),
+    (gs.MultiBinary(2), [0, 2], '2'),
+    (gs.Box(0, 9, (2,), np.int64), [0, 10], '10'),
+    (gs.Box(0, 9, (2,), np.int64), [0, 0.5], '0.5'),
+    (gs.Box(0, 1, (2,), np.bool_), [0, 2], '2'),
+    (gs.Box(0, 9, (2,)), ['a', 'b'], "'a'"),
+  ],
+)
+def test_values_outside_their_space_are_refused(space, value, number):
+  normal = spaces.normalize(gs.Dict({'a': space}), WHERE, 'vector')
+  with pytest.raises(ValueError) as error:
+    normal.flatten({'a': value})
+  assert str(error.value).startswith(f"'a': {number} is not in its space ")
+  assert str(space) in str(error.value)
+
+
+@pytest.mark.parametrize(
+  'space, value, expected',
+  [
+    (gs.Discrete(3, start=5), 7, 2),
+    (gs.Discrete(3), np.array([2.0]), 2),
+    (gs.MultiDiscrete([2, 3], start=[1, 1]), [2, 3], [1, 2]),
+    (gs.Box(0, 9, (2,), np.int64), [0.0, 9.0], [0, 9]),
+    (gs.Box(-1, 1, (2,)), [5, 0], [5, 0]),
+    (gs.Box(0, 1, (4, 4, 1)), np.full((4, 4, 1), 0.2), np.full((4, 4, 1), 51)),
+    (gs.Box(-1, 1, (4, 4, 1)), np.ones((4, 4, 1)), np.full((4, 4, 1), 255)),
+  ],
+)
+def test_values_in_their_space_come_as_they_are(space, value, expected):
+  normal = spaces.normalize(gs.Dict({'a': space}), WHERE, 'vector')
+  np.testing.assert_array_equal(normal.flatten({'a': value})['a'], expected)
+
+
+@pytest.mark.parametrize(
+  'shape, read_as, note',
+  [
+    ((64, 64, 12), (64, 64, 12), False),
+    ((16, 16, 2), (16, 16, 2), False),
+    ((7, 7, 20), (7, 7, 20), False),
+    ((3, 64, 64), (64, 64, 3), True),
+    ((4, 84, 80), (84, 80, 4), True),
+    ((4, 64, 60, 3), (64, 60, 12), True),
+    ((4, 3, 64, 60), (64, 60, 12), True),
+    ((5, 64, 60, 1), (64, 60, 5), True),
+  ],
+)
+def test_stacks_and_channels_in_front_become_channels(shape, read_as, note):
+  space = gs.Box(0, 255, shape, np.uint8)
+  normal = spaces.normalize(space, WHERE, 'vector')
+  assert normal.spaces['image'].shape == read_as
+  assert bool(normal.notes) == note
+  value = space.sample()
+  image = normal.flatten(value)['image']
+  assert image.dtype == np.uint8 and image.shape == read_as
+  # The channels of one pixel are its frames' and colours, in order.
+  flat = lambda pixel: np.ravel(pixel).tolist()
+  axis = shape.index(read_as[0])
+  pixel = np.moveaxis(value, (axis, axis + 1), (0, 1))[2, 5]
+  assert flat(image[2, 5]) == flat(pixel)
+  np.testing.assert_array_equal(normal.unflatten({'image': image}), value)
+
+
+def test_numbers_for_the_loggers_are_split():
+  flat = {
+    'x': gs.Box(-1, 1, (2,), np.float32),
+    'log/one': gs.Box(-1, 1, (1,), np.float32),
+    'log/two': gs.Box(-1, 1, (2, 1), np.float32),
+    'log/kind': gs.Discrete(3),
+  }
+  logged = spaces.Logged(flat, WHERE)
+  names = ['x', 'log/one', 'log/two/0', 'log/two/1', 'log/kind']
+  assert list(logged.spaces) == names
+  values = {
+    'x': np.ones(2),
+    'log/one': np.array([3]),
+    'log/two': np.array([[4], [5]]),
+    'log/kind': np.int32(2),
+  }
+  split = logged.split(values)
+  assert [split[name] for name in names[1:]] == [3, 4, 5, 2]
+  assert all(np.shape(split[name]) == () for name in names[1:])
+  with pytest.raises(UserError, match='sum it up in a wrapper'):
+    spaces.Logged({'log/map': gs.Box(0, 1, (9, 9))}, WHERE)
+
+
+@pytest.mark.parametrize('key', ['', 'a\nb', 'a\0'])
+def test_keys_that_cannot_be_printed(key):
+  with pytest.raises(UserError, match='cannot be printed'):
+    spaces.check_keys([key], ['action'], WHERE)

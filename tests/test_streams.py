@@ -33,7 +33,7 @@ NUMBERS = {
   Stream.MAKE: [range(16)],
   Stream.RESET: [range(16)],
   Stream.CRASH: [],
-  Stream.LOSS: [],
+  Stream.REPLACEMENT: [],
   Stream.AGAIN: [(1, 2, 3)],
 }
 DRAWS = ('uniform', 'normal', 'truncated_normal', 'randint', 'bernoulli')

@@ -12,46 +12,34 @@ WHERE = 'config.env.custom'
 
 
 @ENV.register('custom')
+@single.with_options
 def custom(
   *,
   num_envs,
   seed,
   make: Annotated[str, Imports()] = '',
-  workers: str = 'sync',
-  repeat: int = 1,
-  image_size: tuple[int, ...] = (),
-  render: bool = False,
-  time_limit: int = 0,
-  max_restarts: int = 10,
-  step_timeout: float = 600.0,
+  arguments: Annotated[tuple[str, ...], Imports()] = (),
+  options: single.Options,
 ) -> GymVectorEnv:
   """W environments from W calls; see `single.Options` for the other fields.
 
   Args:
     make: 'package.module:make_env'. The function returns a gymnasium.Env; it
       may name `seed` and `index`.
+    arguments: Passed on to the function, as 'name=value' with a Python literal
+      for the value.
 
   Raises:
-    ValueError: If the function is not found, or for fields out of range.
-    TypeError: If it does not make a gymnasium.Env, or for spaces that cannot
-      be read.
-    EnvError: If the function raises something else.
+    UserError: If the function is not found or makes something else, for
+      fields out of range, and for spaces that cannot be read.
+    EnvError: If the function raises.
   """
-  options = single.Options(
-    workers=workers,
-    repeat=repeat,
-    image_size=tuple(image_size),
-    render=render,
-    time_limit=time_limit,
-    max_restarts=max_restarts,
-    step_timeout=step_timeout,
-  )
-  options.check(WHERE)
   function = single.load(make, f'{WHERE}.make')
   if not callable(function):
-    raise UserError(f'{WHERE}.make = {make!r}: it cannot be called.')
+    raise UserError('it cannot be called.', f'{WHERE}.make', make)
+  fields = single.literals(arguments, f'{WHERE}.arguments')
   return single.vectorize(
-    single.Maker(function, {}, seed),
+    single.Maker(function, fields, seed),
     options,
     num_envs=num_envs,
     seed=seed,

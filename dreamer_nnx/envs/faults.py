@@ -1,12 +1,16 @@
 """What goes wrong in an environment: crashes, restarts, broken numbers."""
 
 import dataclasses
+import functools
+import logging
 import traceback
 from collections.abc import Mapping
 
 import numpy as np
 
 from dreamer_nnx.errors import UserError
+
+_logger = logging.getLogger(__name__)
 
 
 class EnvError(UserError):
@@ -17,8 +21,10 @@ class EnvError(UserError):
 class Fault:
   """What is reported of a crash, or of the loss of a worker.
 
-  `restarts` counts the new starts of this step; a `fatal` fault stops the
-  run. `in_a_row` is the number of crashes since an episode ended by itself.
+  Args:
+    restarts: How many new starts this step took.
+    in_a_row: Crashes since an episode ended by itself.
+    fatal: Whether the run stops.
   """
 
   message: str
@@ -34,6 +40,12 @@ def describe(error: BaseException) -> str:
   frames = traceback.extract_tb(error.__traceback__)
   place = f' ({frames[-1].filename}:{frames[-1].lineno})' if frames else ''
   return f'{type(error).__name__}: {error}{place}'
+
+
+@functools.cache
+def warn_once(text: str) -> None:
+  """Logs a warning, the first time in this process."""
+  _logger.warning('%s', text)
 
 
 def check_finite(

@@ -1,9 +1,10 @@
 """Environments that each have a worker, replaced one by one if they are lost.
 
 A worker is reached by a `Link`: to this process itself (`local`), a process of
-this machine (`processes`) or a Ray actor of a cluster (`actors`).
+this machine (`subprocesses`) or a Ray actor of a cluster (`ray_actors`).
 """
 
+import dataclasses
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +14,7 @@ import gymnasium
 import numpy as np
 
 from dreamer_nnx import streams
-from dreamer_nnx.envs.faults import EnvError, Fault
+from dreamer_nnx.envs.faults import EnvError, Fault, describe
 from dreamer_nnx.envs.host import Answer, Host, Spaces
 from dreamer_nnx.streams import Stream
 
@@ -24,14 +25,14 @@ CLOSE_SECONDS = 5.0
 START_SECONDS = 600.0
 # Seconds that a worker is given beyond its time, for the clock went on while
 # this process was suspended, and perhaps the worker with it.
-SPARE = 0.3
+MARGIN = 0.3
 
 
-class Lost(Exception):
+class WorkerLost(Exception):
   """A worker is gone."""
 
 
-class Hung(Lost):
+class WorkerHung(WorkerLost):
   """A worker does not answer."""
 
 
@@ -54,12 +55,12 @@ class Link(Protocol):
     """Waits for what the call returns, or raises what it raised.
 
     Raises:
-      Lost: The worker is gone.
-      Hung: It has not answered within the time that it has.
+      WorkerLost: The worker is gone.
+      WorkerHung: It has not answered within the time that it has.
     """
     ...
 
-  def bury(self) -> str:
+  def discard(self) -> str:
     """Frees what is left of a lost worker; says how it ended."""
     ...
 
@@ -67,8 +68,12 @@ class Link(Protocol):
     """Has the environment closed, and does not wait."""
     ...
 
-  def close(self, deadline: float) -> None:
-    """Waits for that and ends the worker; kills it at the monotonic time."""
+  def close(self, deadline: float) -> list[str] | None:
+    """Waits for that and ends the worker; kills it at the monotonic time.
+
+    Returns:
+      What is to be told of it, a line each.
+    """
     ...
 
 
@@ -76,7 +81,10 @@ class Hub(Protocol):
   """What starts workers of one kind."""
 
   def connect(self, make: Callable[[], Host], index: int) -> Link: ...
-  def close(self) -> None: ...
+
+  def close(self) -> list[str] | None:
+    """Ends what the workers share; returns what is to be told, in lines."""
+    ...
 
 
 class Fleet:
@@ -96,14 +104,17 @@ class Fleet:
     limit: int,
     notify: Callable[[int, Fault], None],
   ) -> None:
-    self._hub = hub
+    self._hub, self._notify = hub, notify
     self._workers: list[Worker] = []
+    # Faults of the step in hand; and whether any step succeeded so far.
+    self._faults: list[tuple[int, Fault]] = []
+    self._begun = self._stepped = False
     spaces = None
     try:
       for index, maker in enumerate(makers):
         host = functools.partial(Host, maker, limit)
         start = functools.partial(_connect, hub, host, index)
-        told = functools.partial(notify, index)
+        told = functools.partial(self._note, index)
         self._workers.append(Worker(start, limit, told, spaces))
         spaces = spaces or self._workers[0].look()
     except BaseException:
@@ -119,33 +130,68 @@ class Fleet:
 
   def step(
     self, action: Mapping[str, np.ndarray]
-  ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, np.ndarray]:
+  ) -> tuple[dict[str, np.ndarray], *tuple[np.ndarray, ...]]:
     """Takes (W, ...) actions.
 
     The step after the last one of an episode is the reset.
 
     Returns:
-      Observations, reward, terminated, truncated; (W, ...).
+      Observations, reward, terminated, truncated, cut; (W, ...).
+
+    Raises:
+      EnvError: No environment could take its first step.
     """
     for index, worker in enumerate(self._workers):
       worker.ask_step({key: value[index] for key, value in action.items()})
     return self._receive()
 
-  def close(self) -> None:
-    """Ends every worker; those that do not answer are killed."""
+  def close(self) -> list[str]:
+    """Ends every worker; those that do not answer are killed.
+
+    Returns:
+      What went wrong, a line each; nothing is raised.
+    """
     workers, self._workers = self._workers, []
     deadline = time.monotonic() + CLOSE_SECONDS
-    for worker in workers:
-      worker.release()
-    for worker in workers:
-      worker.close(deadline)
-    self._hub.close()
+    closers = [
+      *(worker.release for worker in workers),
+      *(functools.partial(worker.close, deadline) for worker in workers),
+    ]
+    said = []
+    for close in closers:
+      try:
+        said += close() or []
+      except Exception as error:
+        said.append(f'close raised {describe(error)}')
+    return said + (self._hub.close() or [])
 
   def _receive(self):
     answers = [worker.receive() for worker in self._workers]
+    self._check_first_step(answers)
+    faults, self._faults = self._faults, []
+    for index, fault in faults:
+      self._notify(index, fault)
     obs = {k: np.stack([a.obs[k] for a in answers]) for k in answers[0].obs}
-    names = ('reward', 'terminated', 'truncated')
+    names = ('reward', 'terminated', 'truncated', 'cut')
     return obs, *(np.array([getattr(a, n) for a in answers]) for n in names)
+
+  def _check_first_step(self, answers: Sequence[Answer]) -> None:
+    """Ends a run whose environments fail in their first step, all of them."""
+    if self._stepped or not any(answer.cut for answer in answers):
+      self._stepped = self._stepped or self._begun
+      self._begun = True
+      return
+    if all(answer.cut for answer in answers):
+      index, fault = self._faults[0]
+      fault = dataclasses.replace(fault, fatal=True, in_a_row=1)
+      self._notify(index, fault)
+    self._stepped = True
+
+  def _note(self, index: int, fault: Fault) -> None:
+    if fault.fatal or not self._begun:
+      self._notify(index, fault)
+    else:
+      self._faults.append((index, fault))
 
 
 class Worker:
@@ -170,7 +216,7 @@ class Worker:
   ) -> None:
     self._start, self._limit, self._notify = start, limit, notify
     self._spaces = spaces
-    self._losses = 0
+    self._lost = 0
     self._over = self._resetting = False
     self._obs: dict[str, np.ndarray] = {}
     # The seed of the last reset that had one, and that of the next.
@@ -188,11 +234,11 @@ class Worker:
       self._link.ask('start')
       try:
         self._spaces = self._link.receive()
-      except Hung:
+      except WorkerHung:
         self._replace()
-      except Lost:
+      except WorkerLost:
         hint = self._link.hint
-        raise EnvError(f'{self._bury()} as it started. {hint}') from None
+        raise EnvError(f'{self._discard()} as it started. {hint}') from None
     return self._spaces
 
   def ask_reset(self, seed: int | None) -> None:
@@ -215,18 +261,18 @@ class Worker:
       try:
         answer = self._link.receive()
         break
-      except Lost:
+      except WorkerLost:
         self._replace()
         if not self._resetting:
           self._over = True
-          return Answer(self._obs, truncated=True)
+          return Answer(self._obs, truncated=True, cut=True)
         self.ask_reset(self._next_seed)
     self._over = answer.terminated or answer.truncated
     self._obs = answer.obs
     if answer.fault:
       self._notify(answer.fault)
     elif self._over:
-      self._losses = 0
+      self._lost = 0
     return answer
 
   def release(self) -> None:
@@ -234,24 +280,23 @@ class Worker:
     if self._link is not None:
       self._link.release()
 
-  def close(self, deadline: float) -> None:
+  def close(self, deadline: float) -> list[str]:
     """Ends the worker, at the monotonic time `deadline` by force."""
     link, self._link = self._link, None
-    if link is not None:
-      link.close(deadline)
+    return (link.close(deadline) or []) if link is not None else []
 
   def _replace(self):
-    message = self._bury()
-    self._losses += 1
-    fatal = self._losses > self._limit
-    self._notify(Fault(message, 0 if fatal else 1, self._losses, fatal))
+    message = self._discard()
+    self._lost += 1
+    fatal = self._lost > self._limit
+    self._notify(Fault(message, 0 if fatal else 1, self._lost, fatal))
     # Not the seed of the episode that has led to the loss.
-    self._next_seed = streams.seed(self._seed, Stream.LOSS)
+    self._next_seed = streams.seed(self._seed, Stream.REPLACEMENT)
     self._link = self._start(self._spaces)
 
-  def _bury(self):
+  def _discard(self):
     link, self._link = self._link, None
-    return link.bury()
+    return link.discard()
 
 
 def _connect(
@@ -264,4 +309,4 @@ def remaining(asked: float, timeout: float) -> float | None:
   """Seconds to wait for what was asked at a monotonic time; None for ever."""
   if not timeout:
     return None
-  return max(asked + timeout - time.monotonic(), SPARE)
+  return max(asked + timeout - time.monotonic(), MARGIN)

@@ -1,12 +1,14 @@
 """`gymnasium`: any environment that is registered with gymnasium."""
 
-import ast
 import dataclasses
-import difflib
+from collections.abc import Callable
+from types import ModuleType
 from typing import Annotated, Any
 
 import gymnasium
+from gymnasium.envs.registration import EnvSpec
 
+from dreamer_nnx import schema
 from dreamer_nnx.envs import single
 from dreamer_nnx.envs.vector import GymVectorEnv
 from dreamer_nnx.errors import UserError
@@ -25,45 +27,31 @@ EXTRAS = {
 
 
 @ENV.register('gymnasium')
+@single.with_options
 def gymnasium_suite(
   *,
   num_envs,
   seed,
   id: Annotated[str, Imports(':')] = 'CartPole-v1',
   arguments: Annotated[tuple[str, ...], Imports()] = (),
-  workers: str = 'sync',
-  repeat: int = 1,
-  image_size: tuple[int, ...] = (),
-  render: bool = False,
-  time_limit: int = 0,
-  max_restarts: int = 10,
-  step_timeout: float = 600.0,
+  options: single.Options,
 ) -> GymVectorEnv:
   """W copies of one environment; see `single.Options` for the other fields.
 
   Args:
-    id: An id of gymnasium's registry, with the module that registers it in
-      front if need be ('ale_py:ALE/Pong-v5'), or 'package.module:make_env'.
+    id: An id of gymnasium's registry, or 'module:NAME', which imports the
+      module; NAME is an id that is registered then ('ale_py:ALE/Pong-v5'), or
+      else a function of the module that makes an environment.
     arguments: Passed on when it is made, as 'name=value' with a Python
       literal for the value ('is_slippery=False').
 
   Raises:
-    ValueError: For an unknown id, for fields out of range, for packages that
-      are not installed.
+    UserError: For an unknown id, for fields out of range, for packages that
+      are not installed, and for spaces that cannot be read.
     EnvError: If the environment does not start.
-    TypeError: For spaces that cannot be read.
   """
-  options = single.Options(
-    workers=workers,
-    repeat=repeat,
-    image_size=tuple(image_size),
-    render=render,
-    time_limit=time_limit,
-    max_restarts=max_restarts,
-    step_timeout=step_timeout,
-  )
-  options.check(WHERE)
-  return _build(id, _literals(arguments), options, num_envs, seed)
+  fields = single.literals(arguments, f'{WHERE}.arguments')
+  return _build(id, fields, options, num_envs, seed)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +61,7 @@ class Registered:
   The entry travels into worker processes, where the registry may lack it.
   """
 
-  spec: gymnasium.envs.registration.EnvSpec
+  spec: EnvSpec
   fields: dict[str, Any]
   time_limit: int
   render: bool
@@ -94,65 +82,60 @@ class Registered:
 
 def _build(id, fields, options, num_envs, seed):
   where = f'{WHERE}.id = {id!r}'
-  function = _function(id)
-  if function is not None:
-    create = single.Maker(function, fields, seed)
+  found = _found(id)
+  if callable(found):
+    create = single.Maker(found, fields, seed)
   else:
     limit, draw = options.time_limit, options.render
-    create = Registered(_spec(id), fields, limit, draw, where)
+    create = Registered(found, fields, limit, draw, where)
     options = dataclasses.replace(options, time_limit=0)
   try:
     return single.vectorize(
       create, options, num_envs=num_envs, seed=seed, where=where
     )
   except gymnasium.error.DependencyNotInstalled as error:
-    raise UserError(_missing(create, where, error)) from error
+    raise UserError(_missing(create, error), where) from error
 
 
-def _function(id):
-  """The function behind 'package.module:make_env', None for other ids."""
+def _found(id: str) -> EnvSpec | Callable[..., gymnasium.Env]:
+  """The entry of the registry, or the function, that an id names."""
   module, colon, name = id.partition(':')
-  if not colon:
-    return None
-  return getattr(single.load_module(module, f'{WHERE}.id = {id!r}'), name, None)
-
-
-def _spec(id):
+  loaded = None
+  if colon:
+    loaded = single.load_module(module, f'{WHERE}.id = {id!r}')
   try:
-    return gymnasium.spec(id)
+    return gymnasium.spec(name if colon else id)
   except gymnasium.error.Error as error:
-    module, colon, name = id.rpartition(':')
-    near = difflib.get_close_matches(name, list(gymnasium.registry), 1)
-    hint = f' Did you mean {module + colon + near[0]!r}?' if near else ''
-    text = f'no environment has this id.{hint}'
-    if isinstance(error, gymnasium.error.DeprecatedEnv):
-      text = str(error)
-    elif not near:
-      text += (
-        " If another package registers it, write 'package:id'; if it is "
-        "yours, 'package.module:make_env'."
-      )
-    raise UserError(f'{WHERE}.id = {id!r}: {text}') from error
+    function = getattr(loaded, name, None)
+    if callable(function):
+      return function
+    raise UserError(_unknown(id, loaded, error), f'{WHERE}.id', id) from error
 
 
-def _literals(arguments):
-  fields = {}
-  for argument in arguments:
-    name, equals, value = argument.partition('=')
-    try:
-      if not equals or not name.isidentifier():
-        raise ValueError
-      fields[name] = ast.literal_eval(value)
-    except (ValueError, SyntaxError) as error:
-      raise UserError(
-        f"{WHERE}.arguments: {argument!r} is not 'name=value' with a Python "
-        'literal for the value, such as \'map_name="8x8"\'.'
-      ) from error
-  return fields
+def _unknown(
+  id: str, loaded: ModuleType | None, error: gymnasium.error.Error
+) -> str:
+  name = id.partition(':')[2] if loaded else id
+  deprecated = isinstance(error, gymnasium.error.DeprecatedEnv)
+  if loaded:
+    known = {*gymnasium.registry, *vars(loaded)}
+    reading = str(error) if deprecated else f'no id {name!r} is registered'
+    return (
+      f'{reading} once {loaded.__name__!r} is imported, and the module has no '
+      f'function {name!r} that makes an environment.'
+      f'{schema.suggest(name, known)}'
+    )
+  if deprecated:
+    return str(error)
+  hint = schema.suggest(name, gymnasium.registry) or (
+    " If another package registers it, write 'package:id'; if it is yours, "
+    "'package.module:make_env'."
+  )
+  return f'no environment has this id.{hint}'
 
 
-def _missing(create, where, error):
-  text = f'{where}: a package that it needs is not installed ({error}).'
+def _missing(create, error):
+  text = f'a package that it needs is not installed ({error}).'
   entry = create.spec.entry_point if isinstance(create, Registered) else ''
   for module, extra in EXTRAS.items():
     if isinstance(entry, str) and entry.startswith(module):

@@ -11,10 +11,11 @@ import numpy as np
 
 from dreamer_nnx import streams
 from dreamer_nnx.envs.faults import EnvError, Fault, describe
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.streams import Stream
 
 # What stays as it is on its way to the user; see `single.vectorize`.
-KEPT = (ValueError, TypeError, gymnasium.error.DependencyNotInstalled)
+KEPT = (UserError, gymnasium.error.DependencyNotInstalled)
 
 
 class Spaces(NamedTuple):
@@ -22,15 +23,21 @@ class Spaces(NamedTuple):
 
   observation: dict[str, gymnasium.Space]
   action: dict[str, gymnasium.Space]
+  # What is to be told of how these were read.
+  notes: tuple[str, ...] = ()
 
 
 class Answer(NamedTuple):
-  """What one environment answers to one step or reset."""
+  """What one environment answers to one step or reset.
+
+  An episode that a fault has ended is `truncated` and `cut`.
+  """
 
   obs: dict[str, np.ndarray]
   reward: float = 0.0
   terminated: bool = False
   truncated: bool = False
+  cut: bool = False
   fault: Fault | None = None
 
 
@@ -45,8 +52,9 @@ class Host:
   Args:
     make: Makes the environment, with flat spaces; called when it is needed.
     limit: Crashes in a row (without an episode that ended by itself between
-      them) after which the run stops.
+      them) after which the run stops; a first reset is tried twice at most.
     spaces: Those that it must have; None for whatever it has.
+    caught: Exceptions that count as crashes.
   """
 
   def __init__(
@@ -54,10 +62,14 @@ class Host:
     make: Callable[[], gymnasium.Env],
     limit: int,
     spaces: Spaces | None = None,
+    caught: tuple[type[BaseException], ...] = (Exception,),
   ) -> None:
     self._make = make
     self._limit = limit
     self._spaces = spaces
+    self._caught = caught
+    # Others of the run have been reset before.
+    self._begun = spaces is not None
     self._env = None
     self._last: dict[str, np.ndarray] = {}
     self._crashes = 0
@@ -78,8 +90,9 @@ class Host:
       try:
         self._env = self._env or self._started()
         self._last, _ = self._env.reset(seed=seed)
+        self._begun = True
         return Answer(self._last, fault=fault)
-      except Exception as error:
+      except self._caught as error:
         fault = self._crash(error, 'reset')
         restarts += fault.restarts
         fault = dataclasses.replace(fault, restarts=restarts)
@@ -93,11 +106,9 @@ class Host:
     """What an action leads to."""
     try:
       obs, reward, terminated, truncated, _ = self._env.step(action)
-      reward = float(np.asarray(reward).item())
-      terminated, truncated = bool(terminated), bool(truncated)
-    except Exception as error:
+    except self._caught as error:
       fault = self._crash(error, 'step')
-      return Answer(self._last, truncated=True, fault=fault)
+      return Answer(self._last, truncated=True, cut=True, fault=fault)
     if terminated or truncated:
       self._crashes = 0
     self._last = obs
@@ -112,10 +123,12 @@ class Host:
   def _started(self):
     env = self._make()
     found = Spaces(
-      dict(env.observation_space.spaces), dict(env.action_space.spaces)
+      dict(env.observation_space.spaces),
+      dict(env.action_space.spaces),
+      tuple(env.get_wrapper_attr('notes')),
     )
     want = self._spaces = self._spaces or found
-    for name in Spaces._fields:
+    for name in ('observation', 'action'):
       if getattr(want, name) != getattr(found, name):
         env.close()
         raise EnvError(
@@ -129,10 +142,11 @@ class Host:
     broken = isinstance(error, EnvError)
     message = f'{"" if broken else f"{where} raised "}{describe(error)}'
     self._crashes += 1
-    fatal = broken or self._crashes > self._limit
+    limit = self._limit if self._begun else min(1, self._limit)
+    fatal = broken or self._crashes > limit
     try:
       self.close()
-    except Exception as second:
+    except self._caught as second:
       message += f'; close raised {describe(second)}'
     return Fault(message, 0 if fatal else 1, self._crashes, fatal)
 

@@ -1,8 +1,12 @@
 """Workers that are none: all environments in this process, one by one."""
 
+import functools
+import os
 from collections.abc import Callable
 from typing import Any
 
+from dreamer_nnx.envs import children
+from dreamer_nnx.envs.faults import warn_once
 from dreamer_nnx.envs.host import Host
 from dreamer_nnx.envs.watchdog import Watchdog
 
@@ -12,8 +16,8 @@ class Local:
 
   hint = ''
 
-  def __init__(self, host: Host, index: int, watchdog: Watchdog) -> None:
-    self._host, self._index, self._watchdog = host, index, watchdog
+  def __init__(self, host: Host, index: int, hub: 'LocalHub') -> None:
+    self._host, self._index, self._hub = host, index, hub
     self._asked: tuple[str, tuple] = ('', ())
 
   def ask(self, name: str, *arguments: Any) -> None:
@@ -21,37 +25,65 @@ class Local:
 
   def receive(self) -> Any:
     name, arguments = self._asked
-    call = getattr(self._host, name)
-    return self._watchdog.run((self._index, name), call, *arguments)
+    return self._hub.call(self._index, self._host, name, arguments)
 
-  def bury(self) -> str:
+  def discard(self) -> str:
     return ''
 
   def release(self) -> None:
-    self._watchdog.run((self._index, 'close'), self._host.close)
+    self._hub.call(self._index, self._host, 'close', ())
 
   def close(self, deadline: float) -> None:
     del deadline
 
 
-class Here:
+class LocalHub:
   """Has the environments here; see `fleet.Hub`.
 
   One that hangs cannot be replaced: it ends this process, see `Watchdog`.
   """
 
   def __init__(self, timeout: float, where: str) -> None:
-    def say(what):
+    def describe(what):
       index, name = what
       return (
         f'{where}: environment {index} hangs: {name} has not returned for '
         f'{timeout:g} seconds (step_timeout), see the last stack above.'
       )
 
-    self._watchdog = Watchdog(timeout, say)
+    self._where = where
+    self._watchdog = Watchdog(timeout, describe)
+    self._children: set[int] = set()
 
-  def connect(self, make: Callable[[], Host], index: int) -> Local:
-    return Local(make(), index, self._watchdog)
+  def connect(self, make: Callable[..., Host], index: int) -> Local:
+    # An environment that exits would end the run without a word.
+    host = functools.partial(make, caught=(Exception, SystemExit))()
+    return Local(host, index, self)
 
-  def close(self) -> None:
+  def call(self, index: int, host: Host, name: str, arguments: tuple) -> Any:
+    """Calls a method, and looks at what it has done to this process."""
+    method, what = getattr(host, name), (index, name)
+    if name == 'step':
+      return self._watchdog.run(what, method, *arguments)
+    folder, before = os.getcwd(), children.alive()
+    try:
+      return self._watchdog.run(what, method, *arguments)
+    finally:
+      self._children |= children.alive() - before
+      self._check_folder(folder)
+
+  def close(self) -> list[str]:
     self._watchdog.close()
+    return children.end(self._children)
+
+  def _check_folder(self, before: str) -> None:
+    try:
+      after = os.getcwd()
+    except FileNotFoundError:
+      after = 'one that is gone'
+    if after != before:
+      warn_once(
+        f'{self._where}: the environment has changed the current folder of '
+        f'this process from {before} to {after}. The paths of this run are '
+        'absolute and stay as they are.'
+      )

@@ -5,7 +5,7 @@ import inspect
 from dreamer_nnx.contracts import VectorEnv
 from dreamer_nnx.envs import single
 from dreamer_nnx.errors import UserError
-from dreamer_nnx.registry import Choice, branch
+from dreamer_nnx.registry import Choice, Part
 
 
 def make(choice: Choice, num_envs: int, seed: int) -> VectorEnv:
@@ -18,20 +18,19 @@ def make(choice: Choice, num_envs: int, seed: int) -> VectorEnv:
   `step_timeout`, that is also `single.Options.step_timeout`.
 
   Raises:
-    ValueError, TypeError: Beginning with the config path.
+    UserError: The environment does not fit the config, or the toolkit.
     EnvError: If an environment does not start.
   """
   if num_envs < 1:
     raise UserError(
-      f'{choice.where}: {num_envs} environments: at least 1 is needed.'
+      f'{num_envs} environments: at least 1 is needed.', choice.where
     )
   builder = choice.builder
   if 'num_envs' in inspect.signature(builder).parameters:
     return choice(num_envs=num_envs, seed=seed)
   values = choice.values()
   limits = {k: v for k, v in values.items() if k == 'step_timeout'}
-  options = single.Options(**limits)
-  options.check(f'{choice.where}.{branch(choice.name)}')
+  options = Part(single.Options, **limits).at(choice.path)()
   return single.vectorize(
     single.Maker(builder, values, seed),
     options,

@@ -59,12 +59,19 @@ class Reaper:
 
 def kill(pid: int) -> None:
   """Kills a worker, with all that its environment has started."""
-  try:
-    os.killpg(pid, signal.SIGKILL)
-  except ProcessLookupError:
+  if not kill_group(pid):
     # It has no group yet, or is gone.
     with contextlib.suppress(ProcessLookupError):
       os.kill(pid, signal.SIGKILL)
+
+
+def kill_group(pid: int) -> bool:
+  """Kills what is left of the group of a worker; whether there was any."""
+  try:
+    os.killpg(pid, signal.SIGKILL)
+  except ProcessLookupError:
+    return False
+  return True
 
 
 def main() -> None:

@@ -1,71 +1,82 @@
 """How one gymnasium environment is found, made and wrapped."""
 
+import ast
+import contextlib
 import dataclasses
+import functools
 import importlib
 import inspect
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any
 
 import gymnasium
 
 from dreamer_nnx import spaces, streams
-from dreamer_nnx.envs import wrappers
+from dreamer_nnx.envs import contract, wrappers
 from dreamer_nnx.envs.faults import EnvError, describe
-from dreamer_nnx.envs.vector import HUBS, GymVectorEnv
+from dreamer_nnx.envs.vector import GymVectorEnv
 from dreamer_nnx.errors import UserError
+from dreamer_nnx.schema import OneOf, Range, suggest
 from dreamer_nnx.streams import Stream
 
 MAX_TIMEOUT = 1e6
+Number = Annotated[int, Range(1)]
+Limit = Annotated[int, Range(0)]
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
   """What every builder of gymnasium environments can be asked for.
 
-  `repeat` takes each action so many times; `image_size` (height, width)
-  scales images; `render` adds the drawing as the observation 'image';
-  `time_limit` cuts episodes after so many steps of the environment itself
-  (before `repeat`; 0 for its own limit). `step_timeout` is how many seconds
-  a step, a reset or the start of an environment may take (0 for any).
+  Args:
+    workers: Where environments are stepped: in this process, in processes, or
+      in actors of a Ray cluster.
+    repeat: How often each action is taken.
+    image_size: Height and width that images are scaled to.
+    render: Adds the drawing as the observation 'image'.
+    time_limit: Cuts episodes after so many steps of the environment itself,
+      before `repeat`; 0 keeps its own limit.
+    max_restarts: Crashes of one environment in a row that are survived.
+    step_timeout: Seconds that a step, a reset or the start of an environment
+      may take; 0 for any.
   """
 
-  workers: str = 'sync'
-  repeat: int = 1
-  image_size: tuple[int, ...] = ()
+  workers: Annotated[str, OneOf('sync', 'async', 'ray')] = 'sync'
+  repeat: Number = 1
+  image_size: Annotated[tuple[int, ...], Range(1)] = ()
   render: bool = False
-  time_limit: int = 0
-  max_restarts: int = 10
-  step_timeout: float = 600.0
+  time_limit: Limit = 0
+  max_restarts: Limit = 10
+  step_timeout: Annotated[float, Range(0, MAX_TIMEOUT)] = 600.0
 
-  def check(self, where: str) -> None:
-    """Refuses values out of range, naming `where` and the field.
+  def __post_init__(self):
+    if self.image_size and len(self.image_size) != 2:
+      raise UserError(
+        'must be (height, width) in pixels, or () to keep images as they are.',
+        'image_size',
+        self.image_size,
+      )
 
-    Raises:
-      ValueError: For the first bad value.
-    """
-    if self.workers not in HUBS:
-      raise UserError(
-        f"{where}.workers = {self.workers!r}: it must be 'sync', 'async' or "
-        "'ray'."
-      )
-    least = {'repeat': 1, 'time_limit': 0, 'max_restarts': 0}
-    for name, low in least.items():
-      if getattr(self, name) < low:
-        raise UserError(
-          f'{where}.{name} = {getattr(self, name)}: it must be at least {low}.'
-        )
-    if not 0 <= self.step_timeout <= MAX_TIMEOUT:
-      raise UserError(
-        f'{where}.step_timeout = {self.step_timeout}: it must be a number of '
-        f'seconds up to {MAX_TIMEOUT:g}, or 0 for no limit.'
-      )
-    size = self.image_size
-    if size and (len(size) != 2 or min(size) < 1):
-      raise UserError(
-        f'{where}.image_size = {size}: it must be (height, width) in pixels, '
-        'or () to keep the images as they are.'
-      )
+
+def with_options(builder: Callable[..., Any]) -> Callable[..., Any]:
+  """Adds the fields of `Options` to a builder, which takes `options`."""
+  fields = inspect.signature(Options).parameters
+  own = dict(inspect.signature(builder).parameters)
+  del own['options']
+
+  @functools.wraps(builder)
+  def build(**arguments: Any) -> Any:
+    chosen = {name: arguments.pop(name) for name in fields if name in arguments}
+    return builder(options=Options(**chosen), **arguments)
+
+  keyword = inspect.Parameter.KEYWORD_ONLY
+  added = [x.replace(kind=keyword) for x in fields.values()]
+  build.__signature__ = inspect.Signature([*own.values(), *added])
+  hints = {name: x.annotation for name, x in fields.items()}
+  kept = {k: v for k, v in builder.__annotations__.items() if k != 'options'}
+  build.__annotations__ = {**kept, **hints}
+  return build
 
 
 def vectorize(
@@ -83,7 +94,7 @@ def vectorize(
 
   Raises:
     EnvError: If an environment does not start, with its own words.
-    ValueError, TypeError: If it starts but does not fit.
+    UserError: If it starts but does not fit.
   """
   try:
     return GymVectorEnv(
@@ -95,12 +106,13 @@ def vectorize(
       step_timeout=options.step_timeout,
       where=where,
     )
-  except (ValueError, TypeError, gymnasium.error.DependencyNotInstalled):
+  except UserError as error:
+    error.within(where)
+    raise
+  except gymnasium.error.DependencyNotInstalled:
     raise
   except Exception as error:
-    said = describe(error)
-    said = said if said.startswith(where) else f'{where}: {said}'
-    raise EnvError(said) from error
+    raise EnvError(describe(error), where) from error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,16 +127,18 @@ class Wrapped:
     env = self.create(index)
     if not isinstance(env, gymnasium.Env):
       raise UserError(
-        f'{self.where}: it made a {type(env).__name__}, not a gymnasium.Env.'
+        f'it made a {type(env).__name__}, not a gymnasium.Env.', self.where
       )
     try:
       return self._wrap(env)
     except BaseException:
-      env.close()
+      with contextlib.suppress(Exception):
+        env.close()
       raise
 
-  def _wrap(self, env):
+  def _wrap(self, env: gymnasium.Env) -> gymnasium.Env:
     options, where = self.options, self.where
+    env = contract.Checked(contract.watched(env))
     if options.time_limit:
       env = gymnasium.wrappers.TimeLimit(env, options.time_limit)
     if options.repeat > 1:
@@ -133,7 +147,7 @@ class Wrapped:
     if options.render:
       env = wrappers.Render(env, where, options.image_size)
     if options.image_size:
-      env = wrappers.Resize(env, options.image_size)
+      env = wrappers.Resize(env, where, options.image_size)
     spaces.check_keys(env.observation_space, env.action_space, where)
     return wrappers.Rescale(env)
 
@@ -162,29 +176,57 @@ def load(path: str, where: str) -> Any:
   """The attribute that 'package.module:attribute' names.
 
   Raises:
-    ValueError: If there is no such module or attribute.
+    UserError: If there is no such module or attribute.
   """
   module, _, name = path.partition(':')
   if not module or not name:
-    raise UserError(
-      f"{where} = {path!r}: it must be 'package.module:attribute'."
-    )
+    raise UserError("must be 'package.module:attribute'.", where, path)
   loaded = load_module(module, f'{where} = {path!r}')
   if not hasattr(loaded, name):
-    raise UserError(f'{where} = {path!r}: {module} has no {name!r}.')
+    raise UserError(
+      f'{module} has no {name!r}.{suggest(name, vars(loaded))}', where, path
+    )
   return getattr(loaded, name)
 
 
 def load_module(name: str, where: str) -> ModuleType:
   """Imports a module that a config names.
 
+  What the module itself raises is passed on, with a note of the place.
+
   Raises:
-    ValueError: If there is none, or one that it imports is missing.
+    UserError: If there is none, or one that it imports is missing.
   """
   try:
     return importlib.import_module(name)
   except ModuleNotFoundError as error:
     raise UserError(
-      f'{where}: there is no module {error.name!r}. Is it installed, or in a '
-      'folder on PYTHONPATH?'
+      f'there is no module {error.name!r}. Is it installed, or in a folder on '
+      'PYTHONPATH?',
+      where,
     ) from error
+  except Exception as error:
+    error.add_note(f'while importing {name!r} for {where}')
+    raise
+
+
+def literals(arguments: tuple[str, ...], where: str) -> dict[str, Any]:
+  """Keyword arguments from texts such as `size=3` or `map=["SF", "HG"]`.
+
+  Raises:
+    UserError: One is not `name=value` with a Python literal for the value.
+  """
+  fields = {}
+  for argument in arguments:
+    name, equals, value = argument.partition('=')
+    try:
+      if not equals or not name.strip().isidentifier():
+        raise ValueError
+      fields[name.strip()] = ast.literal_eval(value.strip())
+    except (ValueError, SyntaxError) as error:
+      raise UserError(
+        f"{argument!r} is not 'name=value' with a Python literal for the "
+        'value, such as \'map_name="8x8"\'.',
+        where,
+      ) from error
+  return fields

@@ -8,14 +8,14 @@ import gymnasium
 import numpy as np
 
 from dreamer_nnx import spaces, streams
-from dreamer_nnx.envs.actors import Actors
-from dreamer_nnx.envs.faults import EnvError, Fault, check_finite
+from dreamer_nnx.envs.faults import EnvError, Fault, check_finite, warn_once
 from dreamer_nnx.envs.fleet import Fleet
-from dreamer_nnx.envs.local import Here
-from dreamer_nnx.envs.processes import Processes
+from dreamer_nnx.envs.local import LocalHub
+from dreamer_nnx.envs.ray_actors import ActorHub
+from dreamer_nnx.envs.subprocesses import ProcessHub
 from dreamer_nnx.streams import Stream
 
-HUBS = {'sync': Here, 'async': Processes, 'ray': Actors}
+HUBS = {'sync': LocalHub, 'async': ProcessHub, 'ray': ActorHub}
 
 _logger = logging.getLogger(__name__)
 
@@ -25,7 +25,8 @@ class GymVectorEnv:
 
   Every observation, reward and continuous action is checked to be finite.
   Environments that crash or hang are restarted (see `host.Host` and
-  `fleet.Worker`) and counted in `stats()['env/restarts']`. There is no state
+  `fleet.Worker`) and counted in `stats()['env/restarts']`; `cut` says which
+  episodes of the last step they ended, (W,). There is no state
   to resume from: gymnasium environments cannot be saved.
 
   Args:
@@ -60,14 +61,19 @@ class GymVectorEnv:
     self._seeds = [
       streams.seed(seed, Stream.RESET, index) for index in range(num_envs)
     ]
+    self.max_restarts = max_restarts
+    self.cut = np.zeros(num_envs, bool)
     self._was_last = None
     self._steps = 0
     self._restarts = 0
     makers = [functools.partial(make, index) for index in range(num_envs)]
     hub = HUBS[workers](step_timeout, where)
     self._fleet = Fleet(hub, makers, max_restarts, self._report)
-    self._flat, self.action_space = self._fleet.spaces
+    self._flat, self.action_space, notes = self._fleet.spaces
+    for note in notes:
+      warn_once(note)
     agent_keys = [k for k in self._flat if not k.startswith('log/')]
+    self._bounded = {k for k in agent_keys if _has_bounds(self._flat[k])}
     self.obs_space = {key: self._flat[key] for key in agent_keys}
 
   def reset(self) -> dict[str, np.ndarray]:
@@ -76,20 +82,21 @@ class GymVectorEnv:
     obs = self._fleet.reset(self._seeds)
     self._was_last = np.ones(self.num_envs, bool)
     none = np.zeros(self.num_envs, bool)
-    return self._result(obs, np.zeros(self.num_envs), none, none)
+    return self._result(obs, np.zeros(self.num_envs), none, none, none)
 
   def step(self, action: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Takes (W, ...) actions; see `VectorEnv`."""
     if self._was_last is None:
-      raise EnvError(f'{self._where}: call reset before step.')
+      raise EnvError('call reset before step.', self._where)
     self._steps += 1
     native = {k: self._action(k, action) for k in self.action_space}
     self._check(native, 'action')
     return self._result(*self._fleet.step(native))
 
   def close(self) -> None:
-    """Closes the environments and ends their processes."""
-    self._fleet.close()
+    """Closes the environments and ends their processes; never raises."""
+    for line in self._fleet.close():
+      _logger.warning('%s: %s', self._where, line)
 
   def state(self) -> None:
     """Gymnasium environments cannot be saved."""
@@ -97,7 +104,7 @@ class GymVectorEnv:
 
   def restore(self, state: dict) -> None:
     raise EnvError(
-      f'{self._where}: gymnasium environments have no state to restore.'
+      'gymnasium environments have no state to restore.', self._where
     )
 
   def stats(self) -> dict[str, float]:
@@ -108,18 +115,19 @@ class GymVectorEnv:
     space = self.action_space[key]
     if key not in action:
       raise EnvError(
-        f'{self._where}: the action {key!r} is missing, got {sorted(action)}.'
+        f'the action {key!r} is missing, got {sorted(action)}.', self._where
       )
     value = np.asarray(action[key], spaces.data_type(space))
     if value.shape != (self.num_envs, *space.shape):
       raise EnvError(
-        f'{self._where}: the action {key!r} has the shape {value.shape}, '
-        f'expected {(self.num_envs, *space.shape)}.'
+        f'the action {key!r} has the shape {value.shape}, expected '
+        f'{(self.num_envs, *space.shape)}.',
+        self._where,
       )
     return value
 
-  def _result(self, obs, reward, terminated, truncated):
-    last = terminated | truncated
+  def _result(self, obs, reward, terminated, truncated, cut):
+    last, self.cut = terminated | truncated, cut
     obs = {
       key: value.astype(spaces.data_type(self._flat[key]), copy=False)
       for key, value in obs.items()
@@ -139,16 +147,44 @@ class GymVectorEnv:
     try:
       check_finite(values, kind, self._steps)
     except EnvError as error:
-      raise EnvError(f'{self._where}: {error}') from None
+      raise EnvError(str(error), self._where) from None
+    if kind == 'observation':
+      self._warn_of_bounds(values)
+
+  def _warn_of_bounds(self, values):
+    """Tells once of each key that leaves the bounds of its space.
+
+    Only floats can; they are kept as they are, so nothing is lost.
+    """
+    for key in tuple(self._bounded):
+      space, value = self._flat[key], values[key]
+      slack = 1e-4 * (1 + np.abs(value))
+      wrong = (value < space.low - slack) | (value > space.high + slack)
+      if wrong.any():
+        self._bounded.remove(key)
+        index = int(np.flatnonzero(wrong.reshape(len(wrong), -1).any(1))[0])
+        warn_once(
+          f'{self._where}: observation {key!r} of environment {index} is '
+          f'{value[wrong].flat[0]} at step {self._steps}, which is not in its '
+          f'space {space}. It is kept as it is.'
+        )
 
   def _report(self, index: int, fault: Fault) -> None:
     self._restarts += fault.restarts
-    place = f'{self._where}: environment {index} at step {self._steps}'
+    place = f'environment {index} at step {self._steps}'
     if fault.fatal and fault.in_a_row > 1:
       raise EnvError(
         f'{place}: crashed {fault.in_a_row} times in a row, giving up. '
-        f'The last time: {fault.message}'
+        f'The last time: {fault.message}',
+        self._where,
       )
     if fault.fatal:
-      raise EnvError(f'{place}: {fault.message}')
-    _logger.warning('%s is restarted: %s', place, fault.message)
+      raise EnvError(f'{place}: {fault.message}', self._where)
+    _logger.warning(
+      '%s: %s is restarted: %s', self._where, place, fault.message
+    )
+
+
+def _has_bounds(space: gymnasium.Space) -> bool:
+  floats = isinstance(space, gymnasium.spaces.Box) and space.dtype.kind == 'f'
+  return floats and bool(np.isfinite([space.low, space.high]).any())

@@ -27,11 +27,11 @@ class Watchdog:
 
   Args:
     limit: Seconds; 0 for none.
-    say: The message about a call, from what it is told the call is.
+    describe: The message about a call, from what it is told the call is.
   """
 
-  def __init__(self, limit: float, say: Callable[[Any], str]) -> None:
-    self._limit, self._say = limit, say
+  def __init__(self, limit: float, describe: Callable[[Any], str]) -> None:
+    self._limit, self._describe = limit, describe
     # In a tuple of its own, so that no two calls are taken for one.
     self._current: tuple[Any] | None = None
     self._lock = threading.Lock()
@@ -88,5 +88,5 @@ class Watchdog:
   def _end(self, what) -> NoReturn:
     # Not by way of `sys.stderr`, whose lock the call may hold.
     faulthandler.dump_traceback(STDERR)
-    os.write(STDERR, f'\n{self._say(what)}\n'.encode(errors='replace'))
+    os.write(STDERR, f'\n{self._describe(what)}\n'.encode(errors='replace'))
     os._exit(1)

@@ -1,13 +1,13 @@
 """Wrappers around one gymnasium environment, innermost first.
 
-  Repeat -> Flat -> Render -> Resize -> Rescale
+  Checked -> Repeat -> Flat -> Render -> Resize -> Rescale
 
-After `Flat` observations and actions are flat dicts of arrays of the
-normalised kinds (`dreamer_nnx.spaces`).
+`Checked` is in `contract`. After `Flat` observations and actions are flat
+dicts of arrays of the normalised kinds (`dreamer_nnx.spaces`).
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
@@ -37,9 +37,12 @@ class Repeat(gymnasium.Wrapper):
 class Flat(gymnasium.Wrapper):
   """Presents nested observations and actions as flat dicts of arrays.
 
+  Attributes:
+    notes: What is to be told of how the spaces are read.
+
   Raises:
-    TypeError: For a kind of space that cannot be read.
-    ValueError: For shapes and keys that do not fit.
+    UserError: For a kind of space that cannot be read, and for shapes and
+      keys that do not fit.
     EnvError: In `reset` and `step`, if an observation is not of its space.
   """
 
@@ -49,10 +52,12 @@ class Flat(gymnasium.Wrapper):
     act = spaces.normalize(env.action_space, where, 'action')
     for key, space in act.spaces.items():
       if spaces.is_image(space):
-        raise UserError(f'{where}: {key!r}: an action cannot be an image.')
-    spaces.check_keys(obs.spaces, act.spaces, where)
+        raise UserError(f'{key!r}: an action cannot be an image.', where)
+    self._logged = spaces.Logged(obs.spaces, where)
+    spaces.check_keys(self._logged.spaces, act.spaces, where)
     self._obs, self._act = obs, act
-    self.observation_space = gymnasium.spaces.Dict(obs.spaces)
+    self.notes = obs.notes
+    self.observation_space = gymnasium.spaces.Dict(self._logged.spaces)
     self.action_space = gymnasium.spaces.Dict(act.spaces)
 
   def reset(self, *, seed=None, options=None) -> tuple:
@@ -65,7 +70,7 @@ class Flat(gymnasium.Wrapper):
 
   def _flatten(self, obs):
     try:
-      return self._obs.flatten(obs)
+      return self._logged.split(self._obs.flatten(obs))
     except ValueError as error:
       raise EnvError(f'observation {error}') from error
 
@@ -84,7 +89,7 @@ class Render(gymnasium.Wrapper):
     super().__init__(env)
     if 'image' in env.observation_space.spaces:
       raise UserError(
-        f"{where}: there is an observation 'image' already, leave render off."
+        "there is an observation 'image' already, leave render off.", where
       )
     self._size = size
     env.reset()
@@ -112,13 +117,26 @@ class Render(gymnasium.Wrapper):
 
 
 class Resize(gymnasium.ObservationWrapper):
-  """Scales every image observation to one height and width."""
+  """Scales every image observation to one height and width.
 
-  def __init__(self, env: gymnasium.Env, size: tuple[int, ...]) -> None:
+  Raises:
+    UserError: There is none.
+  """
+
+  def __init__(
+    self, env: gymnasium.Env, where: str, size: tuple[int, ...]
+  ) -> None:
     super().__init__(env)
     self._size = size
     flat = dict(env.observation_space.spaces)
     self._keys = [k for k, v in flat.items() if spaces.is_image(v)]
+    if not self._keys:
+      raise UserError(
+        f'image_size = {size}: there is no image to scale among the '
+        f'observations {sorted(flat)}. Leave it out, or set render, which '
+        'adds a drawing of the environment as an image.',
+        where,
+      )
     for key in self._keys:
       shape = (*size, flat[key].shape[-1])
       flat[key] = gymnasium.spaces.Box(0, 255, shape, np.uint8)
@@ -132,7 +150,26 @@ class Resize(gymnasium.ObservationWrapper):
 
 
 class Rescale(gymnasium.ActionWrapper):
-  """Presents continuous actions as [-1, 1].
+  """Presents continuous actions as [-1, 1]; see `Bounds`."""
+
+  def __init__(self, env: gymnasium.Env) -> None:
+    super().__init__(env)
+    flat = dict(env.action_space.spaces)
+    self._bounds = {
+      key: Bounds.of(space)
+      for key, space in flat.items()
+      if not spaces.is_discrete(space)
+    }
+    flat |= {key: bounds.scaled for key, bounds in self._bounds.items()}
+    self.action_space = gymnasium.spaces.Dict(flat)
+
+  def action(self, action: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    native = {k: bounds.native(action[k]) for k, bounds in self._bounds.items()}
+    return {**action, **native}
+
+
+class Bounds(NamedTuple):
+  """Limits of a continuous action, any of them infinite.
 
     native = low + (clip(action, -1, 1) + 1) / 2 (high - low)
 
@@ -140,27 +177,28 @@ class Rescale(gymnasium.ActionWrapper):
   that they have.
   """
 
-  def __init__(self, env: gymnasium.Env) -> None:
-    super().__init__(env)
-    flat = dict(env.action_space.spaces)
-    self._bounds = {}
-    for key, space in flat.items():
-      if not spaces.is_discrete(space):
-        low, high = np.float64(space.low), np.float64(space.high)
-        finite = np.isfinite(low) & np.isfinite(high)
-        self._bounds[key] = (low, high, finite)
-        flat[key] = gymnasium.spaces.Box(-1, 1, space.shape, np.float32)
-    self.action_space = gymnasium.spaces.Dict(flat)
+  low: np.ndarray
+  high: np.ndarray
+  finite: np.ndarray
 
-  def action(self, action: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    native = dict(action)
-    for key, (low, high, finite) in self._bounds.items():
-      value = np.asarray(action[key], np.float64)
-      start = np.where(finite, low, 0)
-      span = np.where(finite, high, 0) - start
-      scaled = start + (np.clip(value, -1, 1) + 1) / 2 * span
-      native[key] = np.clip(np.where(finite, scaled, value), low, high)
-    return native
+  @classmethod
+  def of(cls, space: gymnasium.spaces.Box) -> 'Bounds':
+    low, high = np.float64(space.low), np.float64(space.high)
+    return cls(low, high, np.isfinite(low) & np.isfinite(high))
+
+  @property
+  def scaled(self) -> gymnasium.spaces.Box:
+    """The space that the policy acts in."""
+    return gymnasium.spaces.Box(-1, 1, self.low.shape, np.float32)
+
+  def native(self, action: np.ndarray) -> np.ndarray:
+    """Numbers of the environment for (..., A) of the policy."""
+    value = np.asarray(action, np.float64)
+    start = np.where(self.finite, self.low, 0)
+    span = np.where(self.finite, self.high, 0) - start
+    scaled = start + (np.clip(value, -1, 1) + 1) / 2 * span
+    value = np.where(self.finite, scaled, value)
+    return np.clip(value, self.low, self.high)
 
 
 def resize(image: np.ndarray, size: tuple[int, ...]) -> np.ndarray:

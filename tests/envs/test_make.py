@@ -123,14 +123,15 @@ def test_a_function_is_told_seed_and_index():
 
 def test_a_function_of_one_environment_is_a_name():
   name = 'tests.envs.games:fails'
-  env = envs.make(Choice(ENV, name, fail_at=1), 2, 0)
+  env = envs.make(Choice(ENV, name, fail_at=2), 2, 0)
   env.reset()
+  env.step({'action': np.array([1, 2])})
   step = env.step({'action': np.array([1, 2])})
   assert step['is_last'].all() and not step['is_terminal'].any()
   assert env.stats() == {'env/restarts': 2.0}
   env.close()
   with pytest.raises(RegistryError, match=r"fail_att: .*mean 'fail_at'"):
-    envs.make(Choice(ENV, name, fail_att=1), 2, 0)
+    envs.make(Choice(ENV, name, fail_att=2), 2, 0)
 
 
 @pytest.mark.parametrize(
@@ -171,25 +172,25 @@ def test_a_function_of_one_environment_is_a_name():
       'gymnasium',
       {'workers': 'threads'},
       ValueError,
-      "config.env.gymnasium.workers = 'threads': .* 'sync', 'async' or 'ray'",
+      "config.env.gymnasium.workers = 'threads': must be one of 'sync', 'async', 'ray'",
     ),
     (
       'gymnasium',
       {'repeat': 0},
       ValueError,
-      'config.env.gymnasium.repeat = 0: it must be at least 1',
+      'config.env.gymnasium.repeat = 0: must be at least 1',
     ),
     (
       'gymnasium',
       {'image_size': (64,)},
       ValueError,
-      r'config.env.gymnasium.image_size = \(64,\): it must be \(height, width',
+      r'config.env.gymnasium.image_size = \(64,\): must be \(height, width',
     ),
     (
       'custom',
       {},
       ValueError,
-      "config.env.custom.make = '': it must be 'package.module:attribute'",
+      "config.env.custom.make = '': must be 'package.module:attribute'",
     ),
     (
       'custom',
@@ -219,7 +220,7 @@ def test_a_function_of_one_environment_is_a_name():
       'custom',
       {'make': 'tests.envs.games:text'},
       UserError,
-      "config.env.custom.make = .*: 'words' is a Text space",
+      "config.env.custom.make = .*: 'words': it is a Text space",
     ),
   ],
 )

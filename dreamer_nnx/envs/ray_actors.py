@@ -12,7 +12,12 @@ from typing import Any
 import numpy as np
 
 from dreamer_nnx.envs.faults import EnvError, describe
-from dreamer_nnx.envs.fleet import START_SECONDS, Hung, Lost, remaining
+from dreamer_nnx.envs.fleet import (
+  START_SECONDS,
+  WorkerHung,
+  WorkerLost,
+  remaining,
+)
 from dreamer_nnx.envs.host import Answer, Host, call
 
 
@@ -31,7 +36,7 @@ def require() -> Any:
   return ray
 
 
-class Actors:
+class ActorHub:
   """Starts actors; see `fleet.Hub`.
 
   Raises:
@@ -82,7 +87,7 @@ class Actor:
     self, make: Callable[[], Host], timeout: float, ray: Any
   ) -> None:
     self._ray, self._timeout = ray, timeout
-    # Actors of this kind need a core to be placed, and none to stay.
+    # ActorHub of this kind need a core to be placed, and none to stay.
     remote = ray.remote(Remote).options(scheduling_strategy='SPREAD')
     self._actor = remote.remote(make)
     self._answer, self._asked, self._name = None, time.monotonic(), ''
@@ -102,10 +107,10 @@ class Actor:
         f'{self._name} has not returned for {self._timeout:g} seconds '
         '(step_timeout), its actor was killed'
       )
-      raise Hung from error
+      raise WorkerHung from error
     except self._ray.exceptions.RayError as error:
       self._end = f'its actor was lost ({str(error).splitlines()[0]})'
-      raise Lost from error
+      raise WorkerLost from error
     if isinstance(answer, Exception):
       raise answer
     if isinstance(answer, Answer):
@@ -114,7 +119,7 @@ class Actor:
       return answer._replace(obs=copied)
     return answer
 
-  def bury(self) -> str:
+  def discard(self) -> str:
     self._ray.kill(self._actor)
     return self._end
 

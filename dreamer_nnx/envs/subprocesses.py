@@ -16,7 +16,12 @@ import cloudpickle
 
 from dreamer_nnx.envs import host as hosts
 from dreamer_nnx.envs import orphans
-from dreamer_nnx.envs.fleet import START_SECONDS, Hung, Lost, remaining
+from dreamer_nnx.envs.fleet import (
+  START_SECONDS,
+  WorkerHung,
+  WorkerLost,
+  remaining,
+)
 from dreamer_nnx.envs.host import Host
 
 # A fork of this process would inherit the locks of JAX's threads as they are;
@@ -27,7 +32,7 @@ END_SECONDS = 5.0
 READY = b'ready'
 
 
-class Processes:
+class ProcessHub:
   """Starts processes; see `fleet.Hub`."""
 
   def __init__(self, timeout: float, where: str) -> None:
@@ -82,23 +87,23 @@ class Process:
 
   def receive(self) -> Any:
     if self._hung:
-      raise Hung
+      raise WorkerHung
     ready = self._wait() or self._wait()
     if not ready:
       seconds = f'{self._timeout:g} seconds'
       self._hung = f'{self._name} has not returned for {seconds}'
-      raise Hung
+      raise WorkerHung
     if self._connection not in [key.fileobj for key, _ in ready]:
-      raise Lost
+      raise WorkerLost
     try:
       answer = _receive(self._connection)
     except (EOFError, OSError) as error:
-      raise Lost from error
+      raise WorkerLost from error
     if isinstance(answer, Exception):
       raise answer
     return answer
 
-  def bury(self) -> str:
+  def discard(self) -> str:
     if not self._hung:
       self._process.join(END_SECONDS)
     code = self._process.exitcode
@@ -110,9 +115,9 @@ class Process:
   def release(self) -> None:
     self._connection.close()
 
-  def close(self, deadline: float) -> None:
+  def close(self, deadline: float) -> list[str]:
     self._process.join(max(0.0, deadline - time.monotonic()))
-    self._dispose()
+    return self._dispose()
 
   def _begin(self, make):
     ready = self._selector.select(START_SECONDS if self._timeout else None)
@@ -126,18 +131,21 @@ class Process:
   def _wait(self):
     return self._selector.select(remaining(self._asked, self._timeout))
 
-  def _dispose(self):
+  def _dispose(self) -> list[str]:
     """Frees everything, whatever state the process and the pipe are in."""
-    process = self._process
+    process, said = self._process, []
     if process.exitcode is None:
       orphans.kill(process.pid)
       process.join(END_SECONDS)
+    elif orphans.kill_group(process.pid):
+      said.append('the environment left processes behind; they were ended')
     self._reaper.remove(process.pid)
     self._selector.close()
     self._connection.close()
     # A process that waits for a device may outlive its kill a while.
     if process.exitcode is not None:
       process.close()
+    return said
 
 
 def serve(connection: Connection) -> None:

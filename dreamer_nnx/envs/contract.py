@@ -1,0 +1,102 @@
+"""What gymnasium asks of an environment, checked where it answers."""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from dreamer_nnx.envs.faults import EnvError
+
+STEP = '(observation, reward, terminated, truncated, info)'
+OLD = (
+  ' This is the interface of gym before 0.26: wrap it, for instance by '
+  'shimmy.GymV21CompatibilityV0, or return what gymnasium.Env asks for.'
+)
+
+
+class Checked(gymnasium.Wrapper):
+  """Refuses answers that are not of gymnasium's interface.
+
+  Raises:
+    EnvError: In `reset` and `step`, saying what came.
+  """
+
+  def reset(self, *, seed: int | None = None, options: Any = None) -> tuple:
+    return _reset(self.env.reset, seed=seed, options=options)
+
+  def step(self, action: Any) -> tuple:
+    return _step(self.env.step, action)
+
+
+def watched(env: gymnasium.Env) -> gymnasium.Env:
+  """The same environment; what its inmost one answers is checked, too.
+
+  The wrappers between unpack the answer, with an error that says nothing.
+  """
+  inmost = env.unwrapped
+  if inmost is not env:
+    try:
+      inmost.reset = functools.partial(_reset, inmost.reset)
+      inmost.step = functools.partial(_step, inmost.step)
+    except (AttributeError, TypeError):
+      # Not an object of Python's: the outer check remains.
+      return env
+  return env
+
+
+def _reset(reset: Callable[..., Any], **arguments: Any) -> tuple:
+  result = reset(**arguments)
+  pair = isinstance(result, tuple) and len(result) == 2
+  if not pair or not isinstance(result[1], Mapping):
+    raise EnvError(
+      f'reset must return (observation, info), it returned {_kind(result)}.'
+      f'{OLD}'
+    )
+  return result
+
+
+def _step(step: Callable[[Any], Any], action: Any) -> tuple:
+  result = step(action)
+  if not isinstance(result, tuple | list) or len(result) != 5:
+    old = isinstance(result, tuple | list) and len(result) == 4
+    raise EnvError(
+      f'step must return 5 values, {STEP}; it returned {_kind(result)}.'
+      f'{OLD if old else ""}'
+    )
+  obs, reward, terminated, truncated, info = result
+  ends = _flag('terminated', terminated), _flag('truncated', truncated)
+  return obs, _reward(reward), *ends, info
+
+
+def _reward(value: Any) -> float:
+  if type(value) is float:
+    return value
+  array = np.asarray(value)
+  if array.size != 1 or array.dtype.kind not in 'fiub':
+    raise EnvError(f'the reward must be one number, it is {_shown(value)}.')
+  return float(array.item())
+
+
+def _flag(name: str, value: Any) -> bool:
+  if type(value) is bool:
+    return value
+  array = np.asarray(value)
+  if array.size != 1 or array.dtype.kind not in 'fiub':
+    raise EnvError(f'{name} must be True or False, it is {_shown(value)}.')
+  return bool(array.item())
+
+
+def _kind(value: Any) -> str:
+  """What came, in a few words."""
+  if isinstance(value, tuple | list):
+    return f'a {type(value).__name__} of {len(value)}'
+  return 'None' if value is None else f'a {type(value).__name__}'
+
+
+def _shown(value: Any) -> str:
+  array = np.asarray(value)
+  shape = f' of the shape {array.shape}' if array.ndim else ''
+  text = repr(value) if value is None or array.ndim == 0 else ''
+  return text or f'{_kind(value)}{shape}'

@@ -1,0 +1,256 @@
+"""The native spaces of environments: what they become, and their values.
+
+An environment is not to be believed: an array that its space does not hold is
+refused before it is converted, for it would come out as another number.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from gymnasium import spaces
+
+from dreamer_nnx.errors import UserError
+
+# A uint8 matrix is a gray image from this side on; smaller ones (the 21 rows
+# of a NetHack terminal, say) are grids of codes, which are read as vectors.
+MIN_GRAY_SIDE = 32
+WHITE = 255
+
+
+class Converter(NamedTuple):
+  """What one native space is read as.
+
+  Args:
+    space: The normalised one; see `dreamer_nnx.spaces`.
+    encode: Maps a native array, of the native shape, to the normalised one;
+      raises ValueError for one that is not in the native space.
+    decode: Maps back.
+    note: What is to be told of the conversion, if anything.
+  """
+
+  space: spaces.Space
+  encode: Callable[[np.ndarray], np.ndarray]
+  decode: Callable[[np.ndarray], Any]
+  note: str = ''
+
+
+def converter(space: spaces.Space, where: str) -> Converter:
+  """Finds how a space of one array is read.
+
+  Args:
+    where: What errors begin with: the place and the key.
+
+  Raises:
+    UserError: It is of a kind or shape that cannot be read.
+  """
+  if isinstance(space, spaces.Discrete):
+    return _discrete(space)
+  if isinstance(space, spaces.MultiDiscrete):
+    return _multi_discrete(space, space.nvec, space.start)
+  if isinstance(space, spaces.MultiBinary):
+    return _multi_discrete(space, np.full(space.shape, 2), 0)
+  if isinstance(space, spaces.Box):
+    return _box(space, where)
+  raise UserError(
+    f'it is a {type(space).__name__} space, which cannot be read. Box, '
+    'Discrete, MultiDiscrete, MultiBinary, Dict and Tuple can; convert it in '
+    'a wrapper.',
+    where,
+  )
+
+
+def _discrete(space: spaces.Discrete) -> Converter:
+  start, count = int(space.start), int(space.n)
+
+  def encode(value: np.ndarray) -> np.ndarray:
+    value = _whole_numbers(value.reshape(()), space)
+    _check_bounds(value, start, start + count - 1, space)
+    return (value - start).astype(np.int32)
+
+  decode = lambda array: np.int64(array) + start
+  return Converter(spaces.Discrete(count), encode, decode)
+
+
+def _multi_discrete(
+  space: spaces.Space, nvec: np.ndarray, start: np.ndarray | int
+) -> Converter:
+  start = np.broadcast_to(start, space.shape).astype(np.int64)
+  last = start + np.asarray(nvec, np.int64) - 1
+  dtype, shape = space.dtype, space.shape
+
+  def encode(value: np.ndarray) -> np.ndarray:
+    value = _whole_numbers(value.reshape(shape), space)
+    _check_bounds(value, start, last, space)
+    return (value - start).astype(np.int32).reshape(-1)
+
+  decode = lambda array: (
+    np.asarray(array, np.int64).reshape(shape) + start
+  ).astype(dtype)
+  return Converter(spaces.MultiDiscrete(np.ravel(nvec)), encode, decode)
+
+
+def _box(space: spaces.Box, where: str) -> Converter:
+  shape, dtype = space.shape, space.dtype
+  if 0 in shape:
+    raise UserError(f'its shape is {shape}, which is empty.', where)
+  if np.issubdtype(dtype, np.complexfloating):
+    raise UserError('it is complex. Split it into two real keys.', where)
+  gray = dtype == np.uint8 and len(shape) == 2 and min(shape) >= MIN_GRAY_SIDE
+  if gray or len(shape) > 2:
+    return _image(space, where)
+  low, high = (_cast(bound, np.float32) for bound in (space.low, space.high))
+
+  def encode(value: np.ndarray) -> np.ndarray:
+    if dtype.kind in 'iub':
+      value = _whole_numbers(value, space)
+      _check_bounds(value, space.low, space.high, space)
+    elif value.dtype.kind not in 'fiub':
+      raise _outside(value.flat[0], space)
+    # Of a float64 larger than every float32 comes an infinity, refused later.
+    with np.errstate(over='ignore'):
+      return value.astype(np.float32)
+
+  decode = lambda array: _cast(array, dtype).reshape(shape)
+  return Converter(spaces.Box(low, high, shape, np.float32), encode, decode)
+
+
+def _image(space: spaces.Box, where: str) -> Converter:
+  """An image as (height, width, channels) uint8.
+
+  Frames of a stack become channels, and channels in front move to the end.
+  Floats become 256 shades between the bounds of the space.
+  """
+  shape, dtype = space.shape, space.dtype
+  order, note = _axes(shape, where)
+  target = tuple(shape[axis] for axis in order)
+  target = (*target[:2], int(np.prod(target[2:], dtype=int)))
+  shades = dtype.kind == 'f'
+  low, high = space.low.min(), space.high.max()
+  if not shades and (low < 0 or high > WHITE):
+    raise UserError(
+      f'it is {dtype} of the shape {shape}. Arrays of rank 3 and 4 are read '
+      'as images, whose numbers are 0 to 255. Make it uint8, or flatten it to '
+      'a vector: gymnasium.wrappers.FlattenObservation.',
+      where,
+    )
+  if shades:
+    _check_shades(space, where)
+    note = f'{note} Its floats are kept as 256 shades, uint8.'.strip()
+  full = dtype == np.uint8 and space.low.max() == 0 and high == WHITE
+
+  def encode(value: np.ndarray) -> np.ndarray:
+    if shades:
+      value = _shades(value, space, float(low), float(high))
+    elif not full or value.dtype != np.uint8:
+      if value.dtype.kind == 'f':
+        raise _outside(value.flat[0], space, 'floats in an image of integers')
+      value = _whole_numbers(value, space)
+      _check_bounds(value, space.low, space.high, space)
+    # (N, H, W, C) and the like to (H, W, N, C) to (H, W, N C).
+    return value.transpose(order).reshape(target).astype(np.uint8, copy=False)
+
+  def decode(array: np.ndarray) -> np.ndarray:
+    turned = np.asarray(array).reshape([shape[axis] for axis in order])
+    value = turned.transpose(np.argsort(order))
+    shade = (high - low) / WHITE
+    return (low + shade * value if shades else value).astype(dtype)
+
+  image = spaces.Box(0, WHITE, target, np.uint8)
+  return Converter(image, encode, decode, note)
+
+
+def _axes(shape: tuple[int, ...], where: str) -> tuple[tuple[int, ...], str]:
+  """The order of axes (height, width, channels...), and what to tell of it."""
+  if len(shape) > 4:
+    raise UserError(
+      f'its shape is {shape}, of rank {len(shape)}. Arrays of at most rank 4 '
+      'are read: stacks of images. Reshape it in a wrapper.',
+      where,
+    )
+  if len(shape) == 2:
+    return (0, 1), ''
+  *stack, first, second, third = range(len(shape))
+  channels_first = shape[first] < min(shape[second], shape[third])
+  order = (first, second, *stack, third)
+  if channels_first:
+    order = (second, third, *stack, first)
+  if order == (0, 1, 2):
+    return order, ''
+  turned = tuple(shape[axis] for axis in order)
+  turned = (*turned[:2], int(np.prod(turned[2:])))
+  return order, f'Its shape {shape} is read as the image {turned}.'
+
+
+def _check_shades(space: spaces.Box, where: str) -> None:
+  low, high = space.low, space.high
+  even = low.min() == low.max() and high.min() == high.max()
+  if not even or not np.isfinite([low.min(), high.max()]).all():
+    raise UserError(
+      f'it is {space.dtype} of the shape {space.shape} without one lowest and '
+      'one highest number. Arrays of rank 3 and 4 are read as images: give '
+      'the Box finite bounds, such as Box(0, 1, shape), or make it uint8, or '
+      'flatten it to a vector: gymnasium.wrappers.FlattenObservation.',
+      where,
+    )
+
+
+def _shades(
+  value: np.ndarray, space: spaces.Box, low: float, high: float
+) -> np.ndarray:
+  if value.dtype.kind not in 'fiub':
+    raise _outside(value.flat[0], space)
+  value = value.astype(np.float64)
+  slack = 1e-6 * (high - low)
+  # A NaN is not in between, either.
+  inside = (value >= low - slack) & (value <= high + slack)
+  if not inside.all():
+    raise _outside(value[~inside][0], space)
+  share = (np.clip(value, low, high) - low) / (high - low)
+  return np.rint(share * WHITE).astype(np.uint8)
+
+
+def _whole_numbers(value: np.ndarray, space: spaces.Space) -> np.ndarray:
+  """The same numbers as int64 or uint64."""
+  if value.dtype.kind == 'b':
+    return value.astype(np.int64)
+  if value.dtype.kind == 'f':
+    wrong = ~(np.isfinite(value) & (value == np.rint(value)))
+    if wrong.any():
+      raise _outside(value[wrong].flat[0], space)
+    return value.astype(np.int64)
+  if value.dtype.kind not in 'iu':
+    raise _outside(value.flat[0], space)
+  return value if value.dtype == np.uint64 else value.astype(np.int64)
+
+
+def _check_bounds(
+  value: np.ndarray, low: Any, high: Any, space: spaces.Space
+) -> None:
+  wrong = (value < low) | (value > high)
+  if np.any(wrong):
+    raise _outside(value[wrong].flat[0], space)
+
+
+def _outside(number: Any, space: spaces.Space, why: str = '') -> ValueError:
+  number = number.item() if hasattr(number, 'item') else number
+  why = why and f' ({why})'
+  return ValueError(f'{number!r} is not in its space {space}{why}.')
+
+
+def _cast(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+  """To another type; integers are rounded and kept in the type's range."""
+  values = np.asarray(values)
+  if dtype == np.bool_:
+    return values > 0.5
+  if not np.issubdtype(dtype, np.integer):
+    # Bounds such as 1.8e308 of a float64 box become infinite in float32.
+    with np.errstate(over='ignore'):
+      return values.astype(dtype)
+  low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+  if not np.issubdtype(values.dtype, np.floating):
+    return np.clip(values, low, high).astype(dtype)
+  if np.iinfo(dtype).bits > 32:
+    # As floats the limits of int64 round outwards, and would overflow.
+    low, high = np.nextafter([float(low), float(high)], 0)
+  return np.clip(np.rint(values.astype(np.float64)), low, high).astype(dtype)
