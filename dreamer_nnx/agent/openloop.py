@@ -36,7 +36,7 @@ def videos(
     steps: (B, T, ...) observations and flags.
 
   Returns:
-    {image key: (T, 3 H + ..., B (W + 4), 3 or C) uint8}.
+    {image key: (T, 3 H + ..., B (W + 4), 3) uint8}.
   """
   images = [k for k, space in obs_space.items() if spaces.is_image(space)]
   if not images:
@@ -68,16 +68,29 @@ def grid(true: Array, prediction: Array, half: int) -> Array:
   pred = jnp.clip(prediction * 255, 0, 255).astype(jnp.uint8)
   error = (pred.astype(jnp.int32) - true.astype(jnp.int32) + 255) // 2
   video = jnp.concatenate([true, pred, error.astype(jnp.uint8)], 2)
-  if video.shape[-1] == 1:
-    video = video.repeat(3, -1)
+  video = colours(video)
   color = jnp.full((video.shape[1], 3), jnp.array(GREEN), jnp.uint8)
   color = color.at[half:].set(jnp.array(RED, jnp.uint8))
   framed = jnp.pad(video, [(0, 0)] * 2 + [(BORDER, BORDER)] * 2 + [(0, 0)])
   inside = jnp.zeros(framed.shape[2:4], bool)
   inside = inside.at[BORDER:-BORDER, BORDER:-BORDER].set(True)
-  if framed.shape[-1] == 3:
-    border = color[None, :, None, None, :]
-    framed = jnp.where(inside[..., None], framed, border)
+  border = color[None, :, None, None, :]
+  framed = jnp.where(inside[..., None], framed, border)
   batch, time, height, width, channels = framed.shape
   rows = framed.transpose(1, 2, 0, 3, 4)
   return rows.reshape(time, height, batch * width, channels)
+
+
+def colours(image: Array) -> Array:
+  """Three channels (..., 3) to look at, of any number (..., C).
+
+  Gray stays gray, two channels are red and green, four are colours and what is
+  left out, for instance opacity. Of more, which are frames, the last three:
+  the newest of frames in colour, the three newest of gray ones.
+  """
+  channels = image.shape[-1]
+  if channels == 1:
+    return image.repeat(3, -1)
+  if channels == 2:
+    return jnp.pad(image, [(0, 0)] * (image.ndim - 1) + [(0, 1)])
+  return image[..., :3] if channels <= 4 else image[..., -3:]

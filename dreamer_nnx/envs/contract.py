@@ -1,6 +1,7 @@
 """What gymnasium asks of an environment, checked where it answers."""
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -47,7 +48,14 @@ def watched(env: gymnasium.Env) -> gymnasium.Env:
 
 
 def _reset(reset: Callable[..., Any], **arguments: Any) -> tuple:
-  result = reset(**arguments)
+  try:
+    result = reset(**arguments)
+  except TypeError as error:
+    if _takes(reset, arguments):
+      raise
+    raise EnvError(
+      f'reset must take seed and options as keywords ({error}).{OLD}'
+    ) from error
   pair = isinstance(result, tuple) and len(result) == 2
   if not pair or not isinstance(result[1], Mapping):
     raise EnvError(
@@ -55,6 +63,17 @@ def _reset(reset: Callable[..., Any], **arguments: Any) -> tuple:
       f'{OLD}'
     )
   return result
+
+
+def _takes(function: Callable[..., Any], arguments: dict[str, Any]) -> bool:
+  try:
+    inspect.signature(function).bind(**arguments)
+  except TypeError:
+    return False
+  except ValueError:
+    # Its signature cannot be known.
+    return True
+  return True
 
 
 def _step(step: Callable[[Any], Any], action: Any) -> tuple:

@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dreamer_nnx import streams
+from dreamer_nnx import spaces, streams
 from dreamer_nnx.envs.faults import EnvError
+from dreamer_nnx.envs.wrappers import Bounds
 from dreamer_nnx.streams import Stream
 
 Array = jax.Array
@@ -52,12 +53,19 @@ class JaxVectorEnv:
 
   Each has its own stream of keys, folded from (seed, index), so a copy goes
   the same way however many there are. `state` and `restore` resume exactly.
+  Continuous actions are presented as [-1, 1]; see `wrappers.Bounds`.
   """
 
   def __init__(self, env: JaxEnv, num_envs: int, seed: int) -> None:
     self.num_envs = num_envs
     self.obs_space = dict(env.obs_space)
-    self.action_space = dict(env.action_space)
+    self._bounds = {
+      key: Bounds.of(space)
+      for key, space in env.action_space.items()
+      if not spaces.is_discrete(space)
+    }
+    scaled = {key: bounds.scaled for key, bounds in self._bounds.items()}
+    self.action_space = {**env.action_space, **scaled}
     self._device = device()
     self._seed = seed
     self._env = env
@@ -124,7 +132,10 @@ class JaxVectorEnv:
         f'the action {key!r} has the shape {value.shape}, expected '
         f'{(self.num_envs, *space.shape)}.'
       )
-    return value.astype(np.int32)
+    if key not in self._bounds:
+      return value.astype(np.int32)
+    native = self._bounds[key].native(value)
+    return native.astype(self._env.action_space[key].dtype)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

@@ -4,6 +4,8 @@ import inspect
 
 from dreamer_nnx.contracts import VectorEnv
 from dreamer_nnx.envs import single
+from dreamer_nnx.envs.checked import CheckedVectorEnv
+from dreamer_nnx.envs.vector import GymVectorEnv
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.registry import Choice, Part
 
@@ -27,7 +29,10 @@ def make(choice: Choice, num_envs: int, seed: int) -> VectorEnv:
     )
   builder = choice.builder
   if 'num_envs' in inspect.signature(builder).parameters:
-    return choice(num_envs=num_envs, seed=seed)
+    envs = choice(num_envs=num_envs, seed=seed)
+    # That of gymnasium's environments checks more, and by itself.
+    checks = isinstance(envs, GymVectorEnv)
+    return envs if checks else CheckedVectorEnv(envs, choice.path)
   values = choice.values()
   limits = {k: v for k, v in values.items() if k == 'step_timeout'}
   options = Part(single.Options, **limits).at(choice.path)()

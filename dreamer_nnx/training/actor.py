@@ -65,13 +65,14 @@ class Actor:
 
 
 def flat(tree: Mapping, prefix: str = '') -> dict[str, np.ndarray]:
-  """A nested dict as one dict of `a|b|c` names."""
+  """A nested dict as one dict of `a|b|c` names; a `|` in a name is escaped."""
   result = {}
   for name, value in tree.items():
+    name = prefix + name.replace('%', '%25').replace('|', '%7C')
     if isinstance(value, Mapping):
-      result |= flat(value, f'{prefix}{name}|')
+      result |= flat(value, f'{name}|')
     else:
-      result[prefix + name] = value
+      result[name] = value
   return result
 
 
@@ -79,7 +80,10 @@ def unflat(arrays: Mapping[str, np.ndarray]) -> dict:
   """The nested dict behind `a|b|c` names."""
   tree: dict = {}
   for name, value in arrays.items():
-    *parents, leaf = name.split('|')
+    parts = name.split('|')
+    *parents, leaf = (
+      part.replace('%7C', '|').replace('%25', '%') for part in parts
+    )
     node = tree
     for parent in parents:
       node = node.setdefault(parent, {})

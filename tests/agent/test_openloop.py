@@ -96,9 +96,22 @@ def test_error_is_gray_where_the_prediction_is_right(true, pred, shown, error):
   np.testing.assert_array_equal(found, expected)
 
 
-def test_other_numbers_of_channels_have_no_colour():
-  shape = (1, 2, 1, 1, 2)
-  true = np.full(shape, 8, np.uint8)
-  video = np.asarray(openloop.grid(true, np.zeros(shape, np.float32), 1))
-  assert video.shape == (2, 3 + 4, 1 + 4, 2)
-  assert (video[:, :2] == 0).all() and (video[:, 2, 2] == 8).all()
+@pytest.mark.parametrize(
+  ('channels', 'shown'),
+  [
+    (1, [1, 1, 1]),
+    (2, [1, 2, 0]),
+    (3, [1, 2, 3]),
+    (4, [1, 2, 3]),
+    (5, [3, 4, 5]),
+    (12, [10, 11, 12]),
+  ],
+)
+def test_any_number_of_channels_is_shown_in_colour(channels, shown):
+  true = np.arange(1, channels + 1, dtype=np.uint8)
+  true = np.broadcast_to(true, (1, 2, 1, 1, channels))
+  video = openloop.grid(true, np.zeros(true.shape, np.float32), 1)
+  video = np.asarray(video)
+  assert video.shape == (2, 3 + 4, 1 + 4, 3)
+  assert (video[0, :2] == GREEN).all() and (video[1, :2] == RED).all()
+  assert video[0, 2, 2].tolist() == shown

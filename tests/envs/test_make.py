@@ -172,7 +172,7 @@ def test_a_function_of_one_environment_is_a_name():
       'gymnasium',
       {'workers': 'threads'},
       ValueError,
-      "config.env.gymnasium.workers = 'threads': must be one of 'sync', 'async', 'ray'",
+      "config.env.gymnasium.workers = 'threads': must be one of 'sync', 'asy",
     ),
     (
       'gymnasium',
@@ -256,3 +256,72 @@ def test_single_environments_that_do_not_start_say_why():
   message = r'config.env.custom.make = .*: ImportError: no module of the sim'
   with pytest.raises(envs.EnvError, match=message):
     make('custom', make='tests.envs.games:absent')
+
+
+def test_a_module_is_imported_before_its_id_is_looked_up(monkeypatch, tmp_path):
+  (tmp_path / 'third_party.py').write_text(
+    'import gymnasium\n'
+    'from tests.envs.games import Counter\n'
+    'def made(size=2, words=()):\n'
+    '  env = Counter(length=size)\n'
+    '  env.words = words\n'
+    '  return env\n'
+    'gymnasium.register("Third-v0", Counter, max_episode_steps=2)\n'
+    'gymnasium.register("party/Third-v1", Counter, max_episode_steps=2)\n'
+  )
+  monkeypatch.syspath_prepend(tmp_path)
+  make = lambda **fields: envs.make(Choice(ENV, 'gymnasium', **fields), 1, 0)
+  step = {'action': np.zeros(1, np.int32)}
+  for id in ('Third-v0', 'party/Third-v1', 'made'):
+    env = make(id=f'third_party:{id}')
+    env.reset()
+    lasts = [env.step(step)['is_last'].item() for _ in range(3)]
+    assert lasts == [False, True, False]
+    env.close()
+  message = (
+    "no id 'Thrid-v0' is registered once 'third_party' is imported, and the "
+    "module has no function 'Thrid-v0' .*Did you mean 'Third-v0'"
+  )
+  with pytest.raises(UserError, match=message):
+    make(id='third_party:Thrid-v0')
+
+
+def test_a_registered_id_wins_over_an_attribute(monkeypatch, tmp_path):
+  (tmp_path / 'both_ways.py').write_text(
+    'import gymnasium\n'
+    'from tests.envs.games import Counter\n'
+    'def Both():\n'
+    '  raise OSError("the attribute")\n'
+    'gymnasium.register("Both", Counter, max_episode_steps=2)\n'
+  )
+  monkeypatch.syspath_prepend(tmp_path)
+  env = envs.make(Choice(ENV, 'gymnasium', id='both_ways:Both'), 1, 0)
+  env.reset()
+  env.close()
+
+
+def test_custom_takes_arguments():
+  fields = {'make': 'tests.envs.games:fails', 'arguments': ('fail_at=1',)}
+  env = envs.make(Choice(ENV, 'custom', **fields), 1, 0)
+  env.reset()
+  with pytest.raises(envs.EnvError, match='the physics broke'):
+    env.step({'action': np.zeros(1, np.int32)})
+  env.close()
+  with pytest.raises(UserError, match=r"custom\.arguments: '3' is n"):
+    envs.make(Choice(ENV, 'custom', **fields | {'arguments': ('3',)}), 1, 0)
+
+
+def test_values_may_have_commas():
+  map_of = ('desc=["SF", "HG"]', 'is_slippery=False')
+  fields = {'id': 'FrozenLake-v1', 'arguments': map_of}
+  env = envs.make(Choice(ENV, 'gymnasium', **fields), 1, 0)
+  assert env.obs_space['vector'].n == 4
+  env.close()
+
+
+@pytest.mark.parametrize('id', ['CartPole-v1', 'Pendulum-v1'])
+def test_an_image_size_without_an_image_is_refused(id):
+  fields = {'id': id, 'image_size': (64, 64)}
+  message = 'id = .*: image_size = .64, 64.: there is no image .* set render'
+  with pytest.raises(UserError, match=message):
+    envs.make(Choice(ENV, 'gymnasium', **fields), 1, 0)

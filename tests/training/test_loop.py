@@ -202,6 +202,17 @@ def test_nested_dicts_go_flat_and_back():
   assert not fits(names, {'f': np.ones(2)})
 
 
+def test_names_with_bars_go_flat_and_back():
+  tree = {
+    'a|b': {'c': np.ones(1)},
+    'a': {'b|c': np.zeros(1), '%7C': np.ones(1)},
+  }
+  names = flat(tree)
+  assert len(names) == 3
+  back = unflat(names)
+  assert jax.tree.all(jax.tree.map(np.array_equal, tree, back))
+
+
 def test_a_good_evaluation_ends_training_and_is_saved(envs, learner):
   trainer = make_trainer(envs, learner)
   saves = []

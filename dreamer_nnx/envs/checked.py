@@ -1,0 +1,137 @@
+"""What a vector of environments must deliver, checked where it comes in."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from dreamer_nnx import spaces
+from dreamer_nnx.contracts import VectorEnv
+from dreamer_nnx.envs.faults import EnvError, check_finite
+from dreamer_nnx.errors import UserError
+
+FLAGS = {'reward': 'f', 'is_first': 'b', 'is_last': 'b', 'is_terminal': 'b'}
+MAX_RANK = 2
+
+
+class CheckedVectorEnv:
+  """A `VectorEnv` whose every answer is of its spaces.
+
+  Types of the same kind are converted (float64 to float32); all else that the
+  contract does not say is refused with its key, environment and step.
+
+  Args:
+    where: The config path, for errors.
+
+  Raises:
+    UserError: Its spaces are not of the normalised kinds.
+    EnvError: In `reset` and `step`.
+  """
+
+  def __init__(self, env: VectorEnv, where: str) -> None:
+    self._env, self._where = env, where
+    self._step = 0
+    self.num_envs = env.num_envs
+    self.obs_space, self.action_space = env.obs_space, env.action_space
+    spaces.check_keys(self.obs_space, self.action_space, where)
+    for key, space in {**self.obs_space, **self.action_space}.items():
+      if not _is_normal(space):
+        raise UserError(
+          f'{key!r} has the space {space}. A vector of environments has Box '
+          'float32 of rank 0 to 2, Box uint8 (height, width, channels), '
+          'Discrete from 0 and MultiDiscrete of rank 1 from 0.',
+          where,
+        )
+
+  @property
+  def cut(self) -> np.ndarray:
+    """Which episodes of the last step a fault ended, (W,)."""
+    return getattr(self._env, 'cut', np.zeros(self.num_envs, bool))
+
+  @property
+  def max_restarts(self) -> int:
+    """How many faults are survived."""
+    return getattr(self._env, 'max_restarts', 0)
+
+  def reset(self) -> dict[str, np.ndarray]:
+    self._step = 0
+    return self._checked(self._env.reset())
+
+  def step(self, action: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    self._step += 1
+    return self._checked(self._env.step(action))
+
+  def close(self) -> None:
+    self._env.close()
+
+  def state(self) -> dict | None:
+    return self._env.state()
+
+  def restore(self, state: dict) -> None:
+    self._env.restore(state)
+
+  def stats(self) -> dict[str, float]:
+    return self._env.stats()
+
+  def _checked(self, answer: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    if not isinstance(answer, Mapping):
+      raise self._error(f'a step is a dict of arrays, not {type(answer)}.')
+    for key in {**self.obs_space, **FLAGS}:
+      if key not in answer:
+        raise self._error(f'{key!r} is missing, got {sorted(answer)}.')
+    result = {k: self._array(k, np.asarray(v)) for k, v in answer.items()}
+    observed = {k: result[k] for k in self.obs_space}
+    try:
+      check_finite(observed, 'observation', self._step)
+      check_finite({'reward': result['reward']}, 'signal', self._step)
+    except EnvError as error:
+      raise EnvError(str(error), self._where) from None
+    return result
+
+  def _array(self, key: str, value: np.ndarray) -> np.ndarray:
+    space = self.obs_space.get(key)
+    if space is None and key not in FLAGS and not key.startswith('log/'):
+      raise self._error(f'{key!r} is in no space; keys log/* may be.')
+    shape = (self.num_envs, *(space.shape if space else ()))
+    if value.shape != shape:
+      raise self._error(f'{key!r} has the shape {value.shape}, not {shape}.')
+    want = spaces.data_type(space) if space else self._type(key, value)
+    if value.dtype != want:
+      if not np.can_cast(value.dtype, want, 'same_kind'):
+        raise self._error(f'{key!r} is {value.dtype}, not {want}.')
+      value = value.astype(want)
+    if space and spaces.is_discrete(space):
+      self._check_classes(key, value, space)
+    return value
+
+  def _type(self, key: str, value: np.ndarray) -> np.dtype:
+    if key.startswith('log/'):
+      return value.dtype if value.dtype.kind in 'fiub' else np.dtype(float)
+    return np.dtype({'f': np.float32, 'b': bool}[FLAGS[key]])
+
+  def _check_classes(
+    self, key: str, value: np.ndarray, space: gymnasium.Space
+  ) -> None:
+    classes = np.reshape(spaces.classes(space), space.shape)
+    wrong = (value < 0) | (value >= classes)
+    if wrong.any():
+      index = int(np.flatnonzero(wrong.reshape(len(wrong), -1).any(1))[0])
+      raise self._error(
+        f'{key!r} of environment {index}: {value[wrong].flat[0]} is not in '
+        f'its space {space}.'
+      )
+
+  def _error(self, what: str) -> EnvError:
+    return EnvError(f'at step {self._step}: {what}', self._where)
+
+
+def _is_normal(space: gymnasium.Space) -> bool:
+  if isinstance(space, gymnasium.spaces.Discrete):
+    return space.start == 0
+  if isinstance(space, gymnasium.spaces.MultiDiscrete):
+    return space.nvec.ndim == 1 and not np.any(space.start)
+  if not isinstance(space, gymnasium.spaces.Box):
+    return False
+  floats = space.dtype == np.float32 and len(space.shape) <= MAX_RANK
+  return floats or spaces.is_image(space)

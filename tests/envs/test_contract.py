@@ -1,0 +1,178 @@
+"""Environments that do not keep to gymnasium's interface are named as such."""
+
+import gymnasium
+import numpy as np
+import pytest
+
+from dreamer_nnx import envs
+from dreamer_nnx.envs import single
+from tests.envs.games import Counter
+
+WHERE = 'config.env.test'
+ACTION = {'action': np.zeros(2, np.int32)}
+
+
+class Answers(Counter):
+  """Answers a step by what `change` makes of a right one, from `late` on."""
+
+  def __init__(self, change, late=1):
+    super().__init__(length=100)
+    self.change, self.late = change, late
+
+  def step(self, action):
+    right = super().step(action)
+    return self.change(*right) if self.time >= self.late else right
+
+
+class Begins(Counter):
+  def __init__(self, change):
+    super().__init__()
+    self.change = change
+
+  def reset(self, *, seed=None, options=None):
+    return self.change(*super().reset(seed=seed))
+
+
+class OldReset(Counter):
+  def reset(self):
+    return super().reset()[0]
+
+
+def start(create, workers='sync', **options):
+  return single.vectorize(
+    create,
+    single.Options(workers=workers, **options),
+    num_envs=2,
+    seed=0,
+    where=WHERE,
+  )
+
+
+STEPS = {
+  'four values': (lambda o, r, e, t, i: (o, r, e, i), 'it returned a tuple of'),
+  'old': (lambda o, r, e, t, i: (o, r, e, i), 'the interface of gym before'),
+  'three values': (lambda o, r, e, t, i: (o, r, e), 'must return 5 values'),
+  'nothing': (lambda *right: None, 'it returned None'),
+  'an array': (lambda o, *rest: o, 'it returned a ndarray'),
+  'no reward': (lambda o, r, *rest: (o, None, *rest), 'reward .*it is None'),
+  'rewards': (
+    lambda o, r, *rest: (o, np.ones(3), *rest),
+    r'reward must be one number, it is a ndarray of the shape \(3,\)',
+  ),
+  'text': (lambda o, r, *rest: (o, '1', *rest), "reward .* it is '1'"),
+  'no end': (lambda o, r, e, *rest: (o, r, None, *rest), 'terminated must be'),
+  'ends': (
+    lambda o, r, e, t, i: (o, r, e, np.zeros(2), i),
+    'truncated must be True or False, it is a ndarray of',
+  ),
+}
+
+
+@pytest.mark.parametrize('late', [1, 3])
+@pytest.mark.parametrize('change, message', STEPS.values(), ids=STEPS)
+def test_a_wrong_answer_stops_the_run_at_once(change, message, late):
+  env = start(lambda i: Answers(change, late))
+  env.reset()
+  with pytest.raises(
+    envs.EnvError, match=f'{WHERE}: .* step {late}: .*{message}'
+  ):
+    for _ in range(late):
+      env.step(ACTION)
+  assert env.stats() == {'env/restarts': 0.0}
+  env.close()
+
+
+def test_it_is_said_below_the_wrappers_of_gymnasium():
+  change = STEPS['old'][0]
+  wrap = lambda env: gymnasium.wrappers.TimeLimit(env, 50)
+  env = start(lambda i: wrap(wrap(Answers(change))))
+  env.reset()
+  with pytest.raises(envs.EnvError, match='the interface of gym before'):
+    env.step(ACTION)
+  env.close()
+
+
+def test_numbers_of_many_types_are_numbers():
+  types = iter([1, True, np.float32(2), np.int64(3), np.ones(1), np.array(4)])
+  change = lambda o, r, e, *rest: (o, next(types), np.bool_(e), *rest)
+  env = single.Wrapped(lambda i: Answers(change), single.Options(), WHERE)(0)
+  env.reset()
+  rewards = [env.step(ACTION | {'action': 1})[1] for _ in range(6)]
+  assert rewards == [1, 1, 2, 3, 1, 4]
+  assert {type(reward) for reward in rewards} == {float}
+
+
+@pytest.mark.parametrize(
+  'change, message',
+  [
+    (lambda o, i: o, 'reset must return .observation, info., it returned'),
+    (lambda o, i: (o, 3), 'reset must return .* it returned a tuple of 2'),
+    (lambda o, i: None, 'it returned None'),
+    (lambda o, i: (o[:1], i), r"observation 'vector': .* \(1,\), its space"),
+  ],
+)
+def test_a_wrong_reset_stops_the_run_at_once(change, message):
+  env = start(lambda i: Begins(change))
+  with pytest.raises(envs.EnvError, match=f'{WHERE}: .*{message}'):
+    env.reset()
+  env.close()
+
+
+def test_a_reset_without_a_seed_is_the_old_interface():
+  env = start(lambda i: OldReset())
+  with pytest.raises(envs.EnvError, match=f'{WHERE}: .*reset must take seed'):
+    env.reset()
+  env.close()
+
+
+@pytest.mark.parametrize('workers', ['sync', 'async'])
+@pytest.mark.parametrize('failure', ['raise', 'die'])
+def test_failing_first_steps_of_all_stop_the_run(workers, failure, caplog):
+  if (workers, failure) == ('sync', 'die'):
+    return
+  make = lambda i: Counter(fail_at=1, failure=failure)
+  env = start(make, workers)
+  env.reset()
+  causes = {'raise': 'the physics broke', 'die': 'its process died'}
+  cause = causes[failure]
+  with pytest.raises(
+    envs.EnvError, match=f'environment 0 at step 1: .*{cause}'
+  ):
+    env.step(ACTION)
+  assert not caplog.text
+  env.close()
+
+
+def test_failing_first_steps_of_some_do_not():
+  env = start(lambda i: Counter(fail_at=1 if i else 0))
+  env.reset()
+  step = env.step(ACTION)
+  assert step['is_last'].tolist() == env.cut.tolist() == [False, True]
+  assert not env.step(ACTION)['is_last'].any() and not env.cut.any()
+  env.close()
+
+
+def test_a_first_reset_that_fails_is_tried_twice():
+  made = []
+
+  def fails(index):
+    made.append(index)
+    return Begins(lambda *answer: 1 / 0)
+
+  env = start(fails)
+  with pytest.raises(envs.EnvError, match='ZeroDivisionError'):
+    env.reset()
+  assert made == [0, 0]
+  env.close()
+
+
+@pytest.mark.parametrize('workers', ['sync', 'async'])
+def test_an_environment_that_exits_is_one_that_crashed(workers):
+  only = lambda i: Counter(fail_at=2 if i else 0, failure='exit')
+  env = start(only, workers)
+  env.reset()
+  env.step(ACTION)
+  assert env.step(ACTION)['is_last'].tolist() == [False, True]
+  assert env.cut.tolist() == [False, True]
+  assert env.stats() == {'env/restarts': 1.0}
+  env.close()
