@@ -126,35 +126,26 @@ def _image(space: spaces.Box, where: str) -> Converter:
   target = tuple(shape[axis] for axis in order)
   target = (*target[:2], int(np.prod(target[2:], dtype=int)))
   shades = dtype.kind == 'f'
-  low, high = space.low.min(), space.high.max()
-  if not shades and (low < 0 or high > WHITE):
-    raise UserError(
-      f'it is {dtype} of the shape {shape}. Arrays of rank 3 and 4 are read '
-      'as images, whose numbers are 0 to 255. Make it uint8, or flatten it to '
-      'a vector: gymnasium.wrappers.FlattenObservation.',
-      where,
-    )
   if shades:
     _check_shades(space, where)
     note = f'{note} Its floats are kept as 256 shades, uint8.'.strip()
-  full = dtype == np.uint8 and space.low.max() == 0 and high == WHITE
+  else:
+    _check_pixels(space, where)
+  low = float(space.low.min()) if shades else 0.0
+  shade = (float(space.high.max()) - low) / WHITE if shades else 1.0
+  pixels = _shades if shades else _pixels
+  full = dtype == np.uint8 and space.low.max() == 0
+  full = full and space.high.min() == WHITE
 
   def encode(value: np.ndarray) -> np.ndarray:
-    if shades:
-      value = _shades(value, space, float(low), float(high))
-    elif not full or value.dtype != np.uint8:
-      if value.dtype.kind == 'f':
-        raise _outside(value.flat[0], space, 'floats in an image of integers')
-      value = _whole_numbers(value, space)
-      _check_bounds(value, space.low, space.high, space)
+    if not full or value.dtype != np.uint8:
+      value = pixels(value, space)
     # (N, H, W, C) and the like to (H, W, N, C) to (H, W, N C).
     return value.transpose(order).reshape(target).astype(np.uint8, copy=False)
 
   def decode(array: np.ndarray) -> np.ndarray:
     turned = np.asarray(array).reshape([shape[axis] for axis in order])
-    value = turned.transpose(np.argsort(order))
-    shade = (high - low) / WHITE
-    return (low + shade * value if shades else value).astype(dtype)
+    return (low + shade * turned.transpose(np.argsort(order))).astype(dtype)
 
   image = spaces.Box(0, WHITE, target, np.uint8)
   return Converter(image, encode, decode, note)
@@ -182,6 +173,16 @@ def _axes(shape: tuple[int, ...], where: str) -> tuple[tuple[int, ...], str]:
   return order, f'Its shape {shape} is read as the image {turned}.'
 
 
+def _check_pixels(space: spaces.Box, where: str) -> None:
+  if space.low.min() < 0 or space.high.max() > WHITE:
+    raise UserError(
+      f'it is {space.dtype} of the shape {space.shape}. Arrays of rank 3 and 4 '
+      'are read as images, whose numbers are 0 to 255. Make it uint8, or '
+      'flatten it to a vector: gymnasium.wrappers.FlattenObservation.',
+      where,
+    )
+
+
 def _check_shades(space: spaces.Box, where: str) -> None:
   low, high = space.low, space.high
   even = low.min() == low.max() and high.min() == high.max()
@@ -195,11 +196,18 @@ def _check_shades(space: spaces.Box, where: str) -> None:
     )
 
 
-def _shades(
-  value: np.ndarray, space: spaces.Box, low: float, high: float
-) -> np.ndarray:
+def _pixels(value: np.ndarray, space: spaces.Box) -> np.ndarray:
+  if value.dtype.kind == 'f':
+    raise _outside(value.flat[0], space, 'floats in an image of integers')
+  value = _whole_numbers(value, space)
+  _check_bounds(value, space.low, space.high, space)
+  return value
+
+
+def _shades(value: np.ndarray, space: spaces.Box) -> np.ndarray:
   if value.dtype.kind not in 'fiub':
     raise _outside(value.flat[0], space)
+  low, high = float(space.low.min()), float(space.high.max())
   value = value.astype(np.float64)
   slack = 1e-6 * (high - low)
   # A NaN is not in between, either.

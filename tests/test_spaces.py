@@ -195,6 +195,9 @@ def test_keys_for_the_loggers_are_fine():
   spaces.check_keys(['x', 'log/x'], ['action'], WHERE)
 
 
+RAMP = np.array([0, 255] * 4, np.uint8).reshape(2, 2, 2)
+
+
 @pytest.mark.parametrize(
   'space, value, number',
   [
@@ -203,6 +206,7 @@ def test_keys_for_the_loggers_are_fine():
     (gs.Box(0, 255, (8, 8, 3), np.uint8), np.full((8, 8, 3), 300), '300'),
     (gs.Box(0, 255, (8, 8, 3), np.uint8), np.full((8, 8, 3), -1), '-1'),
     (gs.Box(0, 9, (8, 8, 3), np.uint8), np.full((8, 8, 3), 10), '10'),
+    (gs.Box(0, RAMP, dtype=np.uint8), np.full((2, 2, 2), 1), '1'),
     (gs.Box(0, 1, (8, 8, 3)), np.full((8, 8, 3), 1.5), '1.5'),
     (gs.Box(0, 1, (8, 8, 3)), np.full((8, 8, 3), np.nan), 'nan'),
     (gs.Discrete(3), 3, '3'),
