@@ -1,22 +1,29 @@
-"""The README does what it says: its programs run and its commands parse."""
+"""The documentation does what it says: programs run, commands parse."""
 
+import importlib.util
 import json
 import os
 import pathlib
 import re
-import shlex
 import subprocess
 import sys
+import tomllib
 
+import gymnasium
+import numpy as np
 import pytest
 
+from dreamer_nnx import config as configs
+from dreamer_nnx import main
 from dreamer_nnx.training.checkpoint import load_meta
+from experiments.pods import launch
+from tests import pages
 from tests.launcher import CACHE, ROOT, TINY
+from tests.pages import PAGES
 
-README = (ROOT / 'README.md').read_text('utf-8')
-BLOCK = re.compile(r'^```(\w+)\n(.*?)^```$', re.DOTALL | re.MULTILINE)
-LINK = re.compile(r'(?<!!)\[[^\]]*\]\((?!https?:)([^)#]+)\)')
-LAUNCHER = 'python -m dreamer_nnx.main '
+MAKEFILE = (ROOT / 'Makefile').read_text('utf-8')
+PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text('utf-8'))['project']
+EXTRAS = PROJECT['optional-dependencies']
 
 # In a process of its own, for plugins stay registered.
 PARSE = """
@@ -38,37 +45,57 @@ def complaint(argv):
 
 json.dump([complaint(argv) for argv in json.load(sys.stdin)], sys.stdout)
 """
+PLAY = """
+import json, sys
+from dreamer_nnx import overrides, workflow
+
+config = overrides.load_file('configs/demo.py')
+overrides.override(config, json.load(sys.stdin))
+envs = workflow.make_envs(config)
+step = envs.reset()
+action = {k: [1] * envs.num_envs for k in envs.action_space}
+rewards, steps = 0.0, 0
+while not step['is_last'].any():
+  step, steps = envs.step(action), steps + 1
+  rewards += float(step['reward'].max())
+envs.close()
+print(steps, rewards)
+"""
+# The demo, tiny: what programs that load `configs/demo.py` find instead.
+SMALL = f"""
+import runpy
+from dreamer_nnx import config as configs
+
+def get_config():
+  config = runpy.run_path({str(ROOT / 'configs' / 'demo.py')!r})['get_config']()
+  small = {TINY!r}
+  small['config.encoder.simple.mults'] = (2,)
+  small['config.decoder.simple.mults'] = (2,)
+  configs.apply(
+    config, {{k.removeprefix('config.'): v for k, v in small.items()}}
+  )
+  return config
+"""
 
 
-def blocks(language: str) -> list[str]:
-  return [text for kind, text in BLOCK.findall(README) if kind == language]
-
-
-def commands() -> list[list[str]]:
-  """Arguments of every launch in the README."""
-  lines = '\n'.join(blocks('sh')).replace('\\\n', ' ').splitlines()
-  return [
-    shlex.split(line.partition(LAUNCHER)[2])
-    for line in lines
-    if LAUNCHER in line
-  ]
-
-
-def command(flag: str) -> list[str]:
-  """Arguments of the one launch that has this flag."""
-  (found,) = [argv for argv in commands() if flag in argv]
+def command(page: str, flag: str) -> list[str]:
+  """Arguments of the one launch of a page that has this flag."""
+  (found,) = [argv for argv in pages.launches(page) if flag in argv]
   return found
 
 
 def run(
-  argv: list[str], folder: pathlib.Path, given: str = ''
+  argv: list[str],
+  folder: pathlib.Path,
+  given: str = '',
+  cwd: pathlib.Path = ROOT,
 ) -> subprocess.CompletedProcess:
   """The result of a Python that finds the modules of a folder."""
   # Compiled programs run only briefly here: what counts is compiling fast.
   flags = os.environ.get('XLA_FLAGS', ''), '--xla_backend_optimization_level=0'
   return subprocess.run(
     [sys.executable, *argv],
-    cwd=ROOT,
+    cwd=cwd,
     env=os.environ
     | {
       'PYTHONPATH': os.pathsep.join(map(str, (folder, ROOT))),
@@ -84,17 +111,40 @@ def run(
 
 @pytest.fixture(scope='module')
 def plugins(tmp_path_factory):
-  """A folder with the module that the README shows."""
+  """A folder with the modules that the pages show."""
   folder = tmp_path_factory.mktemp('plugins')
-  for text in blocks('python'):
-    name = re.match(r'# (\w+\.py)\n', text)
-    if name:
-      (folder / name[1]).write_text(text, 'utf-8')
+  pages.modules(folder)
   return folder
 
 
-def test_python_path_trains_and_evaluates(tmp_path):
-  program, *_ = blocks('python')
+def load(folder, name):
+  spec = importlib.util.spec_from_file_location(name, folder / f'{name}.py')
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module
+
+
+def test_the_readme_is_short():
+  assert len(pages.text('README.md').splitlines()) <= 150
+
+
+def test_programs_with_a_workdir_run(tmp_path):
+  (tmp_path / 'configs').mkdir()
+  (tmp_path / 'configs' / 'demo.py').write_text(SMALL, 'utf-8')
+  (first,) = pages.programs('README.md')
+  resumed, evaluated, _ = pages.programs('docs/python.md')
+  program = '\n'.join((first, resumed, evaluated))
+  result = run(['-c', program], tmp_path, cwd=tmp_path)
+  assert result.returncode == 0, result.stderr
+  steps = re.search(r"'train.steps': ([\d_]+)", first)[1]
+  assert load_meta(tmp_path / 'runs' / 'python', int(steps))
+  assert "'eval/return'" in result.stdout
+  # The first program, the second and the third.
+  assert result.stdout.count('trained, greedy') == 3
+
+
+def test_program_of_single_steps_trains_and_evaluates(tmp_path):
+  program = pages.programs('docs/python.md')[-1]
   result = run(['-c', program], tmp_path)
   assert result.returncode == 0, result.stderr
   said = re.search(r'Return after (\d+) updates: .* over 4 ', result.stdout)
@@ -103,8 +153,18 @@ def test_python_path_trains_and_evaluates(tmp_path):
   assert list(tmp_path.glob('*/replay')), 'the workdir is not in TMPDIR'
 
 
-def test_commands_parse(plugins):
-  given = commands()
+def test_launches_parse(plugins):
+  given = [argv for page in PAGES for argv in pages.launches(page)]
+  given = [argv for argv in given if argv != ['--help']]
+  given += [x.removeprefix('ARGS=').split() for x in make_values('ARGS')]
+  given += [
+    [re.sub('=[A-Z]+$', '=1', word)]
+    for page in PAGES
+    for words in pages.commands(page)
+    if 'experiments.benchmarks' in ' '.join(words)
+    for word in words
+    if word.startswith('--config.')
+  ]
   broken = [
     ['--mode=shwo'],
     ['--worksdir=runs/track'],
@@ -120,59 +180,204 @@ def test_commands_parse(plugins):
   complaints = json.loads(result.stdout)
   refused, accepted = complaints[: len(broken)], complaints[len(broken) :]
   assert all(refused), refused
-  assert len(accepted) == len(given) > 10
+  assert len(accepted) == len(given) > 25
   assert not any(accepted), [
     pair for pair in zip(given, accepted, strict=True) if pair[1]
   ]
 
 
-def test_component_is_trained_by_its_command(plugins, tmp_path):
-  workdir = tmp_path / 'flat'
-  tiny = [
-    f'--{name}={value}'
-    for name, value in TINY.items()
-    if 'encoder.simple' not in name
+def make_values(name: str) -> list[str]:
+  """`NAME=value` wherever a page gives it to make."""
+  return [
+    word
+    for page in PAGES
+    for line in [*map(' '.join, pages.commands(page)), *pages.code(page)]
+    if line.startswith('make ')
+    for word in line.split()
+    if word.startswith(f'{name}=')
   ]
-  argv = [*command('--config.encoder.name=flat'), *tiny, '--mode=train']
+
+
+def check_make(words: list[str]) -> None:
+  """Fails for a target or a variable that the Makefile does not have."""
+  for word in words:
+    name, is_value, value = word.partition('=')
+    if is_value:
+      assert re.search(rf'^{name} \?=', MAKEFILE, re.MULTILINE), word
+    else:
+      assert re.search(rf'^{word}:', MAKEFILE, re.MULTILINE), word
+    assert name != 'EXTRA' or value in EXTRAS, word
+
+
+def check_command(words: list[str]) -> None:
+  """Fails for a command of no kind that is known here, or that cannot run."""
+  match words:
+    case ['make', *rest]:
+      check_make(rest)
+    case ['python', '-m', 'dreamer_nnx.main', *_]:
+      pass  # `test_launches_parse`
+    case ['python', '-m', 'tests.parity', *fixtures]:
+      assert all((ROOT / fixture).is_file() for fixture in fixtures), words
+    case ['python', '-m', 'experiments.pods.launch', *argv]:
+      assert launch.prepare(argv)[1]
+    case ['python', '-m', module, *_] if module.startswith('experiments.'):
+      assert importlib.util.find_spec(module), module
+    case _:
+      pytest.fail(f'{words} is of no kind that is checked')
+
+
+@pytest.mark.parametrize('page', PAGES)
+def test_commands_are_checked(page):
+  for words in pages.commands(page):
+    check_command(words)
+  for line in pages.code(page, 'make '):
+    check_make(re.sub(r"'[^']*'|\.\.\.", '', line).split()[1:])
+  for extra in re.findall(r"\.\[(\w+)\]'", pages.text(page)):
+    assert extra in EXTRAS, extra
+
+
+def test_the_readme_has_the_two_commands():
+  words = [x for x in pages.commands('README.md') if x[0] == 'make']
+  assert ['make', 'demo'] in words and ['make', 'test'] in words
+
+
+def test_check_of_commands_can_fail():
+  for line in (
+    'make dmeo',
+    'make venv EXTAR=cuda13',
+    'make venv EXTRA=cuda14',
+    'python -m tests.parity tests/fixtures/nothing.json',
+    'python -m experiments.benchmarks.sped 1m image',
+    'python -m experiments.pods.launch tpu v5e:4x3 --workdir=gs://a/b --',
+    'rm -r runs',
+  ):
+    with pytest.raises((AssertionError, ValueError, pytest.fail.Exception)):
+      check_command(line.split())
+
+
+@pytest.mark.parametrize('name', ('README.md', 'docs/components.md'))
+def test_component_is_trained_by_its_command(plugins, tmp_path, name):
+  (argv,) = [
+    argv for argv in pages.launches(name) if '--config.plugins=' in str(argv)
+  ]
+  module = re.search(r'--config.plugins=(\w+)', ' '.join(argv))[1]
+  part = module.removesuffix('_encoder')
+  workdir = tmp_path / part
+  tiny = [f'--{name}={value}' for name, value in TINY.items()]
   main = ['-m', 'dreamer_nnx.main', f'--compilation_cache={CACHE}']
-  result = run([*main, *argv, f'--workdir={workdir}'], plugins)
+  argv = [*main, *argv, *tiny, '--mode=train', f'--workdir={workdir}']
+  argv = [x for x in argv if 'config.encoder.simple' not in x]
+  result = run(argv, plugins)
   assert result.returncode == 0, result.stderr
   meta = load_meta(workdir)
   assert meta['counters']['updates'] > 0
-  assert meta['config']['encoder'] == {'name': 'flat', 'flat': {'units': 256}}
+  assert meta['config']['encoder']['name'] == part
+  assert meta['config']['encoder'][part]['units'] == 256
   argv = [*main, '--mode=evaluate', f'--workdir={workdir}']
   result = run(argv, plugins)
   assert result.returncode == 2, result.stdout
-  assert "config.plugins = ('flat_encoder',)" in result.stderr
-  result = run([*argv, '--config.plugins=flat_encoder'], plugins)
+  assert f"config.plugins = ('{module}',)" in result.stderr
+  result = run([*argv, f'--config.plugins={module}'], plugins)
   assert result.returncode == 0, result.stderr
   assert 'greedy' in result.stdout
 
 
 def test_component_is_found_by_module_and_attribute(plugins):
-  argv = command('--config.encoder.name=flat_encoder:FlatEncoder')
+  flag = '--config.encoder.name=dense_encoder:DenseEncoder'
+  argv = command('docs/components.md', flag)
   result = run(['-m', 'dreamer_nnx.main', *argv, '--mode=show'], plugins)
   assert result.returncode == 0, result.stderr
   # 16 x 16 pixels of 3 colours, and the units of the command.
   assert re.search(r'encoder/dense/linear/kernel +768x256', result.stdout)
 
 
-def test_make_has_the_targets():
-  makefile = (ROOT / 'Makefile').read_text('utf-8')
-  named = set(re.findall(r'\bmake (\w+)', '\n'.join(blocks('sh'))))
-  assert named == {'demo', 'test'}
-  for target in named:
-    assert re.search(f'^{target}:', makefile, re.MULTILINE), target
+def test_limits_of_the_component_are_checked(plugins):
+  argv = command('docs/components.md', '--config.plugins=dense_encoder')
+  for field, value in (('units', '0'), ('act', 'sliu')):
+    bad = f'config.encoder.dense.{field}'
+    asked = [*argv, f'--{bad}={value}', '--mode=show']
+    result = run(['-m', 'dreamer_nnx.main', *asked], plugins)
+    assert result.returncode == 2, result.stdout
+    assert result.stderr.startswith(f'{bad} = '), result.stderr
+    assert f'{value}' in result.stderr
+    assert 'Traceback' not in result.stderr
 
 
-@pytest.mark.parametrize('name', ('README.md', 'WORKSPACE.md'))
-def test_links_lead_somewhere(name):
-  found = LINK.findall((ROOT / name).read_text('utf-8'))
-  assert [link for link in found if not (ROOT / link).exists()] == []
+def test_environment_is_played_by_its_command(plugins):
+  argv = command('docs/environments.md', '--config.env.name=custom')
+  asked = json.dumps([x for x in argv if x.startswith('--config.env.')])
+  result = run(['-c', PLAY], plugins, asked)
+  assert result.returncode == 0, result.stderr
+  # As long as the command says, and a reward at the end.
+  assert result.stdout.split() == ['16', '1.0']
 
 
-def test_workspace_names_what_exists():
-  text = (ROOT / 'WORKSPACE.md').read_text('utf-8')
-  paths = set(re.findall(r'`((?:dreamer_nnx|tests|configs)/[\w/.]+)`', text))
-  assert paths
-  assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []
+def test_image_wrappers_do_what_is_said(plugins):
+  class Floats(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(0, 1, (5, 4, 3), np.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+    count = 0
+
+    def reset(self, *, seed=None, options=None):
+      return np.zeros((5, 4, 3), np.float32), {}
+
+    def step(self, action):
+      self.count += 1
+      image = np.full((5, 4, 3), self.count / 5, np.float32)
+      return image, 0.0, False, False, {}
+
+  images = load(plugins, 'images')
+  env = images.stack_frames(images.to_uint8(Floats()))
+  env.reset()
+  env.step(0)
+  image, *_ = env.step(0)
+  assert env.observation_space.shape == image.shape == (5, 4, 12)
+  assert env.observation_space.dtype == image.dtype == np.uint8
+  assert image[0, 0].tolist() == [0] * 6 + [51] * 3 + [102] * 3
+
+
+@pytest.mark.parametrize('page', [*PAGES, 'CHANGELOG.md'])
+def test_links_lead_somewhere(page):
+  assert [x for x in pages.links(page) if pages.broken(page, x)] == []
+
+
+def test_check_of_links_can_fail():
+  assert pages.broken('README.md', 'docs/nothing.md')
+  assert pages.broken('README.md', 'docs/launcher.md#nothing')
+  assert pages.broken('docs/launcher.md', 'docs/launcher.md')
+  assert not pages.broken('docs/launcher.md', 'checkpoints.md')
+  assert not pages.broken('docs/launcher.md', '#resume')
+
+
+@pytest.mark.parametrize('page', PAGES)
+def test_files_that_are_named_exist(page):
+  pattern = r'(?:dreamer_nnx|tests|configs|docs|experiments)/[\w/.]+'
+  found = [x for x in pages.code(page) if re.fullmatch(pattern, x)]
+  assert [x for x in found if not (ROOT / x).exists()] == []
+  assert found or page != 'WORKSPACE.md'
+
+
+@pytest.mark.parametrize('page', PAGES)
+def test_fields_and_flags_that_are_named_exist(page):
+  """Such as `train.save_every`, `config.mesh` and `--restore_step`."""
+  config = configs.base()
+  for word in pages.code(page):
+    name = re.match(r'(?:--(?:no)?)?((?:\w+\.)+\w+)(?:=.*)?$', word)
+    path = name[1].removeprefix('config.') if name else ''
+    # Files, and what the module of this name has.
+    if path == 'py' or (path != word and hasattr(configs, path)):
+      continue
+    if path.split('.')[0] in config or (name and path != name[1]):
+      assert exists(config, path), f'{page}: {word}'
+    elif page.startswith(('README', 'docs/')) and word.startswith('--'):
+      flag = re.match(r'--(\w+)', word)[1]
+      assert flag in main.flags.FLAGS, f'{page}: {word}'
+
+
+def exists(config: configs.ConfigDict, path: str) -> bool:
+  """Whether the config has this field, or a group of fields."""
+  for part in path.split('.'):
+    if not isinstance(config, configs.ConfigDict) or part not in config:
+      return False
+    config = config[part]
+  return True
