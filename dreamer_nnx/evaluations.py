@@ -1,15 +1,17 @@
 """Evaluations of a run: played, told, logged, and kept in the workdir."""
 
+import contextlib
 import dataclasses
 import json
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from ml_collections import ConfigDict
 
 from dreamer_nnx import config as configs
 from dreamer_nnx import paths, workflow
 from dreamer_nnx.training import processes
+from dreamer_nnx.training.evaluate import Returns
 from dreamer_nnx.training.progress import Progress
 from dreamer_nnx.training.step import Learner, State
 
@@ -18,7 +20,7 @@ MODES = {'greedy': 'mode', 'sampled': 'sample'}
 GROUPS = {'greedy': 'eval', 'sampled': 'eval_sampled'}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class Evaluations:
   """Plays whole episodes, prints their returns and appends them to a file.
 
@@ -27,12 +29,16 @@ class Evaluations:
   Args:
     file: A line of JSON is appended for each evaluation.
     stop: Asked after every step whether to end early.
+
+  Attributes:
+    incomplete: Whether one had fewer episodes than it should.
   """
 
   parts: configs.Bound
   learner: Learner
   file: paths.Path | pathlib.Path
   stop: Callable[[], bool]
+  incomplete: bool = False
 
   def play(
     self,
@@ -49,31 +55,55 @@ class Evaluations:
       policy: `greedy` or `sampled`.
 
     Returns:
-      Metrics, in the group of the policy; none if it was stopped early.
+      Metrics, in the group of the policy; none if it was stopped early or is
+      incomplete.
     """
-    returns = workflow.evaluate_policy(
-      self.parts,
-      self.learner,
-      state,
-      MODES[policy],
-      self.stop,
-      progress.evaluating,
-    )
-    progress.phase('')
-    if processes.anywhere(self.stop()):
-      return {}
-    processes.print_once(f'Return {agent}, {policy}: {returns}')
+    with contextlib.closing(workflow.make_eval_envs(self.parts)) as envs:
+      returns = workflow.evaluate_policy(
+        self.parts,
+        self.learner,
+        state,
+        MODES[policy],
+        self.stop,
+        progress.evaluating,
+        envs,
+      )
+      progress.phase('')
+      if processes.anywhere(self.stop()):
+        return {}
+      # Before the environments are closed, which may hang.
+      self._tell(returns, env_steps, f'{agent}, {policy}')
+    return {} if returns.problem else returns.metrics(GROUPS[policy])
+
+  def _tell(self, returns: Returns, env_steps: int, what: str) -> None:
+    print_once = processes.print_once
+    print_once(f'Return {what}: {returns}')
+    if returns.problem:
+      self.incomplete = True
+      print_once(f'The evaluation is incomplete: {returns.problem}')
     if processes.first():
-      line = {'env_steps': env_steps, 'policy': f'{agent}, {policy}'}
+      line = {'env_steps': env_steps, 'policy': what}
       line |= returns.metrics('eval') | {'returns': returns.returns}
+      line |= {'problem': returns.problem} if returns.problem else {}
       with self.file.open('a') as file:
         file.write(json.dumps(line) + '\n')
-    return returns.metrics(GROUPS[policy])
+
+
+def agent_word(updates: int, source: Collection[str]) -> str:
+  """Names what an agent is: trained, or else where it comes from.
+
+  Args:
+    source: The flags by which its run started from other arrays.
+  """
+  if updates:
+    return 'trained'
+  words = {'import_reference': 'imported', 'restore': 'restored'}
+  return next((words[x] for x in words if x in source), 'untrained')
 
 
 def limit_hint(config: ConfigDict) -> str:
-  """Says what to do about episodes that do not end, or nothing."""
+  """Says what to do about episodes that do not end."""
   name = config.env.name
-  if 'time_limit' not in config.env.get(name, {}):
-    return ''
-  return f'config.env.{name}.time_limit ends episodes that do not end'
+  if 'time_limit' in config.env.get(name, {}):
+    return f'config.env.{name}.time_limit ends episodes that do not end'
+  return 'config.evaluate.max_steps limits how long an episode is waited for'

@@ -26,6 +26,7 @@ from dreamer_nnx import config as configs
 from dreamer_nnx.errors import UserError
 
 if TYPE_CHECKING:
+  from dreamer_nnx.run import Run
   from dreamer_nnx.training.start import Source
 
 # Off, the collectives of a program begin in the order that it has them in.
@@ -349,6 +350,7 @@ def start(config: ConfigDict, workdir: paths.Path) -> None:
       session.train(evaluate='evaluate' in _MODE.value)
     if session.stopped:
       sys.exit(_STOPPED.value)
+    exit_if_incomplete(session)
     return
   step = None
   if not (source.restore or source.reference):
@@ -357,6 +359,13 @@ def start(config: ConfigDict, workdir: paths.Path) -> None:
   how = {'scratch': _SCRATCH.value, 'training': False}
   with Run(config, workdir, source, step, **how) as session:
     session.evaluate()
+  exit_if_incomplete(session)
+
+
+def exit_if_incomplete(session: 'Run') -> None:
+  """Exits with 1 where an evaluation had fewer episodes than it should."""
+  if session.incomplete:
+    sys.exit(1)
 
 
 def use_cache(folder: str) -> None:

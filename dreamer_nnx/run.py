@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from dreamer_nnx import compat, paths, streams, workflow
 from dreamer_nnx import config as configs
-from dreamer_nnx.evaluations import Evaluations, limit_hint
+from dreamer_nnx.evaluations import Evaluations, agent_word, limit_hint
 from dreamer_nnx.initial_state import initial_state
 from dreamer_nnx.replay.generators import reseeded
 from dreamer_nnx.replay.index import IndexFormError
@@ -71,7 +71,7 @@ class Run(contextlib.ExitStack):
     self.again, self.scratch = again, scratch
     self.owner: Owner | None = None
     self.stop: Callable[[], bool] = lambda: False
-    self.stopped = False
+    self.stopped = self.incomplete = False
     self.stopwatch = Stopwatch()
     try:
       self._open()
@@ -192,6 +192,7 @@ class Run(contextlib.ExitStack):
     """Evaluates by policies, those of the config if none are given."""
     sampled = self.parts['evaluate']().sampled
     policies = policies or (('greedy', 'sampled') if sampled else ('greedy',))
+    self.incomplete = False
     with self._showing() as progress:
       metrics = [self._play(policy, progress) for policy in policies]
     return {name: x for part in metrics for name, x in part.items()}
@@ -200,17 +201,14 @@ class Run(contextlib.ExitStack):
     evaluations = Evaluations(
       self.parts, self.learner, self.logs.evaluations, self.stop
     )
-    agent = self._agent_word()
-    return evaluations.play(self.state, self.env_steps, agent, policy, progress)
-
-  def _agent_word(self) -> str:
-    """Names what the agent is: trained, or else where it comes from."""
-    if self.updates:
-      return 'trained'
     folder = self.workdir / checkpoint.FOLDER
     flags = self.source.flags() or Record.read(folder).source or {}
-    words = {'import_reference': 'imported', 'restore': 'restored'}
-    return next((words[x] for x in words if x in flags), 'untrained')
+    agent = agent_word(self.updates, flags)
+    metrics = evaluations.play(
+      self.state, self.env_steps, agent, policy, progress
+    )
+    self.incomplete |= evaluations.incomplete
+    return metrics
 
   def _showing(self) -> Progress:
     return Progress(

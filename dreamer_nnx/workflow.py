@@ -9,6 +9,8 @@ learner = workflow.make_learner(parts, envs.obs_space, envs.action_space)
 Each takes the bound parts of a config, or a config, which it binds itself.
 """
 
+import contextlib
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 
@@ -184,6 +186,7 @@ def evaluate_policy(
   mode: str,
   stop: Callable[[], bool] = lambda: False,
   progress: Callable[[int, int, int], None] = lambda *counts: None,
+  envs: contracts.VectorEnv | None = None,
 ) -> Returns:
   """Plays `config.evaluate.episodes` episodes, in environments of their own.
 
@@ -193,12 +196,14 @@ def evaluate_policy(
     mode: `sample`, or `mode` for greedy actions.
     stop: Asked after every step whether to end early.
     progress: As `evaluate` takes it; told of the episodes of this process.
+    envs: Where to play, left open; without it environments are made and closed.
   """
   parts = configs.bind_all(config)
   options = parts['evaluate']()
   index, count = processes.index(), processes.count()
-  envs = make_eval_envs(parts)
-  try:
+  with contextlib.ExitStack() as stack:
+    if envs is None:
+      envs = stack.enter_context(contextlib.closing(make_eval_envs(parts)))
     local = evaluate(
       learner,
       state,
@@ -206,9 +211,8 @@ def evaluate_policy(
       episodes=len(range(index, options.episodes, count)),
       mode=mode,
       key=streams.key(parts['seed'], Stream.EVALUATE, index),
+      max_steps=options.max_steps,
       stop=stop,
       progress=progress,
     )
-  finally:
-    envs.close()
-  return Returns.joined(processes.gather([local.returns, local.lengths]))
+  return Returns.joined(processes.gather(list(dataclasses.astuple(local))))

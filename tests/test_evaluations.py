@@ -1,5 +1,6 @@
 """What a run tells of an evaluation."""
 
+import json
 import types
 
 import pytest
@@ -12,7 +13,10 @@ from dreamer_nnx.training.progress import Progress
 
 @pytest.mark.parametrize(
   'name, path',
-  [('custom', 'config.env.custom.time_limit'), ('catch', '')],
+  [
+    ('custom', 'config.env.custom.time_limit'),
+    ('catch', 'config.evaluate.max_steps'),
+  ],
 )
 def test_the_option_that_limits_episodes_is_named(name, path):
   config = configs.base()
@@ -25,21 +29,28 @@ def test_the_option_that_limits_episodes_is_named(name, path):
 def play(tmp_path, monkeypatch):
   """Evaluates in steps of a second; tells how the evaluation is asked for."""
   asked = []
+  answers = {'problem': ''}
 
-  def evaluate_policy(config, learner, state, mode, stop, progress):
+  def evaluate_policy(config, learner, state, mode, stop, progress, envs):
     asked.append((state, mode))
     progress(2, 2, 10)
-    return Returns((1.0, 3.0), (4, 6))
+    return Returns((1.0, 3.0), (4, 6), 1, answers['problem'])
 
-  monkeypatch.setattr(evaluations.workflow, 'evaluate_policy', evaluate_policy)
+  envs = types.SimpleNamespace(close=lambda: print('closed'))
+  workflow = evaluations.workflow
+  monkeypatch.setattr(workflow, 'evaluate_policy', evaluate_policy)
+  monkeypatch.setattr(workflow, 'make_eval_envs', lambda parts: envs)
 
-  def play(policy, stop=False):
+  def play(policy, stop=False, problem=''):
+    answers['problem'] = problem
     played = evaluations.Evaluations(
       None, None, tmp_path / 'evaluations.jsonl', lambda: stop
     )
     with Progress(1) as progress:
       found = played.play('state', 7, 'trained', policy, progress)
-    return types.SimpleNamespace(found=found, asked=asked)
+    return types.SimpleNamespace(
+      found=found, asked=asked, incomplete=played.incomplete
+    )
 
   return play
 
@@ -55,5 +66,20 @@ def test_policies_have_metrics_of_their_own(play, capsys):
 
 def test_an_evaluation_that_was_stopped_is_not_told(play, tmp_path, capsys):
   assert play('greedy', stop=True).found == {}
-  assert capsys.readouterr().out == ''
+  assert capsys.readouterr().out == 'closed\n'
   assert not list(tmp_path.iterdir())
+
+
+def test_an_incomplete_evaluation_is_told_and_ranks_nothing(
+  play, tmp_path, capsys
+):
+  played = play('greedy', problem='the simulator is gone')
+  assert played.incomplete and played.found == {}
+  assert not play('greedy').incomplete
+  out = capsys.readouterr().out
+  assert out.index('Return trained, greedy: 2.00') < out.index('closed')
+  assert 'The evaluation is incomplete: the simulator is gone' in out
+  assert '1 episode was cut by faults and not counted' in out
+  lines = (tmp_path / 'evaluations.jsonl').read_text().splitlines()
+  assert json.loads(lines[0])['problem'] == 'the simulator is gone'
+  assert 'problem' not in json.loads(lines[1])

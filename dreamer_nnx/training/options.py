@@ -46,6 +46,8 @@ class EvaluateOptions:
     every: Environment steps between evaluations; 0 evaluates only at the end.
     sampled: Evaluates the sampled policy, too, beside the greedy one.
     stop_at: Training ends once a greedy evaluation has this mean return.
+    max_steps: An evaluation does not wait for an episode that takes more
+      steps; it then has fewer episodes, which is said. 0 waits for any.
   """
 
   episodes: Annotated[int, Range(1)] = 10
@@ -53,3 +55,4 @@ class EvaluateOptions:
   every: Annotated[int, Range(0)] = 0
   sampled: bool = True
   stop_at: float = float('inf')
+  max_steps: Annotated[int, Range(0)] = 0

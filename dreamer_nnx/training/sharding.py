@@ -199,8 +199,7 @@ def make(
   if not within_processes(mesh):
     count = len(devices) // len({d.process_index for d in devices})
     raise UserError(
-      'must divide the devices of a process, '
-      f'{len(devices) // len({d.process_index for d in devices})}.',
+      f'must divide the devices of a process, {count}.',
       f'{WHERE}.tensor',
       sizes[-1],
     )

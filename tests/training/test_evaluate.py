@@ -1,10 +1,14 @@
 """Evaluation: which episodes are counted, and what is made of them."""
 
+import dataclasses
+import json
+
 import jax
 import numpy as np
 import optax
 import pytest
 
+from dreamer_nnx.envs.faults import EnvError
 from dreamer_nnx.training import sharding
 from dreamer_nnx.training.evaluate import Returns, evaluate
 from dreamer_nnx.training.step import Learner
@@ -141,6 +145,7 @@ def test_statistics_by_hand():
       'greedy/max': 6,
       'greedy/length': 30,
       'greedy/episodes': 3,
+      'greedy/cut': 0,
     }
   )
   assert str(found) == '3.00 ± 1.53 over 3 episodes (min 1.00, max 6.00)'
@@ -148,3 +153,80 @@ def test_statistics_by_hand():
 
 def test_a_single_episode_has_no_error():
   assert Returns((5.0,), (3,)).stderr == 0
+
+
+class Cutting(Counting):
+  """As `Counting`; a fault ends every other episode of the last worker."""
+
+  def __init__(self, max_restarts=10, broken_at=0, **kw):
+    super().__init__(**kw)
+    self.max_restarts, self.broken_at = max_restarts, broken_at
+    self.episodes = np.zeros(3, int)
+
+  @property
+  def cut(self):
+    return self.ended & (np.arange(3) == 2) & (self.episodes % 2 == 1)
+
+  def step(self, action):
+    if self.broken_at and self.count == self.broken_at:
+      raise EnvError('the simulator is gone')
+    return super().step(action)
+
+  def observe(self, reward):
+    step = super().observe(reward)
+    self.ended = step['is_last']
+    self.episodes = self.episodes + self.ended
+    return step
+
+
+def evaluated(learner, state, envs, episodes, **how):
+  key = jax.random.key(0)
+  return evaluate(
+    learner, state, envs, episodes=episodes, mode='mode', key=key, **how
+  )
+
+
+def test_episodes_cut_by_a_fault_are_played_again(learner, state):
+  found = evaluated(learner, state, Cutting(), 7)
+  assert sorted(found.returns) == [1, 1, 1, 4, 4, 9, 9]
+  assert found.cut == 2 and not found.problem
+  assert str(found).endswith('; 2 episodes were cut by faults and not counted')
+  assert found.metrics('eval')['eval/cut'] == 2
+
+
+def test_too_many_faults_end_it_with_what_is_complete(learner, state):
+  found = evaluated(learner, state, Cutting(max_restarts=1), 12)
+  assert found.cut == 2 and found.problem == '2 episodes were cut by faults'
+  assert found.returns.count(9) == 1 and len(found.returns) < 12
+
+
+def test_environments_that_fail_end_it_with_what_is_complete(learner, state):
+  found = evaluated(learner, state, Cutting(broken_at=5), 40)
+  assert found.problem == 'the simulator is gone'
+  assert sorted(found.returns) == [1, 1, 4]
+  nothing = evaluated(learner, state, Cutting(broken_at=0, max_restarts=0), 40)
+  assert nothing.problem and nothing.cut == 1
+
+
+def test_an_episode_that_does_not_end_is_not_waited_for(learner, state):
+  found = evaluated(learner, state, Counting(), 7, max_steps=2)
+  assert sorted(found.returns) == [1, 1, 1, 4, 4]
+  assert found.problem == (
+    'an episode took more than 2 steps (config.evaluate.max_steps)'
+  )
+
+
+def test_nothing_complete_has_no_statistics():
+  found = Returns((), (), 3, 'the simulator is gone')
+  assert found.metrics('eval') == {'eval/episodes': 0, 'eval/cut': 3}
+  assert str(found) == (
+    'no episode was complete; 3 episodes were cut by faults and not counted'
+  )
+
+
+def test_evaluations_of_several_processes_are_joined():
+  one = Returns((1.0,), (2,), 1, '')
+  two = Returns((3.0, 4.0), (5, 6), 2, 'lost')
+  fields = [list(dataclasses.astuple(x)) for x in (one, two)]
+  joined = Returns.joined(json.loads(json.dumps(fields)))
+  assert joined == Returns((1, 3, 4), (2, 5, 6), 3, 'lost')
