@@ -117,7 +117,8 @@ class Tally:
       self._missing[worker] -= 1
     if self._cut > self._spare:
       self.give_up(f'{self._cut} episodes were cut by faults')
-    long = (self._missing > 0) & (self._length >= self._max_steps)
+    running = (self._missing > 0) & ~obs['is_last']
+    long = running & (self._length >= self._max_steps)
     if self._max_steps and long.any():
       self._missing[long] = 0
       self._problem = (

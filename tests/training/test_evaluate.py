@@ -203,7 +203,7 @@ def test_too_many_faults_end_it_with_what_is_complete(learner, state):
 def test_environments_that_fail_end_it_with_what_is_complete(learner, state):
   found = evaluated(learner, state, Cutting(broken_at=5), 40)
   assert found.problem == 'the simulator is gone'
-  assert sorted(found.returns) == [1, 1, 4]
+  assert sorted(found.returns) == [1, 1, 1, 4, 4] and found.cut == 1
   nothing = evaluated(learner, state, Cutting(broken_at=0, max_restarts=0), 40)
   assert nothing.problem and nothing.cut == 1
 
