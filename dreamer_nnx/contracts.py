@@ -16,6 +16,10 @@ Latent = dict[str, Array]
 Observation = dict[str, Array]
 Action = dict[str, Array]
 
+# The key of a batch that says which rows go on from the batch before; no
+# observation and no action begins with 'replay/'.
+CONSEC = 'replay/consec'
+
 
 @runtime_checkable
 class Output(Protocol):
@@ -172,10 +176,22 @@ class VectorEnv(Protocol):
 class Replay(Protocol):
   """Experience of W workers, sampled as windows of consecutive steps.
 
+  The builder is given `spaces`: shape and dtype of everything kept of one
+  worker's step, by key. These are the observations, the actions, `reward`,
+  `is_first`, `is_last`, `is_terminal`, and `latent/*`, which the policy had at
+  that step. It is also given `num_envs` W, `batch_size` B and `batch_length` T.
+
+  A window has `context` + T steps of one worker, in order. The last T are
+  trained on; of the step before them come the first latent and the previous
+  action. With a `context` of 0 both come from where the same row of the batch
+  before ended, so a window that does not go on from there has to begin with
+  `is_first`.
+
   `ready` once there is enough of it to train on. `notes` are what to tell at
   the start.
   """
 
+  context: int
   ready: bool
   notes: Sequence[str]
 
@@ -184,11 +200,23 @@ class Replay(Protocol):
     ...
 
   def add(self, steps: Mapping[str, np.ndarray]) -> None:
-    """Appends one step (W, ...) of every worker."""
+    """Appends one step (W, ...) of every worker: each key of `spaces`."""
     ...
 
   def sample(self) -> tuple[dict[str, np.ndarray], Any]:
-    """A batch of (B, T + context, ...) arrays and a handle to it."""
+    """Draws a batch; asked for when `ready`.
+
+    Returns:
+      A dict of numpy arrays (B, context + T, ...), with exactly the keys of
+      `spaces`, each in the dtype of its space. It may have one more key,
+      `CONSEC`, int32 (B,): 0 where a window stands alone, positive where it
+      goes on from the same row of the batch before, whose carry is then used.
+      Without that key all windows stand alone.
+      And a handle, any object: `update` gets it back, at most once, in the
+      order of the batches, but perhaps after more steps and the next batch.
+
+    The first batch of a run is checked, see `training/batch_check.py`.
+    """
     ...
 
   def update(
@@ -197,7 +225,14 @@ class Replay(Protocol):
     latents: Mapping[str, np.ndarray],
     priority: np.ndarray | None,
   ) -> None:
-    """Writes (B, T) latents and priorities back behind a handle."""
+    """Writes back what training found out about a batch.
+
+    Args:
+      handle: From `sample`.
+      latents: (B, T, ...) by the names in `spaces`, `latent/*`: newer ones of
+        the steps trained on, without those of the context.
+      priority: (B, T) losses of these steps, at least 0; None for no change.
+    """
     ...
 
   def save(self) -> dict:

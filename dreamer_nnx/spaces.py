@@ -164,7 +164,8 @@ def check_keys(
   """
   obs_keys, action_keys = list(obs_keys), list(action_keys)
   for kind, keys in (('observation', obs_keys), ('action', action_keys)):
-    prefixes = ('latent/',) if kind == 'observation' else ('latent/', 'log/')
+    prefixes = ('latent/', 'replay/')
+    prefixes += ('log/',) if kind == 'action' else ()
     for key in keys:
       if key in RESERVED or key.startswith(prefixes):
         raise UserError(

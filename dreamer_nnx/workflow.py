@@ -20,26 +20,20 @@ from gymnasium import spaces as gym_spaces
 from ml_collections import ConfigDict
 
 from dreamer_nnx import config as configs
-from dreamer_nnx import contracts, paths, spaces, streams
+from dreamer_nnx import contracts, paths, streams
 from dreamer_nnx.agent.build import build
-from dreamer_nnx.agent.context import LATENT
 from dreamer_nnx.envs.make import make
 from dreamer_nnx.registry import fields
 from dreamer_nnx.streams import Stream
 from dreamer_nnx.training import devices, processes
 from dreamer_nnx.training import sharding as meshes
 from dreamer_nnx.training.actor import flat
+from dreamer_nnx.training.batch_check import step_spaces
 from dreamer_nnx.training.checkpoint import Checkpoints
 from dreamer_nnx.training.checkpoint_fit import check_savable
 from dreamer_nnx.training.evaluate import Returns, evaluate
 from dreamer_nnx.training.step import Learner, State
 
-FLAGS = {
-  'reward': np.float32,
-  'is_first': bool,
-  'is_last': bool,
-  'is_terminal': bool,
-}
 Spaces = Mapping[str, gym_spaces.Space]
 Parts = configs.Bound | ConfigDict
 
@@ -142,25 +136,6 @@ def replay_seed(config: Parts) -> int:
   """That of the replay buffer of this process."""
   seed = configs.bind_all(config)['seed']
   return streams.seed(seed, Stream.REPLAY, processes.index())
-
-
-def step_spaces(
-  obs_space: Spaces, action_space: Spaces, learner: Learner
-) -> dict[str, jax.ShapeDtypeStruct]:
-  """Shape and format of everything that replay keeps of a step."""
-  observed = {k: s for k, s in obs_space.items() if not k.startswith('log/')}
-  latent = learner.abstract_carry(1)['latent']
-  struct = jax.ShapeDtypeStruct
-  return (
-    {
-      key: struct(space.shape, spaces.data_type(space))
-      for key, space in (observed | dict(action_space)).items()
-    }
-    | {key: struct((), dtype) for key, dtype in FLAGS.items()}
-    | {
-      LATENT + key: struct(x.shape[1:], np.float32) for key, x in latent.items()
-    }
-  )
 
 
 def make_loggers(

@@ -28,6 +28,7 @@ from dreamer_nnx.agent.build import build
 from dreamer_nnx.agent.context import apply_context
 from dreamer_nnx.agent.options import AgentOptions, LossScales, SlowValue
 from dreamer_nnx.agent.predictors import Policy, Predictor
+from dreamer_nnx.contracts import CONSEC
 from dreamer_nnx.interop.reference import convert
 from dreamer_nnx.numerics import sampling
 from dreamer_nnx.registry import Choice, Part, fields
@@ -76,8 +77,11 @@ class Fixture:
     }
 
   def batch(self, index: int) -> dict[str, np.ndarray]:
+    names = {'consec': CONSEC}
     return {
-      k.replace('dyn/', 'latent/'): v[:, 0] if k == 'consec' else v
+      names.get(k, k.replace('dyn/', 'latent/')): (
+        v[:, 0] if k == 'consec' else v
+      )
       for k, v in self.under(f'batch{index}').items()
       if k != 'stepid'
     }

@@ -65,7 +65,8 @@ def drawn(replay):
   crc = 0
   for _ in range(20):
     batch, _ = replay.sample()
-    for key in sorted(batch):
+    # In the order of the names of then.
+    for key in sorted(batch, key=lambda key: key.removeprefix('replay/')):
       crc = zlib.crc32(np.ascontiguousarray(batch[key]).tobytes(), crc)
   return len(replay), crc
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from dreamer_nnx.contracts import CONSEC
 from dreamer_nnx.replay import capacity as capacities
 from dreamer_nnx.replay import generators, sharing
 from dreamer_nnx.replay.archive import Archive
@@ -35,7 +36,7 @@ from dreamer_nnx.slots import REPLAY
 class ChunkedReplay:
   """Steps of W workers, sampled as windows of context + T steps.
 
-  A batch has every key of `spaces` as (B, context + T, ...), and `consec`
+  A batch has every key of `spaces` as (B, context + T, ...), and `CONSEC`
   int32 (B,): which part of a long sample it is. One long sample of
   context + consec * T steps gives `consec` batches in a row that overlap by
   the context; the carry of one is good for the next. A long sample of which
@@ -182,7 +183,7 @@ class ChunkedReplay:
     batch = self._pool.gather(rows[:, begin : begin + length])
     following = rows[:, begin + 1 : begin + 1 + length]
     annotate(self._pool, batch, following, not self.context and not part)
-    batch['consec'] = np.full(self.batch_size, part, np.int32)
+    batch[CONSEC] = np.full(self.batch_size, part, np.int32)
     self._counts['samples'] += self.batch_size
     rows = rows[:, begin + self.context : begin + length]
     return batch, Handle(rows, self._pool.owners(rows))

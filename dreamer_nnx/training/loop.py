@@ -12,6 +12,7 @@ from dreamer_nnx.envs.faults import EnvError
 from dreamer_nnx.streams import Stream
 from dreamer_nnx.training import processes
 from dreamer_nnx.training.actor import Actor, flat, unflat
+from dreamer_nnx.training.batch_check import check_batch, step_spaces
 from dreamer_nnx.training.clocks import Every, Ratio
 from dreamer_nnx.training.divergence import Diverged
 from dreamer_nnx.training.metrics import Episodes, Metrics, Rates, Stopwatch
@@ -164,6 +165,11 @@ class Trainer:
     if self.batch is None:
       self.phase('compiling the update')
     batch, handle = self.replay.sample()
+    if self.batch is None:
+      kept = step_spaces(
+        self.envs.obs_space, self.envs.action_space, self.learner
+      )
+      check_batch(batch, self.replay, kept, self.options)
     self.batch = put_rows(self.learner.sharding, batch)
     self.state, self.carry, back, metrics = self.learner.train_step(
       self.state, self.carry, self.batch

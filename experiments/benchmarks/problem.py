@@ -8,6 +8,7 @@ from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import config as configs
 from dreamer_nnx import overrides, spaces, workflow
+from dreamer_nnx.contracts import CONSEC
 from dreamer_nnx.training.sharding import Sharding
 from dreamer_nnx.training.step import Learner
 
@@ -62,7 +63,7 @@ class Problem:
     kept = workflow.step_spaces(*self.spaces, learner)
     steps = {k: x.update(shape=(*rows, *x.shape)) for k, x in kept.items()}
     some = steps['reward']
-    return steps | {'consec': some.update(shape=rows[:1], dtype=np.int32)}
+    return steps | {CONSEC: some.update(shape=rows[:1], dtype=np.int32)}
 
   def batch(self, learner: Learner, seed: int = 0) -> dict[str, np.ndarray]:
     """A batch of random numbers in the right ranges."""
@@ -71,7 +72,7 @@ class Problem:
     batch = {}
     for name, x in self.abstract_batch(learner).items():
       space = known.get(name)
-      if name == 'consec':
+      if name == CONSEC:
         values = np.zeros(x.shape)
       elif space is not None and spaces.is_discrete(space):
         values = rng.integers(0, spaces.classes(space), x.shape)

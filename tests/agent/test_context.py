@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dreamer_nnx.agent.context import apply_context
+from dreamer_nnx.contracts import CONSEC
 
 T = 3
 CARRY = {
@@ -20,7 +21,7 @@ def window(context, consec=(0, 0)):
     'is_first': steps % 2 == 0,
     'move': steps.astype(np.int32),
     'latent/deter': (100 + np.stack([steps, -steps], -1)).astype(np.float32),
-    'consec': np.int32(consec),
+    CONSEC: np.int32(consec),
   }
 
 

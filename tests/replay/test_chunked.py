@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dreamer_nnx import contracts
+from dreamer_nnx.contracts import CONSEC
 from dreamer_nnx.replay.chunked import ChunkedReplay
 from dreamer_nnx.slots import REPLAY
 from tests.replay.streams import SPACES, fill, firsts, make, space, step
@@ -153,8 +154,8 @@ def test_a_long_sample_is_handed_out_in_parts():
   for _ in range(5):
     parts = [replay.sample()[0] for _ in range(3)]
     for part, batch in enumerate(parts):
-      assert batch['consec'].tolist() == [part] * 2
-      assert batch['consec'].dtype == np.int32
+      assert batch[CONSEC].tolist() == [part] * 2
+      assert batch[CONSEC].dtype == np.int32
       np.testing.assert_array_equal(
         batch['count'],
         parts[0]['count'][:, :1] + 3 * part + np.arange(4),
@@ -177,7 +178,7 @@ def test_a_long_sample_with_a_recycled_step_is_given_up():
   replay.sample()
   fill(replay, 11, 60)
   batch, _ = replay.sample()
-  assert batch['consec'].tolist() == [0, 0]
+  assert batch[CONSEC].tolist() == [0, 0]
   assert (batch['count'] % 1000 > 30).all()
 
 

@@ -14,6 +14,7 @@ from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import config as configs
 from dreamer_nnx import workflow
+from dreamer_nnx.contracts import CONSEC
 from dreamer_nnx.training import sharding
 from dreamer_nnx.training.sharding import MeshOptions
 
@@ -55,7 +56,7 @@ def batch_of(learner, config, seed: int) -> dict:
   """Random numbers in the right ranges."""
   rng = np.random.default_rng(seed)
   rows = (config.train.batch_size, 1 + config.train.batch_length)
-  batch = {'consec': np.zeros(rows[0], np.int32)}
+  batch = {CONSEC: np.zeros(rows[0], np.int32)}
   for name, x in workflow.step_spaces(OBS, ACTIONS, learner).items():
     shape = (*rows, *x.shape)
     if x.dtype == np.uint8:

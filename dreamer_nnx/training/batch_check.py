@@ -1,0 +1,160 @@
+"""What of a step is kept, and whether a replay gives batches of it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from gymnasium import spaces as gym_spaces
+
+from dreamer_nnx import contracts, spaces
+from dreamer_nnx.agent.context import LATENT
+from dreamer_nnx.contracts import CONSEC
+from dreamer_nnx.errors import UserError
+from dreamer_nnx.training import processes
+from dreamer_nnx.training.options import TrainOptions
+from dreamer_nnx.training.step import Learner
+
+FLAGS = {
+  'reward': np.float32,
+  'is_first': bool,
+  'is_last': bool,
+  'is_terminal': bool,
+}
+Spaces = Mapping[str, gym_spaces.Space]
+StepSpaces = Mapping[str, jax.ShapeDtypeStruct]
+
+
+def step_spaces(
+  obs_space: Spaces, action_space: Spaces, learner: Learner
+) -> dict[str, jax.ShapeDtypeStruct]:
+  """Shape and format of everything that replay keeps of a step."""
+  observed = {k: s for k, s in obs_space.items() if not k.startswith('log/')}
+  latent = learner.abstract_carry(1)['latent']
+  struct = jax.ShapeDtypeStruct
+  return (
+    {
+      key: struct(space.shape, spaces.data_type(space))
+      for key, space in (observed | dict(action_space)).items()
+    }
+    | {key: struct((), dtype) for key, dtype in FLAGS.items()}
+    | {
+      LATENT + key: struct(x.shape[1:], np.float32) for key, x in latent.items()
+    }
+  )
+
+
+def check_batch(
+  batch: Any,
+  replay: contracts.Replay,
+  kept: StepSpaces,
+  options: TrainOptions,
+) -> None:
+  """Refuses a batch that is not what `contracts.Replay` promises.
+
+  Args:
+    batch: What `sample` gave in this process.
+    kept: From `step_spaces`.
+
+  Raises:
+    UserError: With the first key that is missing, unknown, or not of the
+      promised shape or format.
+  """
+  rows = options.batch_size // processes.count()
+  length = options.batch_length
+  _check_keys(batch, replay, kept)
+  _check_length(batch, replay, kept, (rows, length))
+  promised = {
+    key: ((rows, replay.context + length, *space.shape), np.dtype(space.dtype))
+    for key, space in kept.items()
+  }
+  if CONSEC in batch:
+    promised[CONSEC] = (rows,), np.dtype(np.int32)
+  for key, (shape, dtype) in promised.items():
+    value = batch[key]
+    if value.shape != shape or value.dtype != dtype:
+      _refuse(
+        replay,
+        f'{key!r} is {value.dtype} {value.shape} in a batch, and must be '
+        f'{dtype} {shape}{_axes(key)}.',
+      )
+  _check_begins(batch, replay)
+
+
+def _check_keys(batch: Any, replay: contracts.Replay, kept: StepSpaces) -> None:
+  """Checks that all is there, and an array."""
+  if not isinstance(batch, Mapping):
+    got = type(batch).__name__
+    _refuse(replay, f'a batch must be a dict of arrays, and is a {got}.')
+  known = ', '.join(sorted(map(repr, batch)))
+  for key in kept.keys() - batch.keys():
+    _refuse(
+      replay,
+      f'{key!r} is missing in a batch, which must have every key of `spaces`. '
+      f'It has {known}.',
+    )
+  for key, value in batch.items():
+    if key not in kept and key != CONSEC:
+      _refuse(
+        replay,
+        f'{key!r} in a batch is no key of `spaces`, nor {CONSEC!r}, so nothing '
+        'would read it.',
+      )
+    if not isinstance(value, np.ndarray | jax.Array):
+      got = type(value).__name__
+      _refuse(replay, f'{key!r} in a batch must be an array, and is a {got}.')
+
+
+def _check_length(
+  batch: Mapping[str, np.ndarray],
+  replay: contracts.Replay,
+  kept: StepSpaces,
+  size: tuple[int, int],
+) -> None:
+  """Checks the number of steps, if it is all that is wrong with the shapes."""
+  (rows, length), context = size, replay.context
+  if not isinstance(context, int | np.integer) or context < 0:
+    _refuse(replay, f'`context` must be an int of at least 0, not {context!r}.')
+  lengths = {
+    batch[key].shape[1]
+    for key, space in kept.items()
+    if batch[key].ndim == 2 + len(space.shape)
+    and batch[key].shape == (rows, batch[key].shape[1], *space.shape)
+  }
+  wrong = sorted(lengths - {context + length})
+  if wrong:
+    plural = 's' * (context != 1)
+    _refuse(
+      replay,
+      f'windows have {wrong[0]} steps; config.train.batch_length {length} plus '
+      f'the context of {context} step{plural} needs {context + length}.',
+    )
+
+
+def _check_begins(
+  batch: Mapping[str, np.ndarray], replay: contracts.Replay
+) -> None:
+  """Checks that without context, windows begin where the carry is not used."""
+  if replay.context:
+    return
+  first = np.asarray(batch['is_first'])[:, 0]
+  alone = np.asarray(batch[CONSEC]) == 0 if CONSEC in batch else True
+  if (alone & ~first).any():
+    _refuse(
+      replay,
+      "without a context, 'is_first' must hold at the first step of each "
+      f'window that goes on from none ({CONSEC!r} is 0 or absent), for its '
+      'latent would be that of an unrelated one. Set `context` to 1 and give '
+      'windows of one step more, or mark them.',
+    )
+
+
+def _axes(key: str) -> str:
+  if key == CONSEC:
+    return ' (batch)'
+  return ' (batch, context + config.train.batch_length, ...)'
+
+
+def _refuse(replay: contracts.Replay, what: str) -> None:
+  name = type(replay).__name__
+  raise UserError(f'{name}.sample: {what}', 'config.replay.name')
