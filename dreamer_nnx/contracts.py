@@ -258,7 +258,9 @@ class Replay(Protocol):
     """Replaces what is held by what an index names."""
     ...
 
-  def adopt(self, indices: Sequence[dict], share: int, shares: int) -> None:
+  def load_share(
+    self, indices: Sequence[dict], share: int, shares: int
+  ) -> None:
     """Replaces what is held by a share of what other replays saved.
 
     Together the shares hold everything, and nothing twice.

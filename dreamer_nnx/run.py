@@ -315,7 +315,7 @@ class Run(contextlib.ExitStack):
         if len(states) == count:
           trainer.replay.load(indices[index])
         else:
-          trainer.replay.adopt(indices, index, count)
+          trainer.replay.load_share(indices, index, count)
     except IndexFormError as error:
       raise self._unfit(saved, str(error)) from error
     try:

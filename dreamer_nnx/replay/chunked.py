@@ -279,9 +279,11 @@ class ChunkedReplay:
         `skip_damaged` it is skipped with a warning and counted; no sequence
         bridges the gap.
     """
-    self.adopt([index], 0, 1)
+    self.load_share([index], 0, 1)
 
-  def adopt(self, indices: Sequence[dict], share: int, shares: int) -> None:
+  def load_share(
+    self, indices: Sequence[dict], share: int, shares: int
+  ) -> None:
     """Replaces what is held by a share of what `indices` name; see `load`."""
     index, pool = sharing.shared(indices, share, shares), self._pool
     if self._archive is None and index['chunks']:

@@ -110,7 +110,7 @@ def test_what_no_replay_saves_is_refused_before_anything_is_touched(
   two = make(tmp_path / 'replay', online=True)
   for shares in (1, 2):
     with pytest.raises(IndexFormError, match='no replay saves this'):
-      two.adopt([json.loads(text)], 0, shares)
+      two.load_share([json.loads(text)], 0, shares)
   assert sorted(tmp_path.rglob('*')) == files
   assert outside.read_text() == 'dear'
   assert len(two) == 0

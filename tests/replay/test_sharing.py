@@ -48,7 +48,7 @@ def test_every_step_goes_to_exactly_one(tmp_path, before, after):
   expected = sorted(x for replay in made for x in held(replay))
   shares = make_all(tmp_path, after, num_envs=1, capacity=200 * after)
   for share, replay in enumerate(shares):
-    replay.adopt(indices, share, after)
+    replay.load_share(indices, share, after)
   assert sorted(x for replay in shares for x in held(replay)) == expected
   sizes = [len(held(replay)) for replay in shares]
   # Chunks of 5 steps are not cut, and the last ones are not full.
@@ -61,7 +61,7 @@ def test_streams_are_cut_as_little_as_can_be(tmp_path):
   _, indices = saved(tmp_path, 1, steps=20)
   shares = make_all(tmp_path, 2, num_envs=1, capacity=200)
   for share, replay in enumerate(shares):
-    replay.adopt(indices, share, 2)
+    replay.load_share(indices, share, 2)
   # Two streams of 20 steps, one for each: windows of 4 start at 17 steps.
   assert [replay.sequences for replay in shares] == [17, 17]
 
@@ -73,7 +73,7 @@ def test_the_same_number_of_processes_goes_on_bit_for_bit(tmp_path):
   indices = [stored(replay) for replay in made]
   again = make_all(tmp_path, 2, seed=9)
   for share, replay in enumerate(again):
-    replay.adopt(indices, share, 2)
+    replay.load_share(indices, share, 2)
   for one, other in zip(made, again, strict=True):
     assert all(map(same, train(one, 23, 60), train(other, 23, 60)))
 
@@ -81,15 +81,15 @@ def test_the_same_number_of_processes_goes_on_bit_for_bit(tmp_path):
 def test_files_of_others_stay_until_no_index_needs_them(tmp_path):
   _, indices = saved(tmp_path, 2)
   (one,) = make_all(tmp_path, 1, num_envs=2, capacity=320)
-  one.adopt(indices, 0, 1)
+  one.load_share(indices, 0, 1)
   newer = [stored(one), stored(one)]
   # Whoever goes back to the older checkpoint finds all of it.
   for share, replay in enumerate(make_all(tmp_path, 2)):
-    replay.adopt(indices, share, 2)
+    replay.load_share(indices, share, 2)
     assert not replay.stats()['skipped_files']
   # Recycled chunks are deleted wherever they are.
   (two,) = make_all(tmp_path, 1, num_envs=2, capacity=320)
-  two.adopt(newer[-1:], 0, 1)
+  two.load_share(newer[-1:], 0, 1)
   other = tmp_path / 'process_1'
   assert list(other.glob('*.data'))
   fill(two, 100, 300)
@@ -105,14 +105,14 @@ def test_a_process_leaves_alone_what_another_one_took(tmp_path):
   _, indices = saved(tmp_path, 1)
   shares = make_all(tmp_path, 2, num_envs=1, capacity=200)
   for share, replay in enumerate(shares):
-    replay.adopt(indices, share, 2)
+    replay.load_share(indices, share, 2)
   for _ in range(2):
     indices = [stored(replay) for replay in shares]
     for replay in shares:
       replay.retain(set().union(*map(replay.files, indices)))
   again = make_all(tmp_path, 2, num_envs=1, capacity=200)
   for share, replay in enumerate(again):
-    replay.adopt(indices, share, 2)
+    replay.load_share(indices, share, 2)
     assert held(replay) == held(shares[share])
 
 
@@ -120,7 +120,7 @@ def test_numbers_of_chunks_never_meet(tmp_path):
   _, indices = saved(tmp_path, 2)
   shares = make_all(tmp_path, 3, num_envs=1, capacity=600)
   for share, replay in enumerate(shares):
-    replay.adopt(indices, share, 3)
+    replay.load_share(indices, share, 3)
     fill(replay, 0, 20, num_envs=1)
   ids = [x for r in shares for x in r._pool.ids[r._pool.ids >= 0].tolist()]
   assert len(ids) == len(set(ids))
@@ -132,7 +132,7 @@ def test_a_share_draws_from_a_stream_of_its_own(tmp_path):
   draws = []
   for seed in (3, 4, 3):
     (replay,) = make_all(tmp_path, 1, num_envs=1, seed=seed, capacity=200)
-    replay.adopt(indices * 2, 0, 1)
+    replay.load_share(indices * 2, 0, 1)
     draws.append(replay.sample()[0]['count'].tolist())
   assert draws[0] == draws[2] != draws[1]
 
