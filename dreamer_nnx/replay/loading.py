@@ -75,7 +75,7 @@ class Loader:
       self._pool.reserve(slot)
       meta, _, arrays = found
       rows = slot * self._pool.chunk_size + np.arange(meta['length'])
-      self._fill(arrays, rows, slice(None))
+      self._fill(meta, arrays, rows, slice(None))
       self._pool.ids[slot] = ident
       self._pool.lengths[slot] = meta['length']
       before[slot] = _chunk_01(meta['before'])
@@ -130,8 +130,10 @@ class Loader:
         f'foreign, of chunk_size {meta["chunk_size"]}, not '
         f'{self._pool.chunk_size}'
       )
-    keys = {k: v for k, v in meta['keys'].items() if k != PRIORITY}
     side = meta['kind'] == 'side'
+    # Data files may have an observation of this name.
+    own = {PRIORITY} if side else set()
+    keys = {k: v for k, v in meta['keys'].items() if k not in own}
     expect = {
       key: value
       for key, value in self._expect.items()
@@ -174,7 +176,7 @@ class Loader:
     self, name: str, found: Read, rows: np.ndarray, wanted: np.ndarray
   ) -> None:
     meta, _, arrays = found
-    self._fill(arrays, rows, wanted)
+    self._fill(meta, arrays, rows, wanted)
     if (
       meta['kind'] == 'side' and self._latents and self._latents <= set(arrays)
     ):
@@ -183,10 +185,14 @@ class Loader:
     self._table.assign(meta['kind'], rows, number)
 
   def _fill(
-    self, arrays: Mapping[str, np.ndarray], rows: np.ndarray, wanted: Any
+    self,
+    meta: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    rows: np.ndarray,
+    wanted: Any,
   ) -> None:
     for key, value in arrays.items():
-      if key == PRIORITY:
+      if key == PRIORITY and meta['kind'] == 'side':
         if self._powers is not None:
           self._powers.reshape(-1)[rows] = value[wanted]
       else:
@@ -214,7 +220,7 @@ class Loader:
         self._directory.skip(name, str(error))
       return
     rows = rows[: meta['length']]
-    self._fill(arrays, rows, slice(len(rows)))
+    self._fill(meta, arrays, rows, slice(len(rows)))
     self._latent[rows] = True
 
   def _link(self, before: Mapping[int, int]) -> None:
