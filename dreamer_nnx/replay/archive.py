@@ -220,14 +220,19 @@ class Archive:
     pool.next_id = sharing.next_id(pool.next_id, index)
 
   def require_whole(self) -> None:
-    """ValueError where files were skipped, by name and reason."""
+    """Refuses a checkpoint of which files were skipped, by name and reason.
+
+    Raises:
+      UserError: There are such files.
+    """
     skipped = self._directory.skipped
     if skipped:
       files = '; '.join(f'{k}: {v}' for k, v in sorted(skipped.items())[:5])
       raise UserError(
-        f'config.replay: {len(skipped)} files of the checkpoint cannot be read '
-        f'back from {self._directory.path} ({files}). Put them back, or go on '
-        'without them by --config.replay.chunked.skip_damaged=true.'
+        f'{len(skipped)} files of the checkpoint cannot be read back from '
+        f'{self._directory.path} ({files}). Put them back, or go on without '
+        'them by --config.replay.chunked.skip_damaged=true.',
+        'config.replay',
       )
 
   def stats(self) -> dict[str, float]:

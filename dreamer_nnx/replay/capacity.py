@@ -11,13 +11,12 @@ import numpy as np
 from dreamer_nnx import paths
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.replay import chunkfile, memory
-from dreamer_nnx.replay.checks import WHERE, count_groups
 from dreamer_nnx.replay.chunks import step_bytes
 from dreamer_nnx.replay.memory import gib
 from dreamer_nnx.replay.selectors import Priority
 from dreamer_nnx.replay.storage import Disk, Memory, Storage
 
-STORAGES = ('auto', 'memory', 'disk')
+WHERE = 'config.replay.chunked'
 # The share of free memory that `auto` takes; training needs some, too.
 SHARE = 0.75
 # Bytes a step of which file has what, and of what changed.
@@ -36,23 +35,11 @@ def plan(settings: Any) -> Plan:
   """Decides for the settings of a replay.
 
   Raises:
-    ValueError: They do not fit each other, or memory.
+    UserError: They do not fit each other, or memory.
   """
-  if settings.storage not in STORAGES:
-    raise UserError(
-      f'{WHERE}.storage = {settings.storage!r}: must be one of '
-      f'{", ".join(STORAGES)}.'
-    )
   check_formats(settings.spaces)
   unit = settings.num_envs * settings.chunk_size
-  groups = count_groups(
-    settings.capacity // settings.processes,
-    settings.chunk_size,
-    settings.num_envs,
-    settings.context + settings.consec * settings.batch_length,
-    settings.batch_size * settings.batch_length,
-    -(-settings.steps // settings.processes),
-  )
+  groups = _count_groups(settings)
   each, steps = step_bytes(settings.spaces), groups * unit
   extra = TABLES + (Priority.step_bytes if settings.priority else 0)
   free = memory.available_bytes()
@@ -74,13 +61,39 @@ def plan(settings: Any) -> Plan:
   return Plan(groups, storage, (*notes, *_short(settings, storage, steps)))
 
 
+def _count_groups(settings: Any) -> int:
+  """Groups of chunks that fit in the capacity, or hold all steps to come.
+
+  Right after a group was recycled, there must still be enough starts to train.
+  """
+  workers, processes = settings.num_envs, settings.processes
+  unit = workers * settings.chunk_size
+  length = settings.context + settings.consec * settings.batch_length
+  ready = settings.batch_size * settings.batch_length
+  least = 1 + -(-(ready + workers * (length - 1)) // unit)
+  if settings.capacity < least * unit * processes:
+    each = f' in each of {processes} processes' if processes > 1 else ''
+    raise UserError(
+      f'{workers} workers{each} with chunks of {settings.chunk_size} steps, '
+      f'and {ready} sequences of {length} steps to train on, need at least '
+      f'{least * unit * processes}. Raise it or lower chunk_size.',
+      'capacity',
+      settings.capacity,
+    )
+  groups = settings.capacity // processes // unit
+  if not settings.steps:
+    return groups
+  steps = -(-settings.steps // processes)
+  return min(groups, max(least, -(-steps // unit)))
+
+
 def check_formats(spaces: Mapping[str, Any]) -> None:
   """Refuses formats that files do not have, by name."""
   for key, space in spaces.items():
     if not chunkfile.storable(space.dtype):
       raise UserError(
-        f"replay: '{key}' is {np.dtype(space.dtype).name}: stored steps have "
-        'no such format. Keep it in another one, such as int8 or float32.'
+        f'{key!r} is {np.dtype(space.dtype).name}: stored steps have no such '
+        'format. Keep it in another one, such as int8 or float32.'
       )
 
 

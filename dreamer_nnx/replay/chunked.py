@@ -2,21 +2,17 @@
 
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from dreamer_nnx.contracts import CONSEC
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.replay import capacity as capacities
 from dreamer_nnx.replay import generators, sharing
 from dreamer_nnx.replay.archive import Archive
 from dreamer_nnx.replay.batches import Handle, LongSample, annotate, latent_of
-from dreamer_nnx.replay.checks import (
-  check_finite,
-  check_settings,
-  check_shape,
-  check_steps,
-)
+from dreamer_nnx.replay.checks import check_finite, check_shape, check_steps
 from dreamer_nnx.replay.chunks import ChunkPool, step_bytes
 from dreamer_nnx.replay.disk import ChunkDirectory
 from dreamer_nnx.replay.online import OnlineQueue
@@ -28,6 +24,7 @@ from dreamer_nnx.replay.selectors import (
   Uniform,
 )
 from dreamer_nnx.replay.table import KINDS
+from dreamer_nnx.schema import OneOf, Range
 from dreamer_nnx.slots import REPLAY
 
 
@@ -75,7 +72,7 @@ class ChunkedReplay:
     skip_damaged: `load` skips files that it cannot read back, and counts them.
 
   Raises:
-    ValueError: For settings that cannot work and for too little memory.
+    UserError: For settings that do not fit each other, or memory.
     OSError: The directory cannot be written.
   """
 
@@ -90,25 +87,29 @@ class ChunkedReplay:
   steps: int = 0
   scratch: str = ''
   _: dataclasses.KW_ONLY
-  capacity: int = 5_000_000
-  chunk_size: int = 1024
-  storage: str = 'auto'
-  context: int = 1
-  consec: int = 1
+  capacity: Annotated[int, Range(1)] = 5_000_000
+  chunk_size: Annotated[int, Range(1)] = 1024
+  storage: Annotated[str, OneOf('auto', 'memory', 'disk')] = 'auto'
+  context: Annotated[int, Range(0)] = 1
+  consec: Annotated[int, Range(1)] = 1
   online: bool = True
-  uniform: float = 1.0
-  priority: float = 0.0
-  recency: float = 0.0
-  priority_exponent: float = 0.8
-  priority_max_fraction: float = 0.5
-  priority_initial: float = float('inf')
-  recency_exponent: float = 1.0
+  uniform: Annotated[float, Range(0)] = 1.0
+  priority: Annotated[float, Range(0)] = 0.0
+  recency: Annotated[float, Range(0)] = 0.0
+  priority_exponent: Annotated[float, Range(0)] = 0.8
+  priority_max_fraction: Annotated[float, Range(0, 1)] = 0.5
+  priority_initial: Annotated[float, Range(0)] = float('inf')
+  recency_exponent: Annotated[float, Range(0)] = 1.0
   save_latents: bool = True
-  save_waiting: float = 1.0
+  save_waiting: Annotated[float, Range(0)] = 1.0
   skip_damaged: bool = False
 
   def __post_init__(self) -> None:
-    check_settings(self)
+    if not (self.uniform or self.priority or self.recency):
+      raise UserError(
+        'uniform, priority and recency are all 0, so nothing draws sequences. '
+        'Give at least one of them a share above 0.'
+      )
     self._rng = np.random.Generator(np.random.PCG64(self.seed))
     self._long: LongSample | None = None
     self._counts = {'inserts': 0, 'samples': 0, 'updates': 0, 'lost': 0}

@@ -24,16 +24,16 @@ def require(need: int, step_bytes: int, unit: int, steps: int) -> None:
     steps: How many are to be allocated, for the message.
 
   Raises:
-    ValueError: Names what is needed, what is free and what would fit.
+    UserError: Names what is needed, what is free and what would fit.
   """
   free = available_bytes()
   if need <= free:
     return
   fits = free // (step_bytes * unit) * unit
   raise UserError(
-    f'config.replay.chunked.capacity: {steps} steps need {gib(need)} of '
-    f'memory, {gib(free)} are free. The largest that fits is {fits}; '
-    'storage=disk keeps steps in files.'
+    f'{steps} steps need {gib(need)} of memory, {gib(free)} are free. The '
+    f'largest that fits is {fits}; storage=disk keeps steps in files.',
+    'capacity',
   )
 
 

@@ -278,7 +278,7 @@ def test_formats_come_back_bit_for_bit(tmp_path, name, storage):
 @pytest.mark.parametrize('name', ['uint4', 'datetime64[s]', 'O'])
 def test_formats_that_files_do_not_have_are_refused_by_name(name):
   spaces = {'x': space((), np.dtype(name))}
-  text = f"'x' is {np.dtype(name).name}: stored steps have no such format"
+  text = f"'x' is {np.dtype(name).name}: stored steps have no such format."
   with pytest.raises(ValueError, match=re.escape(text)):
     ChunkedReplay(spaces, 2, 2, 3, '', 0, capacity=80, chunk_size=5)
 

@@ -5,9 +5,13 @@ import pytest
 
 from dreamer_nnx import contracts
 from dreamer_nnx.contracts import CONSEC
+from dreamer_nnx.errors import UserError
+from dreamer_nnx.registry import Choice
 from dreamer_nnx.replay.chunked import ChunkedReplay
 from dreamer_nnx.slots import REPLAY
 from tests.replay.streams import SPACES, fill, firsts, make, space, step
+
+INF = float('inf')
 
 
 def test_a_window_is_what_was_added():
@@ -235,16 +239,49 @@ def test_steps_must_fit_the_spaces(change, kind, text):
 @pytest.mark.parametrize(
   ('config', 'text'),
   [
-    ({'uniform': 0.0}, 'uniform, priority, recency are all 0'),
-    ({'recency': -0.5}, r'chunked.recency = -0.5: must be at least 0'),
-    ({'priority_max_fraction': 1.5}, r'1.5: must be in \[0.0, 1.0\]'),
-    ({'chunk_size': 0}, 'chunk_size = 0: must be at least 1'),
-    ({'capacity': 19}, 'capacity = 19: 2 workers .* need at least 30'),
+    ({'uniform': 0.0}, ': uniform, priority and recency are all 0'),
+    ({'recency': -0.5}, '.recency = -0.5: must be at least 0.'),
+    (
+      {'priority_max_fraction': 1.5},
+      '.priority_max_fraction = 1.5: must be at least 0 and at most 1.',
+    ),
+    ({'priority_initial': -1.0}, '.priority_initial = -1.0: must be at least'),
+    ({'uniform': INF}, '.uniform = inf: must be a finite number.'),
+    ({'chunk_size': 0}, '.chunk_size = 0: must be at least 1.'),
+    ({'capacity': 0}, '.capacity = 0: must be at least 1.'),
+    ({'context': -1}, '.context = -1: must be at least 0.'),
+    ({'consec': 0}, '.consec = 0: must be at least 1.'),
+    ({'save_waiting': -1.0}, '.save_waiting = -1.0: must be at least 0.'),
+    (
+      {'storage': 'tape'},
+      ".storage = 'tape': must be one of 'auto', 'memory', 'disk'.",
+    ),
+    (
+      {'capacity': 29, 'chunk_size': 5},
+      '.capacity = 29: 2 workers with chunks of 5 steps, and 6 sequences of 4 '
+      'steps to train on, need at least 30. Raise it or lower chunk_size.',
+    ),
+    (
+      {'capacity': 59, 'chunk_size': 5, 'processes': 2},
+      '.capacity = 59: 2 workers in each of 2 processes with chunks of 5 steps',
+    ),
   ],
 )
 def test_settings_that_cannot_work_are_refused(config, text):
-  with pytest.raises(ValueError, match=text):
-    make(**config)
+  choice = Choice(
+    REPLAY, 'chunked', **{k: v for k, v in config.items() if k != 'processes'}
+  )
+  with pytest.raises(UserError) as info:
+    choice(
+      spaces=SPACES,
+      num_envs=2,
+      batch_size=2,
+      batch_length=3,
+      directory='',
+      seed=0,
+      processes=config.get('processes', 1),
+    )
+  assert str(info.value).startswith(f'config.replay.chunked{text}')
 
 
 def test_the_least_capacity_stays_ready():
@@ -258,7 +295,7 @@ def test_the_least_capacity_stays_ready():
 def test_too_much_memory_is_refused_with_what_would_fit():
   spaces = {'image': space((64, 64, 3), 'uint8')}
   text = (
-    r'config.replay.chunked.capacity: \d+ steps need [\d.]+ GiB of memory, '
+    r'capacity: \d+ steps need [\d.]+ GiB of memory, '
     r'([\d.]+) GiB are free. The largest that fits is (\d+); storage=disk .*'
   )
   with pytest.raises(ValueError) as info:

@@ -50,12 +50,6 @@ def test_memory_that_does_not_suffice_is_refused(tmp_path, little_memory):
     of_images(tmp_path, storage='memory')
 
 
-def test_other_storages_are_refused(tmp_path):
-  text = "storage = 'tape': must be one of auto, memory, disk"
-  with pytest.raises(ValueError, match=text):
-    of_images(tmp_path, storage='tape')
-
-
 def test_a_disk_that_will_not_suffice_is_told_of_with_what_would_fit(
   tmp_path, monkeypatch
 ):
