@@ -1,15 +1,15 @@
-"""Keeps the pool's steps in a directory, as of each save, and brings them back.
+"""Stores the pool's steps in a directory, as of each save, and loads them.
 
 Files are never changed. A save writes the steps that came since the last one
 (`data`: what never changes) and the latents and priorities that are new or
 changed since (`side`), and nothing else; its index names the files that hold
-the newest version of any step. Nobody counts which files are in use: after a
-save those go that no kept index names (`retain`).
+the newest version of any step. Uses of files are not counted: after a save
+those are deleted that no kept index names (`retain`).
 
-Of a file whose steps are mostly recycled or rewritten, the rest is written anew
-between saves (`tidy`). So beside what other kept checkpoints hold, files take
-at most 1 / SPARSE times the room of the steps themselves, and a few of less
-than SMALL each.
+Where the steps of a file are mostly recycled or rewritten, the others are
+written again, to a new file, between saves (`compact`). So beside what other
+kept checkpoints need, files take at most 1 / SPARSE times the room of the steps
+themselves, and a few of less than SMALL each.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ class Archive:
 
   Args:
     powers: (chunks, chunk_size) step priorities, None where there are none.
-    touched: (rows,) which of them changed; set by who changes them.
+    touched: (rows,) flags of those that changed, set by who changes them.
     save_latents: Whether latents are stored at all.
     limit: Bytes of copies that may wait to be written.
   """
@@ -63,36 +63,36 @@ class Archive:
       'data': [k for k in pool.arrays if k not in latents],
       'side': latents if save_latents else [],
     }
-    self._sided = bool(self._keys['side']) or powers is not None
+    self._has_side = bool(self._keys['side']) or powers is not None
     self._changed = np.zeros(rows, bool)
     self._stored = np.zeros(pool.num_chunks, np.int64)  # Steps in data files.
     self._table = Table(rows)
     self._writing: Writing | None = None
     self._saving: Writing | None = None  # The last save, done or not.
     self._limit = limit
-    self._first = 0
+    self._first_serial = 0
     self._saves = 0
     self._waited = 0.0
     self._threads = ThreadPoolExecutor(1, 'replay')
 
-  def touch(self, rows: np.ndarray) -> None:
-    """To be called before latents of some rows change."""
+  def mark_changed(self, rows: np.ndarray) -> None:
+    """Notes that latents of some rows are about to change."""
     if self._keys['side']:
       self._changed[rows] = True
-      self.protect(('side',), rows)
+      self.preserve(('side',), rows)
 
-  def protect(self, kinds: tuple[str, ...], rows: np.ndarray) -> None:
-    """To be called before some rows are overwritten."""
+  def preserve(self, kinds: tuple[str, ...], rows: np.ndarray) -> None:
+    """Copies some rows for a save in progress, before they are overwritten."""
     if self.busy:
-      self._writing.protect(kinds, rows)
+      self._writing.preserve(kinds, rows)
 
   @property
   def busy(self) -> bool:
     """Whether files are being written."""
     return self._writing is not None and not self._writing.done
 
-  def forget(self, slots: slice) -> None:
-    """Lets go of the steps in slots about to be recycled."""
+  def recycle(self, slots: slice) -> None:
+    """Drops the records of the steps in slots about to be recycled."""
     size = self._pool.chunk_size
     rows = np.arange(slots.start * size, slots.stop * size)
     for kind in KINDS:
@@ -103,12 +103,12 @@ class Archive:
       self._touched[rows] = False
 
   def save(self) -> dict[str, Any]:
-    """Starts to write what is in no file; returns the JSON-able index.
+    """Starts to write the steps that are in no file; returns a JSON-able index.
 
     The index may be used once `wait` has returned.
     """
     self._pool.sync()
-    self.end()
+    self.finish_write()
     fresh, changed = self._unsaved()
     self._stored[:] = self._pool.lengths[:-1]
     self._changed[changed] = False
@@ -116,12 +116,12 @@ class Archive:
       self._touched[changed] = False
     self._table.release('data', fresh)
     self._table.release('side', changed)
-    names = [*self._table.used(), *self._start(fresh, changed)]
+    names = [*self._table.used(), *self._start_write(fresh, changed)]
     self._saving = self._writing
     self._saves += 1
     return {
       'version': 2,
-      'chunks': self._chunks(),
+      'chunks': self._chunk_table(),
       'files': sorted(names, key=lambda name: (serial(name), name)),
       'saves': self._saves,
       'next': self._pool.next_id % sharing.RANGE,
@@ -133,27 +133,27 @@ class Archive:
     Any thread may call this.
 
     Raises:
-      OSError: A file could not be written. What should be in it counts as not
-        stored, so a later save tries again.
+      OSError: A file could not be written. Its steps count as not stored, so
+        a later save tries again.
     """
     if self._saving:
       self._saving.wait()
 
-  def tidy(self) -> None:
-    """Starts to write anew what is left in files that hold little."""
+  def compact(self) -> None:
+    """Starts to write the steps of mostly unused files to new ones."""
     if self.busy or (self._writing and self._writing.failed):
       return
-    self.end()
+    self.finish_write()
     data, side = (
-      self._table.worn(kind, SMALL // max(1, self._row_bytes(kind)))
+      self._table.sparse_rows(kind, SMALL // max(1, self._row_bytes(kind)))
       for kind in KINDS
     )
     side = side[~self._dirty()[side]]
     if data.size or side.size:
-      self._start(data, side)
+      self._start_write(data, side)
 
-  def end(self) -> None:
-    """Waits for what is being written, and takes note of it.
+  def finish_write(self) -> None:
+    """Waits for the files being written, and records their steps.
 
     Raises:
       OSError: As `wait`.
@@ -170,33 +170,34 @@ class Archive:
     finally:
       self._waited += writing.waited + time.monotonic() - start
       for file in writing.files:
-        alive = self._alive(file.rows, file.idents)
-        number = self._table.open(file.name, len(file.rows))
+        alive = self._still_held(file.rows, file.idents)
+        number = self._table.register(file.name, len(file.rows))
         self._table.assign(file.kind, file.rows[alive], number)
-      for kind, rows, idents in writing.rest() if saving else ():
-        self._miss(kind, rows[self._alive(rows, idents)])
+      for kind, rows, idents in writing.unwritten() if saving else ():
+        self._mark_unstored(kind, rows[self._still_held(rows, idents)])
 
   def retain(self, names: Collection[str], share: int, shares: int) -> None:
-    """Deletes, behind training, what is neither among names nor in use."""
+    """Deletes, in the background, files neither among the names nor in use."""
     before = self._directory.next_serial
     if self._writing:
-      before = self._first
+      before = self._first_serial
     keep = {*names, *self._table.used()}
-    self._threads.submit(self._sweep, keep, before, share, shares)
+    self._threads.submit(self._delete_unused, keep, before, share, shares)
 
-  def stored(self) -> set[str]:
+  def stored_files(self) -> set[str]:
     """Names of all files, of any process."""
     return self._directory.all_names()
 
   def load(self, index: Mapping[str, Any], same: bool) -> None:
-    """Fills a cleared pool with what an index names.
+    """Fills a cleared pool with the steps that an index names.
 
     Args:
       same: Whether chunks go back to their slots. Otherwise the newest that
         fit are laid out by age.
     """
-    with contextlib.suppress(OSError):  # What is replaced need not be stored.
-      self.end()
+    # Steps that are replaced need not be stored.
+    with contextlib.suppress(OSError):
+      self.finish_write()
     pool = self._pool
     pool.clear()
     self._saving = None
@@ -206,21 +207,21 @@ class Archive:
     if self._touched is not None:
       self._touched[:] = False
     self._directory.skipped.clear()
-    self._directory.clean()
+    self._directory.delete_partial()
     loader = loading.Loader(pool, self._directory, self._powers, self._table)
     if index.get('version', 1) == 1:
       loader.load_01(index, same)
     else:
       loader.load(index, same)
       self._stored[:] = pool.lengths[:-1]
-    fresh = loader.anew()
+    fresh = loader.zero_missing_latents()
     if self._keys['side']:
       self._changed[fresh] = True
     self._saves = max(self._saves, index.get('saves', 0))
     pool.next_id = sharing.next_id(pool.next_id, index)
 
-  def require_whole(self) -> None:
-    """Refuses a checkpoint of which files were skipped, by name and reason.
+  def refuse_skipped(self) -> None:
+    """Refuses a checkpoint if files were skipped, with names and reasons.
 
     Raises:
       UserError: There are such files.
@@ -245,7 +246,7 @@ class Archive:
     }
 
   def _unsaved(self) -> tuple[np.ndarray, np.ndarray]:
-    """Rows that no data file has, and those that side files have to get."""
+    """Rows that no data file has, and rows that a side file has to get."""
     lengths, size = self._pool.lengths[:-1], self._pool.chunk_size
     grown = np.flatnonzero(lengths > self._stored).tolist()
     fresh = [
@@ -253,44 +254,47 @@ class Archive:
       for slot in grown
     ]
     fresh = np.concatenate([np.zeros(0, np.int64), *fresh])
-    if not self._sided:
+    if not self._has_side:
       return fresh, fresh[:0]
     dirty = self._dirty().copy()
     dirty[fresh] = True
     return fresh, np.flatnonzero(dirty)
 
   def _dirty(self) -> np.ndarray:
-    """Which rows have latents or priorities that no side file has."""
+    """Flags (rows,) of latents or priorities that no side file has."""
     if self._touched is None:
       return self._changed
     return self._changed | self._touched
 
-  def _chunks(self) -> list[list[int]]:
-    """Slot, number, length and number of the chunk before of each, by age."""
+  def _chunk_table(self) -> list[list[int]]:
+    """Rows of slot, number, length and number of the chunk before, by age."""
     pool = self._pool
     slots = np.flatnonzero(pool.lengths[:-1])
     slots = slots[pool.ids[slots].argsort()]
-    # The chunk before slot -1 is none: its number is -1.
+    # (n,) slots -> (n,) ids; the chunk before slot -1 is none, its id -1.
     before = pool.ids[pool.prev_slot[slots]]
+    # 4 x (n,) -> (n, 4)
     table = [slots, pool.ids[slots], pool.lengths[slots], before]
     return np.stack(table, axis=1).tolist()
 
-  def _start(self, *rows: np.ndarray) -> list[str]:
+  def _start_write(self, *rows: np.ndarray) -> list[str]:
     """Starts to write rows of each kind; returns the names of the files."""
     parts, names = [], []
-    self._first = self._directory.next_serial
-    for kind, mine in zip(KINDS, rows, strict=True):
-      if not mine.size:
+    self._first_serial = self._directory.next_serial
+    for kind, kind_rows in zip(KINDS, rows, strict=True):
+      if not kind_rows.size:
         continue
       each = max(1, BLOCK // max(1, self._row_bytes(kind)))
-      sizes = [min(each, mine.size - i) for i in range(0, mine.size, each)]
+      count = kind_rows.size
+      sizes = [min(each, count - i) for i in range(0, count, each)]
       new = self._directory.new_names(kind, len(sizes))
       files = list(zip(new, sizes, strict=True))
       frozen = {}
       if kind == 'side' and self._powers is not None:
-        frozen = {PRIORITY: self._powers.reshape(-1)[mine]}
+        # (chunks, chunk_size) -> (rows,) -> (n,)
+        frozen = {PRIORITY: self._powers.reshape(-1)[kind_rows]}
       keys = self._keys[kind]
-      parts.append(Part(self._pool, kind, keys, mine, files, frozen))
+      parts.append(Part(self._pool, kind, keys, kind_rows, files, frozen))
       names += new
     self._writing = Writing(self._pool, parts, self._write, self._limit)
     self._writing.start(self._threads)
@@ -313,10 +317,10 @@ class Archive:
     flat = self._pool.flat
     return sum(flat[key][:1].nbytes for key in self._keys[kind]) + 8
 
-  def _alive(self, rows: np.ndarray, idents: np.ndarray) -> np.ndarray:
+  def _still_held(self, rows: np.ndarray, idents: np.ndarray) -> np.ndarray:
     return self._pool.owners(rows) == idents
 
-  def _miss(self, kind: str, rows: np.ndarray) -> None:
+  def _mark_unstored(self, kind: str, rows: np.ndarray) -> None:
     """Notes that some rows are not stored after all."""
     if kind == 'side':
       self._changed[rows] = True
@@ -324,8 +328,8 @@ class Archive:
     size = self._pool.chunk_size
     np.minimum.at(self._stored, rows // size, rows % size)
 
-  def _sweep(self, *args: Any) -> None:
+  def _delete_unused(self, *args: Any) -> None:
     try:
-      self._directory.sweep(*args)
+      self._directory.delete_unused(*args)
     except OSError as error:
       logging.warning('replay: %s.', error)

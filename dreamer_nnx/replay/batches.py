@@ -1,4 +1,4 @@
-"""What is handed out: where batches came from, and marks of their episodes."""
+"""Handles of batches, and the marks of their episodes."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -9,14 +9,14 @@ from dreamer_nnx.replay.chunks import ChunkPool
 
 
 class Handle(NamedTuple):
-  """Where a batch came from: rows of the pool and the chunks' ids, (B, T)."""
+  """Rows (B, T) of the pool that were trained on, and ids of their chunks."""
 
   rows: np.ndarray
   ids: np.ndarray
 
 
 class LongSample(NamedTuple):
-  """A sample handed out in `consec` parts: starts (B,) and what is next."""
+  """A sample given out in `consec` parts: starts (B,) and the next part."""
 
   rows: np.ndarray
   ids: np.ndarray
@@ -32,13 +32,14 @@ def annotate(
   """Marks ends of episodes that only the step after them shows.
 
   Args:
-    following: Rows of the steps behind each of the batch; one fewer at the
-      end of a long sample.
+    following: (B, L) or, at the end of a long sample, (B, L - 1) rows: of the
+      step after each of the batch.
     begins: Whether the first step is to count as the first of an episode.
   """
   if 'is_first' not in batch:
     return
   if 'is_last' in batch:
+    # (rows,) at (B, L) -> (B, L)
     is_first = pool.flat['is_first'].take(following)
     batch['is_last'][:, : is_first.shape[1]] |= is_first
   if begins:

@@ -1,4 +1,4 @@
-"""How many steps are kept, and whether in memory or on disk."""
+"""Capacity in steps, and the choice between memory and disk."""
 
 import pathlib
 import shutil
@@ -19,12 +19,12 @@ from dreamer_nnx.replay.storage import Disk, Memory, Storage
 WHERE = 'config.replay.chunked'
 # The share of free memory that `auto` takes; training needs some, too.
 SHARE = 0.75
-# Bytes a step of which file has what, and of what changed.
+# Bytes a step of the tables of files and of changes.
 TABLES = 12
 
 
 class Plan(NamedTuple):
-  """Groups of chunks, where they are kept, and what to say about it."""
+  """Groups of chunks, their storage, and what to tell the user about it."""
 
   groups: int
   storage: Storage
@@ -56,9 +56,10 @@ def plan(settings: Any) -> Plan:
     notes = [
       f'{what}, in files in {folder} that are mapped into memory, of which '
       f'{gib(free)} are free.',
-      *_small(folder, each, unit, steps),
+      *_scratch_warning(folder, each, unit, steps),
     ]
-  return Plan(groups, storage, (*notes, *_short(settings, storage, steps)))
+  notes += _workdir_warning(settings, storage, steps)
+  return Plan(groups, storage, tuple(notes))
 
 
 def _count_groups(settings: Any) -> int:
@@ -106,9 +107,11 @@ def _scratch(settings: Any) -> pathlib.Path:
   return pathlib.Path(tempfile.gettempdir())
 
 
-def _small(folder: pathlib.Path, each: int, unit: int, steps: int) -> list[str]:
-  """Says so where the mapped files will not fit on their disk."""
-  free = _free(folder)
+def _scratch_warning(
+  folder: pathlib.Path, each: int, unit: int, steps: int
+) -> list[str]:
+  """Warns if the mapped files will not fit on their disk."""
+  free = _free_bytes(folder)
   if each * steps <= free:
     return []
   return [
@@ -118,18 +121,18 @@ def _small(folder: pathlib.Path, each: int, unit: int, steps: int) -> list[str]:
   ]
 
 
-def _short(settings: Any, storage: Storage, steps: int) -> list[str]:
-  """Says so where what is to be saved will not fit in the workdir."""
+def _workdir_warning(settings: Any, storage: Storage, steps: int) -> list[str]:
+  """Warns if the saved steps will not fit in the workdir."""
   if not settings.directory or paths.in_bucket(settings.directory):
     return []
   folder = paths.parse(settings.directory, 'replay directory')
   spaces = settings.spaces
   side = {k: v for k, v in spaces.items() if k.startswith('latent/')}
   data = {k: v for k, v in spaces.items() if k not in side}
-  # Of latents there are as many again that newer ones replaced.
+  # Replaced latents stay for a while, beside the newer ones.
   side_bytes = 2 * step_bytes(side) if settings.save_latents else 0
   need = steps * (step_bytes(data) + side_bytes)
-  free = _free(folder) + _stored(folder)
+  free = _free_bytes(folder) + _stored_bytes(folder)
   if isinstance(storage, Disk) and _same_disk(folder, _scratch(settings)):
     free -= steps * step_bytes(spaces)
   if need <= free:
@@ -141,20 +144,20 @@ def _short(settings: Any, storage: Storage, steps: int) -> list[str]:
   ]
 
 
-def _free(folder: pathlib.Path) -> int:
+def _free_bytes(folder: pathlib.Path) -> int:
   """Bytes free on the disk of a folder that may have to be made."""
-  return shutil.disk_usage(_there(folder)).free
+  return shutil.disk_usage(_existing(folder)).free
 
 
-def _stored(folder: pathlib.Path) -> int:
+def _stored_bytes(folder: pathlib.Path) -> int:
   return sum(path.stat().st_size for path in folder.glob('*') if path.is_file())
 
 
 def _same_disk(one: pathlib.Path, other: pathlib.Path) -> bool:
-  return _there(one).stat().st_dev == _there(other).stat().st_dev
+  return _existing(one).stat().st_dev == _existing(other).stat().st_dev
 
 
-def _there(folder: pathlib.Path) -> pathlib.Path:
+def _existing(folder: pathlib.Path) -> pathlib.Path:
   while not folder.is_dir() and folder != folder.parent:
     folder = folder.parent
   return folder

@@ -16,13 +16,7 @@ from dreamer_nnx.replay.checks import check_finite, check_shape, check_steps
 from dreamer_nnx.replay.chunks import ChunkPool, step_bytes
 from dreamer_nnx.replay.disk import ChunkDirectory
 from dreamer_nnx.replay.online import OnlineQueue
-from dreamer_nnx.replay.selectors import (
-  Mixture,
-  Priority,
-  Recency,
-  Selector,
-  Uniform,
-)
+from dreamer_nnx.replay.selectors import make_selector
 from dreamer_nnx.replay.table import KINDS
 from dreamer_nnx.schema import OneOf, Range
 from dreamer_nnx.slots import REPLAY
@@ -34,7 +28,7 @@ class ChunkedReplay:
   """Steps of W workers, sampled as windows of context + T steps.
 
   A batch has every key of `spaces` as (B, context + T, ...), and `CONSEC`
-  int32 (B,): which part of a long sample it is. One long sample of
+  int32 (B,): the number of its part in a long sample. One long sample of
   context + consec * T steps gives `consec` batches in a row that overlap by
   the context; the carry of one is good for the next. A long sample of which
   a step was recycled meanwhile is given up, and the next batch is a part 0.
@@ -48,13 +42,14 @@ class ChunkedReplay:
     spaces: Shape and dtype of one worker's step, for each key kept. Keys
       `latent/*` can be written back.
     directory: Folder or bucket to save steps in; '' saves none.
-    process, processes: Which one of how many replays that share the directory.
-    steps: Of all replays; no more will be added. 0 where that is not known.
+    process, processes: Number of this replay, and count of all replays that
+      share the directory.
+    steps: Upper bound of the steps added to all replays; 0 if not known.
     scratch: Local folder of steps kept on disk; '' for one in the directory.
     capacity: Steps of all replays together, rounded down to whole chunks.
     chunk_size: Steps per chunk.
-    storage: Where steps are kept: `memory`, `disk` (files mapped into memory),
-      or `auto`, which is memory if three quarters of what is free suffice.
+    storage: `memory`, `disk` (files mapped into memory), or `auto`, which is
+      memory if three quarters of what is free suffice.
     context: Steps in front of the T that are trained on.
     consec: Batches per long sample.
     online: Train once, first, on each non-overlapping fresh sequence.
@@ -115,7 +110,7 @@ class ChunkedReplay:
     self._counts = {'inserts': 0, 'samples': 0, 'updates': 0, 'lost': 0}
     self._build_pool()
     self._queue = OnlineQueue(self._pool) if self.online else None
-    self._build_selector()
+    self._selector, self._priority = make_selector(self._pool, self)
     self._archive = None
     if self.directory:
       self._archive = Archive(
@@ -160,14 +155,14 @@ class ChunkedReplay:
       self._advance(steps)
     if self._archive and self._archive.busy:
       slots = np.arange(pool.num_envs) + pool.newest * pool.num_envs
-      self._archive.protect(KINDS, slots * pool.chunk_size + pool.offset)
+      self._archive.preserve(KINDS, slots * pool.chunk_size + pool.offset)
     pool.add(steps)
     self._counts['inserts'] += self._pool.num_envs
     if self._queue is not None:
       self._queue.step()
 
   def sample(self) -> tuple[dict[str, np.ndarray], Handle]:
-    """A batch of (B, context + T, ...) arrays and a handle for `update`.
+    """Draws a batch of (B, context + T, ...) arrays; see `contracts.Replay`.
 
     Raises:
       ValueError: No sequence is held yet.
@@ -181,6 +176,7 @@ class ChunkedReplay:
       )
     rows, part = self._next_part()
     length, begin = self.context + self.batch_length, part * self.batch_length
+    # Rows (B, L) -> (B, context + T)
     batch = self._pool.gather(rows[:, begin : begin + length])
     following = rows[:, begin + 1 : begin + 1 + length]
     annotate(self._pool, batch, following, not self.context and not part)
@@ -207,14 +203,15 @@ class ChunkedReplay:
     """
     rows, ids = handle
     alive = self._pool.owners(rows) == ids
-    whole = bool(alive.all())
+    all_alive = bool(alive.all())
     if self._archive and latents:
-      self._archive.touch(rows[alive])
+      self._archive.mark_changed(rows[alive])
     for name, value in latents.items():
       flat = latent_of(self._pool.flat, name)
       value = np.asarray(value)
       check_shape(f"latent '{name}'", value, (*rows.shape, *flat.shape[1:]))
-      if whole:
+      # (B, T, ...) to rows (B, T), or those of them that are still held.
+      if all_alive:
         flat[rows] = value
       else:
         flat[rows[alive]] = value[alive]
@@ -230,14 +227,14 @@ class ChunkedReplay:
   def save(self) -> dict:
     """Starts to store everything unsaved; returns the JSON-able index.
 
-    It is stored as it is now, behind training, when `wait` returns. The same
+    It is stored as it is now, in the background, when `wait` returns. The same
     samples follow in this process and in one that loads the index.
 
     Raises:
-      OSError: What the save before this one had to store was not.
+      OSError: The steps of the save before this one could not be stored.
     """
     if self._priority:
-      self._priority.finish()
+      self._priority.zero_drawn()
     index = self._archive.save() if self._archive else {'chunks': []}
     index |= self._pool.state()
     index['rng'] = generators.to_json(self._rng)
@@ -259,24 +256,23 @@ class ChunkedReplay:
       self._archive.wait()
 
   def files(self, index: dict | None) -> set[str]:
-    """Names of all that an index of any process needs; None: all there is."""
+    """Names of the files that an index of any process needs; None: all."""
     if index is None:
-      return self._archive.stored() if self._archive else set()
+      return self._archive.stored_files() if self._archive else set()
     return sharing.files(index)
 
   def retain(self, files: Collection[str]) -> None:
-    """Deletes what is stored, of no use here, and not among these names."""
+    """Deletes stored files of no use here and not among these names."""
     if self._archive:
       self._archive.retain(files, self.process, self.processes)
 
   def load(self, index: dict) -> None:
-    """Replaces what is held by what an index names.
+    """Replaces the steps held by those that an index names.
 
-    Where an index has no latents, or they were left out, zeros take their
-    place and this is said.
+    Latents that were not stored are zeros, with a warning.
 
     Raises:
-      ValueError: A file that the index names is missing, torn or foreign. With
+      UserError: A file that the index names is missing, torn or foreign. With
         `skip_damaged` it is skipped with a warning and counted; no sequence
         bridges the gap.
     """
@@ -285,8 +281,8 @@ class ChunkedReplay:
   def load_share(
     self, indices: Sequence[dict], share: int, shares: int
   ) -> None:
-    """Replaces what is held by a share of what `indices` name; see `load`."""
-    index, pool = sharing.shared(indices, share, shares), self._pool
+    """Replaces the steps held by a share of the saved ones; see `load`."""
+    index, pool = sharing.share_of(indices, share, shares), self._pool
     if self._archive is None and index['chunks']:
       raise ValueError('replay: without a directory there is none to load.')
     if self._priority:
@@ -297,12 +293,12 @@ class ChunkedReplay:
     else:
       self._archive.load(index, same)
       if not self.skip_damaged:
-        self._archive.require_whole()
-    whole = same and pool.restore(index)
+        self._archive.refuse_skipped()
+    continues = same and pool.restore(index)
     if self._queue is not None:
       online = index.get('online') if same else None
       self._queue.restore(online or {'run': 0, 'starts': []})
-      if not whole:
+      if not continues:
         self._queue.run = 0
     self._long = None
     if same and index.get('long'):
@@ -312,10 +308,10 @@ class ChunkedReplay:
       self._rng.bit_generator.state = generators.from_json(index['rng'])
       self._counts = dict(index['counts'])
     else:
-      self._rng = generators.shared(self.seed, index['saves'])
+      self._rng = generators.derived(self.seed, index['saves'])
 
   def stats(self) -> dict[str, float]:
-    """What is held, and what happened since the last call."""
+    """Numbers of what is held, and of what happened since the last call."""
     counts, self._counts = self._counts, dict.fromkeys(self._counts, 0)
     counts['written_back'] = counts.pop('updates')
     trained = counts['samples'] * self.batch_length
@@ -347,25 +343,6 @@ class ChunkedReplay:
     )
     self._pool.next_id = self.process * sharing.RANGE
 
-  def _build_selector(self) -> None:
-    self._priority = None
-    shares: list[tuple[Selector, float]] = []
-    if self.uniform:
-      shares.append((Uniform(self._pool), self.uniform))
-    if self.priority:
-      self._priority = Priority(
-        self._pool,
-        self.context,
-        self.priority_exponent,
-        self.priority_max_fraction,
-        self.priority_initial,
-      )
-      shares.append((self._priority, self.priority))
-    if self.recency:
-      recency = Recency(self._pool, self.recency_exponent)
-      shares.append((recency, self.recency))
-    self._selector = Mixture(*zip(*shares, strict=True))
-
   def _advance(self, steps: Mapping[str, np.ndarray]) -> None:
     """Opens the next chunks, for steps like these."""
     pool, archive = self._pool, self._archive
@@ -375,13 +352,13 @@ class ChunkedReplay:
       self._priority.reset(recycled)
     pool.advance()
     if archive:
-      archive.forget(recycled)
-      archive.tidy()
+      archive.recycle(recycled)
+      archive.compact()
     if self._queue is not None:
       self._queue.drop_recycled()
 
   def _next_part(self) -> tuple[np.ndarray, int]:
-    """Rows (B, L) of the long sample and the part of it to hand out."""
+    """Rows (B, L) of the long sample and the part of it to give out."""
     long, self._long = self._long, None
     if long is None or (self._pool.owners(long.rows) != long.ids).any():
       rows = self._draw()

@@ -53,11 +53,12 @@ def describe(shape: tuple[int, ...], dtype: Any) -> list[Any]:
 
 
 def runs_of(idents: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-  """The runs (r, 3) of steps (n,), each a chunk's number and place there."""
+  """Runs (r, 3) of steps (n,), each a chunk's number and place there."""
   new = (np.diff(idents) != 0) | (np.diff(offsets) != 1)
   begin = np.append(0, np.flatnonzero(new) + 1) if len(idents) else []
   begin = np.asarray(begin, np.int64)
   count = np.diff(np.append(begin, len(idents)))
+  # 3 x (r,) -> (r, 3)
   return np.stack([idents[begin], offsets[begin], count], axis=1)
 
 
@@ -85,7 +86,7 @@ def encode(
 def decode(
   data: bytes,
 ) -> tuple[dict[str, Any], np.ndarray, dict[str, np.ndarray]]:
-  """What `encode` was given, as read-only arrays.
+  """Returns what `encode` was given, as read-only arrays.
 
   A file of version 0.1 has no runs: (0, 3).
 
@@ -103,13 +104,14 @@ def decode(
   with refused():
     meta = json.loads(data[body - size : body])
     count = meta[_RUNS] if data.startswith(_MAGIC) else 0
+    # (3 r,) -> (r, 3)
     runs = np.frombuffer(data, '<i8', 3 * count, len(_MAGIC)).reshape(-1, 3)
     _check(meta, count, runs)
     return meta, runs, _split(data, meta, len(_MAGIC) + runs.nbytes)
 
 
 def peek(size: int, read: Callable[[int, int], bytes]) -> dict[str, Any] | None:
-  """The description of a large file, from its first and last bytes.
+  """Reads the description of a large file from its first and last bytes.
 
   Args:
     size: Of the file, in bytes.
@@ -145,7 +147,7 @@ def peek(size: int, read: Callable[[int, int], bytes]) -> dict[str, Any] | None:
 
 @contextlib.contextmanager
 def refused() -> Iterator[None]:
-  """Raises ChunkFileError for what a description of another form leads to."""
+  """Turns errors that a malformed description leads to into ChunkFileError."""
   try:
     yield
   except ChunkFileError:
@@ -162,7 +164,7 @@ def refused() -> Iterator[None]:
 
 
 def _check(meta: Mapping[str, Any], count: int, runs: np.ndarray) -> None:
-  """Raises ValueError for lengths that are none, or other than the runs'."""
+  """Raises ValueError if lengths are no counts, or differ from the runs'."""
   length = meta['length']
   if (
     type(length) is not int or type(count) is not int or min(length, count) < 0
@@ -182,13 +184,14 @@ def _split(
     shape = (meta['length'], *shape)
     count = int(np.prod(shape, dtype=np.int64))
     array = np.frombuffer(data, dtype, count, place)
+    # (n * ...,) -> (n, ...)
     arrays[key] = array.reshape(shape)
     place += count * dtype.itemsize
   return arrays
 
 
 def _format(name: str) -> np.dtype:
-  """The format of that name, which holds no Python objects."""
+  """Looks a format up by name; it holds no Python objects."""
   dtype = np.dtype(getattr(ml_dtypes, name, name))
   if dtype.hasobject:
     raise ValueError(f'{name} is no format of numbers')

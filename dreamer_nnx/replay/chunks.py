@@ -19,15 +19,15 @@ def step_bytes(spaces: Mapping[str, Any]) -> int:
 class ChunkPool:
   """Steps of W workers in one preallocated array per key.
 
-  Chunks live in slots; W neighbouring slots form a group, filled in lock-step
-  by the W workers. Groups are a ring in order of age, so opening a group on a
-  full pool recycles the oldest one, and what a live chunk links to is younger
-  and hence alive. A *row* is slot * chunk_size + offset; row -1 and slot -1
-  stand for a missing one. A *start* is a row from which `length` consecutive
-  steps of the same worker are held.
+  Chunks are held in slots; W neighbouring slots form a group, filled in
+  lock-step by the W workers. Groups are a ring in order of age, so opening a
+  group on a full pool recycles the oldest one, and the next chunk of one that
+  is held is younger and hence held, too. A *row* is slot * chunk_size + offset;
+  row -1 and slot -1 stand for a missing one. A *start* is a row from which
+  `length` consecutive steps of the same worker are held.
 
-  `ids` are the chunks' numbers, never given twice: a slot whose id changed has
-  been recycled. Slot-indexed arrays have one more entry, which -1 reads.
+  `ids` are the chunks' numbers, never used twice: a slot whose id changed has
+  been recycled. Arrays (slots + 1,) have one more entry, which -1 reads.
   """
 
   def __init__(
@@ -50,6 +50,7 @@ class ChunkPool:
       key: storage.array((num_chunks, chunk_size, *space.shape), space.dtype)
       for key, space in spaces.items()
     }
+    # (slots, chunk_size, ...) -> (rows, ...)
     self.flat = {
       key: array.reshape(-1, *array.shape[2:])
       for key, array in self.arrays.items()
@@ -59,7 +60,7 @@ class ChunkPool:
     self.clear()
 
   def clear(self) -> None:
-    """Forgets every chunk; ids go on."""
+    """Empties the pool; ids go on."""
     count = self.num_chunks + 1
     self.ids = np.full(count, -1, np.int64)
     self.next_slot = np.full(count, -1, np.int64)
@@ -91,7 +92,7 @@ class ChunkPool:
 
   @property
   def oldest(self) -> int:
-    """The group that is opened next, recycling what it holds."""
+    """Group that is opened next, recycling its chunks."""
     return (self.newest + 1) % self.num_groups
 
   def add(self, steps: Mapping[str, np.ndarray]) -> None:
@@ -118,9 +119,10 @@ class ChunkPool:
     self.resume(group, 0)
 
   def resume(self, group: int, offset: int) -> None:
-    """Writes next at an offset of a group, the youngest."""
+    """Makes a group the youngest, to be written next at an offset."""
     self.newest, self.offset, self.open = group, offset, True
     slots = self.slots(group)
+    # (W, chunk_size, ...) -> (chunk_size, W, ...)
     self._heads = [
       (key, array[slots].swapaxes(0, 1)) for key, array in self.arrays.items()
     ]
@@ -135,7 +137,9 @@ class ChunkPool:
     self.lengths[head] = self.offset
     # Only windows that reach the open group can have become complete.
     groups = (self.newest - np.arange(self.hops + 1)) % self.num_groups
+    # (hops + 1, 1) + (W,) -> (hops + 1, W)
     slots = groups[:, None] * self.num_envs + np.arange(self.num_envs)
+    # -> ((hops + 1) W,)
     self._count_starts(slots.ravel())
 
   def reserve(self, slot: int) -> None:
@@ -149,7 +153,7 @@ class ChunkPool:
       self._reserved[slot] = True
 
   def relink(self, links: list[tuple[int, int]]) -> None:
-    """Links (previous, next) slots and counts steps and starts anew."""
+    """Links (previous, next) slots and recounts steps and starts."""
     for before, after in links:
       # Of two that went on from one chunk, the last given is linked.
       self.prev_slot[self.next_slot[before]] = -1
@@ -162,7 +166,7 @@ class ChunkPool:
 
   @property
   def layout(self) -> list[int]:
-    """What slot numbers depend on."""
+    """Sizes that the numbers of slots depend on."""
     return [self.num_envs, self.num_groups, self.chunk_size]
 
   def fits(self, index: Mapping[str, Any]) -> bool:
@@ -180,7 +184,7 @@ class ChunkPool:
     return groups == self.num_groups or last <= newest < self.num_groups
 
   def state(self) -> dict[str, Any]:
-    """JSON-able, all but the chunks themselves."""
+    """JSON-able state, without the chunks themselves."""
     return {
       'layout': self.layout,
       'newest': self.newest,
@@ -189,17 +193,17 @@ class ChunkPool:
     }
 
   def restore(self, state: Mapping[str, Any]) -> bool:
-    """Goes on where a pool of the same layout was, after `relink`.
+    """Continues where a pool of the same layout was, after `relink`.
 
     Returns:
       Whether the workers' streams go on; else new ones begin.
     """
     self.newest = state['newest']
     heads = self.lengths[self.slots(self.newest)]
-    whole = state['open'] and bool((heads == state['offset']).all())
-    if whole:
+    continues = state['open'] and bool((heads == state['offset']).all())
+    if continues:
       self.resume(state['newest'], state['offset'])
-    return whole
+    return continues
 
   def around(self, rows: np.ndarray, before: int, after: int) -> np.ndarray:
     """Rows of the same stream next to given ones.
@@ -210,33 +214,43 @@ class ChunkPool:
       after: Steps forward.
 
     Returns:
-      (B, before + 1 + after) rows in time order, -1 where none is held.
+      (B, L) rows in time order, -1 where none is held; L is before + 1 + after.
     """
     size = self.chunk_size
     back, forth = -(-before // size), (size - 1 + after) // size
+    # Slots (B, H) of the chunks within reach; H is back + 1 + forth.
     chain = np.empty((len(rows), back + 1 + forth), np.int64)
     slot = rows // size
     chain[:, back] = slot
     for hop in range(back, 0, -1):
+      # (slots + 1,) at (B,) -> (B,)
       chain[:, hop - 1] = self.prev_slot[chain[:, hop]]
     for hop in range(back, back + forth):
+      # (slots + 1,) at (B,) -> (B,)
       chain[:, hop + 1] = self.next_slot[chain[:, hop]]
+    # (B, 1) + (L,) -> (B, L)
     place = (rows - slot * size)[:, None] + np.arange(-before, after + 1)
     hop = place // size
+    # (B, H) at (B, 1), (B, L) -> (B, L)
     slots = chain[np.arange(len(rows))[:, None], hop + back]
     offset = place - hop * size
+    # (slots + 1,) at (B, L) -> (B, L)
     return np.where(offset < self.lengths[slots], slots * size + offset, -1)
 
   def gather(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """Copies out the steps of an array of rows, every key."""
+    """Copies the steps of rows (B, L), for every key."""
+    # (rows, ...) at (B, L) -> (B, L, ...)
     return {key: flat.take(rows, axis=0) for key, flat in self.flat.items()}
 
   def owners(self, rows: np.ndarray) -> np.ndarray:
-    """Ids of the chunks that rows are in."""
+    """Ids of the chunks that rows are in, -1 for row -1."""
+    # (slots + 1,) at the shape of the rows -> that shape
     return self.ids[rows // self.chunk_size]
 
   def is_start(self, rows: np.ndarray) -> np.ndarray:
+    """Flags of the rows from which `length` steps are held."""
     slots = rows // self.chunk_size
+    # (slots + 1,) at the shape of the rows -> that shape
     return rows - slots * self.chunk_size < self.starts[slots]
 
   def _drop(self, slots: slice) -> None:
@@ -249,9 +263,11 @@ class ChunkPool:
     self.lengths[slots] = self.starts[slots] = 0
 
   def _count_starts(self, slots: np.ndarray) -> None:
+    # (slots + 1,) at (n,) -> (n,)
     held = self.lengths[slots]
     after = slots
     for _ in range(self.hops):
+      # (slots + 1,) at (n,) -> (n,)
       after = self.next_slot[after]
       held = held + self.lengths[after]
     starts = np.clip(held - self.length + 1, 0, self.lengths[slots])

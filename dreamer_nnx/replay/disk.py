@@ -1,4 +1,4 @@
-"""The folder of stored steps: names, whole files, deletions."""
+"""The folder of stored steps: names, atomic writes, deletions."""
 
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -16,7 +16,7 @@ _FOLDER = re.compile(r'process_\d{1,6}/')
 
 
 def serial(name: str) -> int:
-  """Which file of its folder it is, in order of writing.
+  """Number of a file in its folder, in order of writing.
 
   Raises:
     ValueError: It is not named like a file of a replay.
@@ -27,10 +27,10 @@ def serial(name: str) -> int:
 
 
 class ChunkDirectory:
-  """Immutable files, each whole or not there, on a disk or in a bucket.
+  """Immutable files, complete or absent, on a disk or in a bucket.
 
-  Each process writes in a folder of its own. Files are named from the folder
-  of all, for a process can take over what another one wrote.
+  Each process writes in a folder of its own. Names of files begin with that
+  folder, for a process can load what another one wrote.
   """
 
   def __init__(self, directory: str, process: int = 0):
@@ -43,11 +43,11 @@ class ChunkDirectory:
     self._serial = 1 + max(map(serial, self.names()), default=-1)
 
   def names(self) -> list[str]:
-    """This process's files, good or not, in order of writing."""
+    """Names of this process's files, damaged or not, in order of writing."""
     return [f'{self._prefix}{name}' for name in _files(self.path)]
 
   def all_names(self) -> set[str]:
-    """The files of all processes."""
+    """Names of the files of all processes."""
     folders = self._folders(0, 1)
     return {
       f'{prefix}{x}' for folder, prefix in folders for x in _files(folder)
@@ -61,8 +61,8 @@ class ChunkDirectory:
       for number in range(first, self._serial)
     ]
 
-  def follow(self, names: Collection[str]) -> None:
-    """Has new names be younger than these."""
+  def number_after(self, names: Collection[str]) -> None:
+    """Numbers new files after these."""
     self._serial = max(self._serial, 1 + max(map(serial, names), default=-1))
 
   def write(
@@ -91,7 +91,7 @@ class ChunkDirectory:
   def read(
     self, name: str, check: Callable[[Mapping[str, Any]], None]
   ) -> tuple[dict[str, Any], np.ndarray, dict[str, np.ndarray]]:
-    """What `chunkfile.encode` was given.
+    """Reads what `chunkfile.encode` was given.
 
     Args:
       check: Raises ChunkFileError for the description of a foreign file; a
@@ -103,7 +103,7 @@ class ChunkDirectory:
     try:
       serial(name)
       path = self.root / name
-      meta = chunkfile.peek(paths.size(path), partial(_part, path))
+      meta = chunkfile.peek(paths.size(path), partial(_read_part, path))
       if meta is not None:
         with chunkfile.refused():
           check(meta)
@@ -126,24 +126,25 @@ class ChunkDirectory:
       logging.warning('replay: skipped %s: %s.', self.root / name, reason)
     self.skipped[name] = reason
 
-  def sweep(
+  def delete_unused(
     self, keep: Collection[str], before: int, share: int, shares: int
   ) -> None:
-    """Deletes files, and what was left half written, that are not to be kept.
+    """Deletes the files that are not to be kept.
 
     Args:
       before: Files of this process from this serial number on stay.
-      share, shares: Folders of processes that are no more fall to a share.
+      share, shares: Folders of processes that are gone are divided among the
+        shares.
     """
     for folder, prefix in self._folders(share, shares):
       for name in _files(folder):
-        whole = f'{prefix}{name}'
+        full_name = f'{prefix}{name}'
         young = prefix == self._prefix and serial(name) >= before
-        if whole not in keep and not young:
+        if full_name not in keep and not young:
           (folder / name).unlink(missing_ok=True)
 
-  def clean(self) -> None:
-    """Removes what a killed process left half written."""
+  def delete_partial(self) -> None:
+    """Deletes files that a killed process left half written."""
     for path in self.path.glob('.*.tmp'):
       path.unlink(missing_ok=True)
 
@@ -155,8 +156,8 @@ class ChunkDirectory:
     folders = [(self.root, '')] if not share else []
     for folder in sorted(self.root.glob('process_*')):
       prefix = f'{folder.name}/'
-      ours = _FOLDER.fullmatch(prefix) and folder.is_dir()
-      if ours and sharing.owner(prefix) % shares == share:
+      is_process = _FOLDER.fullmatch(prefix) and folder.is_dir()
+      if is_process and sharing.owner(prefix) % shares == share:
         folders.append((folder, prefix))
     return folders
 
@@ -174,7 +175,7 @@ class ChunkDirectory:
       ) from error
 
 
-def _part(path: paths.Path, start: int, count: int) -> bytes:
+def _read_part(path: paths.Path, start: int, count: int) -> bytes:
   with path.open('rb') as file:
     file.seek(start)
     return file.read(count)

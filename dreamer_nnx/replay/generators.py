@@ -9,27 +9,31 @@ from dreamer_nnx import streams
 from dreamer_nnx.streams import Stream
 
 
-def shared(seed: int, saves: int) -> np.random.Generator:
-  """That of what goes on, otherwise, from what was saved so many times."""
+def derived(seed: int, saves: int) -> np.random.Generator:
+  """Makes the generator of a replay that loads a save, but not its generator.
+
+  Args:
+    saves: How often was saved before.
+  """
   seed = streams.seed(seed, Stream.SHARED_REPLAY, saves)
   return np.random.default_rng(seed)
 
 
 def reseeded(index: dict[str, Any], seed: int) -> dict[str, Any]:
-  """The index of a replay, whose next draws are those of another seed."""
+  """Returns a saved index with the generator of another seed."""
   if not (index and index.get('rng')):
     return index
-  return index | {'rng': to_json(shared(seed, index.get('saves', 0)))}
+  return index | {'rng': to_json(derived(seed, index.get('saves', 0)))}
 
 
 def to_json(rng: np.random.Generator) -> dict[str, Any]:
-  """The generator's state, with 128-bit numbers as text."""
+  """State of a generator, with 128-bit numbers as text."""
   state = dict(rng.bit_generator.state)
   state['state'] = {k: str(v) for k, v in state['state'].items()}
   return state
 
 
 def from_json(saved: Mapping[str, Any]) -> dict[str, Any]:
-  """What a bit generator's `state` is set to."""
+  """State of a bit generator, from what `to_json` made."""
   numbers = {key: int(value) for key, value in saved['state'].items()}
   return {**saved, 'state': numbers}

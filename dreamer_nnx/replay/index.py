@@ -1,8 +1,8 @@
-"""The form of a saved index, which names files and may be a stranger's.
+"""Checks of a saved index, which names files and is not to be trusted.
 
 Files that an index names are read, and those that it calls retired deleted. So
-a name is that of a stored chunk, in the replay's folder or in that of a
-process, and numbers are in the range of what they count.
+a name has to be that of a stored file, in the replay's folder or in that of a
+process, and numbers have to be in the range of what they count.
 """
 
 import re
@@ -29,77 +29,78 @@ def check(index: Any) -> None:
   """Checks names, types and ranges of all that a saved index holds.
 
   Raises:
-    IndexFormError: With the first that is not as it was saved.
+    IndexFormError: With the first that no replay would save.
   """
-  _need(isinstance(index, Mapping), '', index)
+  _require(isinstance(index, Mapping), '', index)
   version = index.get('version', 1)
-  _need(version in (1, 2), 'version', version)
+  _require(version in (1, 2), 'version', version)
   slots = _check_layout(index)
   _check_chunks(index.get('chunks'), slots, version)
   _check_names(index.get('files', []), 'files')
   retired = index.get('retired', {})
-  _need(isinstance(retired, Mapping), 'retired', retired)
+  _require(isinstance(retired, Mapping), 'retired', retired)
   _check_names(retired, 'retired')
   for name, since in retired.items():
-    _need(_is_int(since, -LIMIT), f'retired[{name!r}]', since)
+    _require(_is_int(since, -LIMIT), f'retired[{name!r}]', since)
   for key in ('saves', 'next'):
-    _need(_is_int(index.get(key, 0)), key, index.get(key))
+    _require(_is_int(index.get(key, 0)), key, index.get(key))
   _check_draws(index, slots)
 
 
 def _check_layout(index: Mapping[str, Any]) -> int:
-  """The number of slots, by which others are bounded."""
+  """Checks sizes; returns the number of slots, which bounds others."""
   layout = index.get('layout')
   good = _are_ints(layout, 1) and len(layout) == 3
-  _need(good, 'layout', layout)
+  _require(good, 'layout', layout)
   envs, groups, size = layout
-  _need(_is_int(index.get('newest'), -1, groups), 'newest', index.get('newest'))
+  newest = index.get('newest')
+  _require(_is_int(newest, -1, groups), 'newest', newest)
   offset = index.get('offset')
-  _need(_is_int(offset, 0, size + 1), 'offset', offset)
-  _need(isinstance(index.get('open'), bool), 'open', index.get('open'))
+  _require(_is_int(offset, 0, size + 1), 'offset', offset)
+  _require(isinstance(index.get('open'), bool), 'open', index.get('open'))
   return envs * groups
 
 
 def _check_chunks(chunks: Any, slots: int, version: int) -> None:
-  _need(isinstance(chunks, list), 'chunks', chunks)
+  _require(isinstance(chunks, list), 'chunks', chunks)
   for i, chunk in enumerate(chunks):
     where = f'chunks[{i}]'
-    _need(isinstance(chunk, list) and len(chunk) == 4, where, chunk)
-    _need(_is_int(chunk[0], 0, slots) and _is_int(chunk[1]), where, chunk)
+    _require(isinstance(chunk, list) and len(chunk) == 4, where, chunk)
+    _require(_is_int(chunk[0], 0, slots) and _is_int(chunk[1]), where, chunk)
     for value in chunk[2:]:
       good = _is_int(value, -1) if version > 1 else value is None
-      _need(good or (version == 1 and is_name(value)), where, value)
+      _require(good or (version == 1 and is_name(value)), where, value)
   for column in (0, 1):
     numbers = [chunk[column] for chunk in chunks]
-    _need(len(set(numbers)) == len(numbers), 'chunks', 'one comes twice')
+    _require(len(set(numbers)) == len(numbers), 'chunks', 'one comes twice')
 
 
 def _check_names(names: Any, where: str) -> None:
-  _need(isinstance(names, Iterable), where, names)
+  _require(isinstance(names, Iterable), where, names)
   for name in names:
-    _need(is_name(name), where, name)
+    _require(is_name(name), where, name)
 
 
 def _check_draws(index: Mapping[str, Any], slots: int) -> None:
-  """What decides about the next samples."""
+  """Checks the entries that decide about the next samples."""
   rows = slots * index['layout'][2]
   counts, rng = index.get('counts'), index.get('rng')
   online, long = index.get('online'), index.get('long')
   good = isinstance(counts, Mapping) and counts.keys() == COUNTS
-  _need(good and _are_ints([*counts.values()]), 'counts', counts)
-  _need(_is_generator(rng), 'rng', rng)
+  _require(good and _are_ints([*counts.values()]), 'counts', counts)
+  _require(_is_generator(rng), 'rng', rng)
   if online is not None:
     good = isinstance(online, Mapping) and _is_int(online.get('run'))
-    _need(good and isinstance(online.get('starts'), list), 'online', online)
+    _require(good and isinstance(online.get('starts'), list), 'online', online)
     for start in online['starts']:
       good = _are_ints(start) and len(start) == 2 and start[0] < rows
-      _need(good, 'online', start)
+      _require(good, 'online', start)
   if long is not None:
     good = isinstance(long, list) and len(long) == 3 and _is_int(long[2])
-    _need(good, 'long', long)
+    _require(good, 'long', long)
     good = _are_ints(long[0]) and _are_ints(long[1], -1)
     good = good and len(long[0]) == len(long[1])
-    _need(good and max(long[0], default=0) < rows, 'long', long)
+    _require(good and max(long[0], default=0) < rows, 'long', long)
 
 
 def _is_generator(state: Any) -> bool:
@@ -124,7 +125,7 @@ def _are_ints(values: Any, low: int = 0) -> bool:
   return isinstance(values, list) and all(_is_int(x, low) for x in values)
 
 
-def _need(good: bool, where: str, value: Any) -> None:
+def _require(good: bool, where: str, value: Any) -> None:
   if not good:
     shown = repr(value)
     shown = shown if len(shown) <= 80 else f'{shown[:80]}...'

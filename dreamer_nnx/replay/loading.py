@@ -1,4 +1,4 @@
-"""Stored steps, back into the pool."""
+"""Loads stored steps into the pool."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -44,31 +44,33 @@ class Loader:
     self._latent = np.zeros(rows, bool)  # Rows with latents of a file.
 
   def load(self, index: Mapping[str, Any], same: bool) -> None:
-    """Places what an index names."""
+    """Loads the steps that an index names."""
     places, before = {}, {}
-    for slot, (_, ident, length, previous) in self._placed(index, same):
+    for slot, (_, ident, length, previous) in self._assign_slots(index, same):
       self._pool.reserve(slot)
       places[ident] = slot, min(length, self._pool.chunk_size)
       before[slot] = previous
     idents = np.array(sorted(places), np.int64)
+    # (c, 2), also where there are none.
     table = np.array([places[x] for x in idents.tolist()], np.int64)
+    table = table.reshape(-1, 2)
     names = sorted(sharing.files(index), key=lambda name: (serial(name), name))
-    self._directory.follow(names)
+    self._directory.number_after(names)
     for name, found in self._read(names):
-      rows, wanted = self._locate(found[1], idents, table.reshape(-1, 2))
+      rows, wanted = self._locate(found[1], idents, table)
       if rows.size:
-        self._place(name, found, rows, wanted)
+        self._store(name, found, rows, wanted)
     for slot, length in places.values():
-      self._hold(slot, length)
-    self._pool.ids[table.reshape(-1, 2)[:, 0]] = idents
+      self._set_length(slot, length)
+    self._pool.ids[table[:, 0]] = idents
     self._link(before)
 
   def load_01(self, index: Mapping[str, Any], same: bool) -> None:
-    """Places what an index of version 0.1 names; none of it is in the table."""
+    """Loads the steps that an index of version 0.1 names, without the table."""
     before = {}
     names = sharing.files(index)
-    self._directory.follow(names)
-    for slot, (_, ident, data, side) in self._placed(index, same):
+    self._directory.number_after(names)
+    for slot, (_, ident, data, side) in self._assign_slots(index, same):
       found = next((found for _, found in self._read([data])), None)
       if found is None:
         continue
@@ -79,18 +81,20 @@ class Loader:
       self._pool.ids[slot] = ident
       self._pool.lengths[slot] = meta['length']
       before[slot] = _chunk_01(meta['before'])
-      self._side_01(side, rows)
+      self._load_side_01(side, rows)
     self._link(before)
 
-  def anew(self) -> np.ndarray:
-    """Rows whose latents no file had, which are zeros now; says so."""
+  def zero_missing_latents(self) -> np.ndarray:
+    """Sets latents that no file had to zero, with a warning; returns rows."""
     pool = self._pool
+    # (chunk_size,) < (chunks, 1) -> (chunks, chunk_size)
     held = np.arange(pool.chunk_size) < pool.lengths[:-1, None]
+    # -> (rows,)
     rows = np.flatnonzero(held.reshape(-1) & ~self._latent)
     if rows.size and self._latents:
       logging.warning(
-        'replay: the latents of %d of %d steps are not stored; they begin '
-        'anew, as zeros.',
+        'replay: the latents of %d of %d steps are not stored; they start as '
+        'zeros.',
         rows.size,
         held.sum(),
       )
@@ -98,10 +102,10 @@ class Loader:
         pool.flat[key][rows] = np.zeros((), pool.flat[key].dtype)
     return rows
 
-  def _placed(
+  def _assign_slots(
     self, index: Mapping[str, Any], same: bool
   ) -> Iterator[tuple[int, Sequence[Any]]]:
-    """Slots, and the chunks that go there."""
+    """Pairs of a slot and the chunk that goes there."""
     chunks = sorted(index['chunks'], key=lambda chunk: sharing.age(chunk[1]))
     if not same:
       chunks = chunks[-self._pool.num_chunks :]
@@ -109,19 +113,20 @@ class Loader:
       yield (chunk[0] if same else place), chunk
 
   def _read(self, names: Iterable[str]) -> Iterator[tuple[str, Read]]:
-    """Good files, in order; the others are skipped."""
+    """Reads files, in order, ahead of their use; skips damaged ones."""
     names = iter(names)
     with ThreadPoolExecutor(AHEAD) as threads:
-      ahead = [(x, threads.submit(self._good, x)) for x in islice(names, AHEAD)]
+      submit = lambda name: (name, threads.submit(self._read_file, name))
+      ahead = [submit(x) for x in islice(names, AHEAD)]
       while ahead:
         name, future = ahead.pop(0)
-        ahead += [(x, threads.submit(self._good, x)) for x in islice(names, 1)]
+        ahead += [submit(x) for x in islice(names, 1)]
         try:
           yield name, future.result()
         except ChunkFileError as error:
           self._directory.skip(name, str(error))
 
-  def _good(self, name: str) -> Read:
+  def _read_file(self, name: str) -> Read:
     return self._directory.read(name, self._check)
 
   def _check(self, meta: Mapping[str, Any]) -> None:
@@ -144,18 +149,22 @@ class Loader:
     for key in sorted(keys | expect):
       if keys.get(key) != expect.get(key):
         raise ChunkFileError(
-          f"foreign, '{key}' is {_text(keys.get(key))}, not "
-          f'{_text(expect.get(key))}'
+          f"foreign, '{key}' is {_describe(keys.get(key))}, not "
+          f'{_describe(expect.get(key))}'
         )
 
   def _locate(
     self, runs: np.ndarray, idents: np.ndarray, table: np.ndarray
   ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the pool for steps of a file, and which of its steps they are.
+    """Finds the rows of the pool for the steps of a file.
 
     Args:
-      idents: Of the chunks wanted, in order.
-      table: Slot and length of each.
+      runs: (r, 3) of the file.
+      idents: (c,) numbers of the chunks wanted, in order.
+      table: (c, 2) slot and length of each.
+
+    Returns:
+      (n,) rows, and (n,) places of their steps in the file.
     """
     count = runs[:, 2]
     start = np.cumsum(count) - count
@@ -164,15 +173,17 @@ class Loader:
     if len(idents):
       known = idents[which] == runs[:, 0]
     runs, which, start = runs[known], which[known], start[known]
+    # (r,) -> (n,): the run of each step, and its place in that run.
     run = np.repeat(np.arange(len(runs)), runs[:, 2])
     step = np.arange(len(run)) - (np.cumsum(runs[:, 2]) - runs[:, 2])[run]
+    # (c, 2) -> (r, 2) -> (n, 2) -> 2 x (n,)
     slot, length = table[which][run].T if len(run) else (step, step)
     offset = runs[run, 1] + step
     held = (offset >= 0) & (offset < length)
     rows = slot * self._pool.chunk_size + offset
     return rows[held], (start[run] + step)[held]
 
-  def _place(
+  def _store(
     self, name: str, found: Read, rows: np.ndarray, wanted: np.ndarray
   ) -> None:
     meta, _, arrays = found
@@ -181,7 +192,7 @@ class Loader:
       meta['kind'] == 'side' and self._latents and self._latents <= set(arrays)
     ):
       self._latent[rows] = True
-    number = self._table.open(name, meta['length'])
+    number = self._table.register(name, meta['length'])
     self._table.assign(meta['kind'], rows, number)
 
   def _fill(
@@ -194,12 +205,13 @@ class Loader:
     for key, value in arrays.items():
       if key == PRIORITY and meta['kind'] == 'side':
         if self._powers is not None:
+          # (chunks, chunk_size) -> (rows,), written at (n,)
           self._powers.reshape(-1)[rows] = value[wanted]
       else:
         self._pool.flat[key][rows] = value[wanted]
 
-  def _hold(self, slot: int, length: int) -> None:
-    """Holds the steps of a chunk up to the first that no file had."""
+  def _set_length(self, slot: int, length: int) -> None:
+    """Sets a chunk's length to its steps up to the first that no file had."""
     size = self._pool.chunk_size
     rows = np.arange(slot * size, slot * size + length)
     missing = np.flatnonzero(self._table.of['data'][rows] < 0)
@@ -209,12 +221,12 @@ class Loader:
         self._table.release(kind, rows[length:])
     self._pool.lengths[slot] = length
 
-  def _side_01(self, name: str | None, rows: np.ndarray) -> None:
-    """Latents and priorities of one chunk; without them they begin anew."""
+  def _load_side_01(self, name: str | None, rows: np.ndarray) -> None:
+    """Loads latents and priorities of one chunk, if they were stored."""
     if not name or not (self._latents or self._powers is not None):
       return
     try:
-      meta, _, arrays = self._good(name)
+      meta, _, arrays = self._read_file(name)
     except ChunkFileError as error:
       if str(error) != 'missing':
         self._directory.skip(name, str(error))
@@ -240,11 +252,11 @@ class Loader:
 
 
 def _chunk_01(name: str | None) -> int:
-  """The number of the chunk in a file of version 0.1."""
+  """Number of the chunk in a file of version 0.1."""
   return int(name.rpartition('/')[2].partition('-')[0]) if name else -1
 
 
-def _text(description: list[Any] | None) -> str:
+def _describe(description: list[Any] | None) -> str:
   if description is None:
     return 'absent'
   return f'{description[0]} {tuple(description[1])}'

@@ -20,8 +20,8 @@ def require(need: int, step_bytes: int, unit: int, steps: int) -> None:
   Args:
     need: Bytes about to be allocated.
     step_bytes: Bytes of one step.
-    unit: The capacity grows in multiples of this many steps.
-    steps: How many are to be allocated, for the message.
+    unit: Steps by multiples of which the capacity grows.
+    steps: Number to be allocated, for the message.
 
   Raises:
     UserError: Names what is needed, what is free and what would fit.
@@ -38,7 +38,7 @@ def require(need: int, step_bytes: int, unit: int, steps: int) -> None:
 
 
 def gib(count: int) -> str:
-  """Bytes for a reader."""
+  """Formats a number of bytes in GiB."""
   return f'{count / 2**30:.1f} GiB'
 
 

@@ -8,7 +8,7 @@ from dreamer_nnx.replay.chunks import ChunkPool
 
 
 class OnlineQueue:
-  """Every `length` steps, the last `length` steps of each worker's stream.
+  """Queue that gets, every `length` steps, the last `length` of each worker.
 
   Oldest first; sequences that were recycled before their turn drop out.
   """
@@ -22,7 +22,7 @@ class OnlineQueue:
     return len(self._starts)
 
   def step(self) -> None:
-    """Queues what the step just added has completed."""
+    """Queues the sequences that the step just added has completed."""
     self.run += 1
     if self.run % self._pool.length == 0:
       self._complete()
@@ -32,7 +32,7 @@ class OnlineQueue:
       self._starts.popleft()
 
   def pop(self, count: int) -> np.ndarray:
-    """At most (count,) starts, the oldest."""
+    """Removes and returns the oldest starts, at most (count,)."""
     rows = []
     while self._starts and len(rows) < count:
       row, ident = self._starts.popleft()
@@ -44,7 +44,7 @@ class OnlineQueue:
     return {'run': self.run, 'starts': [list(x) for x in self._starts]}
 
   def restore(self, state: dict) -> None:
-    """Takes up a saved queue, less the chunks that are no more."""
+    """Restores a saved queue, without the chunks that are gone."""
     starts = (tuple(x) for x in state['starts'])
     self._starts = deque(x for x in starts if self._alive(*x))
     self.run = state['run']
@@ -57,6 +57,7 @@ class OnlineQueue:
     pool.sync()
     slots = pool.slots(pool.newest)
     last = np.arange(slots.start, slots.stop) * pool.chunk_size
+    # (W,) -> (W, length) -> (W,)
     rows = pool.around(last + pool.offset - 1, pool.length - 1, 0)[:, 0]
     rows = rows[rows >= 0]
     idents = pool.owners(rows).tolist()

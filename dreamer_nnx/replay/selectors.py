@@ -1,7 +1,7 @@
-"""Which stored sequences to train on: each draws rows where windows start."""
+"""Selectors of the sequences to train on: each draws starts of windows."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -16,22 +16,23 @@ class Selector(Protocol):
 
 
 class Uniform:
-  """Every start alike."""
+  """Draws each start with the same probability."""
 
   def __init__(self, pool: ChunkPool):
     self._pool = pool
 
   def select(self, rng: np.random.Generator, count: int) -> np.ndarray:
-    starts = self._pool.starts[:-1]
-    upto = starts.cumsum()
-    rank = rng.integers(upto[-1], size=count)
-    slot = upto.searchsorted(rank, side='right')
-    offset = rank - (upto[slot] - starts[slot])
+    starts = self._pool.starts[:-1]  # (slots,)
+    cumulative = starts.cumsum()
+    rank = rng.integers(cumulative[-1], size=count)
+    slot = cumulative.searchsorted(rank, side='right')
+    # (slots,) at (count,) -> (count,)
+    offset = rank - (cumulative[slot] - starts[slot])
     return slot * self._pool.chunk_size + offset
 
 
 class Recency:
-  """Newer starts more often, by a power of their age.
+  """Draws newer starts more often, by a power of their age.
 
     P(a) ∝ ∫ x^-exponent dx from a + 1 to a + 2,   0 <= a < N
 
@@ -45,18 +46,24 @@ class Recency:
 
   def select(self, rng: np.random.Generator, count: int) -> np.ndarray:
     pool = self._pool
+    # (slots,) -> (groups, W)
     starts = pool.starts[:-1].reshape(pool.num_groups, pool.num_envs)
     ring = (pool.newest - np.arange(pool.num_groups)) % pool.num_groups
+    # (groups, W) -> (groups,), the youngest first.
     held = starts.sum(1)[ring]
-    upto = held.cumsum()
-    age = self._ages(rng, count, int(upto[-1]))
-    place = upto.searchsorted(age, side='right')
-    share = (age - (upto[place] - held[place])) / held[place]
+    cumulative = held.cumsum()
+    age = self._ages(rng, count, int(cumulative[-1]))
+    place = cumulative.searchsorted(age, side='right')
+    # (groups,) at (count,) -> (count,)
+    share = (age - (cumulative[place] - held[place])) / held[place]
+    # (groups, W) at (count,) -> (count, W)
     counts = starts[ring[place]]
     point = rng.random(count) * held[place]
+    # (count, W) <= (count, 1) -> (count,)
     worker = (counts.cumsum(1) <= point[:, None]).sum(1)
-    own = counts[np.arange(count), worker]
-    offset = own - 1 - (share * own).astype(np.int64)
+    # (count, W) at (count,), (count,) -> (count,)
+    of_worker = counts[np.arange(count), worker]
+    offset = of_worker - 1 - (share * of_worker).astype(np.int64)
     slot = ring[place] * pool.num_envs + worker
     return slot * pool.chunk_size + offset
 
@@ -72,18 +79,20 @@ class Recency:
 
 
 class Priority:
-  """Starts in proportion to the priorities of the steps that follow.
+  """Draws starts in proportion to the priorities of the steps that follow.
 
     P(s) ∝ m max pₜ^e + (1 - m) mean pₜ^e
 
-  over the steps t of the window behind its context: those that are trained on.
+  over the steps t of the window after its context, which are trained on.
 
-  Starts of infinite weight, never drawn before by default, come first and each
-  at most once a draw. Those steps of a drawn window have priority 0 until
-  `update` tells their new one. Where all weights are 0 the draw is uniform.
+  Starts of infinite weight, by default all that were never drawn, come first
+  and each at most once a draw. The steps of a drawn window that are trained on
+  have priority 0 until `update` sets a new one. Where all weights are 0 the
+  draw is uniform.
   """
 
-  step_bytes = 3 * 8  # Of memory, for two trees and the priorities.
+  # Memory of a step in two trees and the priorities.
+  step_bytes = 3 * 8
 
   def __init__(
     self,
@@ -102,27 +111,28 @@ class Priority:
     self._uniform = Uniform(pool)
     self._fresh = SumTree(rows)  # 1 for each start of infinite weight.
     self._finite = SumTree(rows)
-    self._drawn: list[np.ndarray] = []  # Starts whose steps must become 0.
+    self._drawn: list[np.ndarray] = []  # Starts whose steps are to be set to 0.
     self._stale: list[np.ndarray] = []  # Last rows of changed windows.
-    self._known = np.zeros(pool.num_chunks, np.int64)
-    # Step priorities to the exponent, shaped like the pool.
+    # Starts of each slot that have a weight.
+    self._weighed = np.zeros(pool.num_chunks, np.int64)
+    # Priorities of steps, to the exponent.
     self.powers = np.empty((pool.num_chunks, pool.chunk_size))
-    # Rows that changed, until someone notes it.
+    # Rows whose priority changed since the last save.
     self.touched = np.zeros(rows, bool)
 
   def reset(self, slots: slice) -> None:
-    """Forgets chunks about to be recycled; their steps are new again."""
+    """Clears chunks about to be recycled, for the steps to come."""
     size = self._pool.chunk_size
-    self.finish()
+    self.zero_drawn()
     self.powers[slots] = self._initial
-    if self._known[slots].any():
-      self._weigh(np.arange(slots.start * size, slots.stop * size), 0.0)
-    self._known[slots] = 0
+    if self._weighed[slots].any():
+      self._set_weights(np.arange(slots.start * size, slots.stop * size), 0.0)
+    self._weighed[slots] = 0
 
   def select(self, rng: np.random.Generator, count: int) -> np.ndarray:
-    self.finish()
-    self._settle()
-    self._learn_starts()
+    self.zero_drawn()
+    self._reweigh_stale()
+    self._weigh_new_starts()
     fresh = round(self._fresh.total)
     first = min(fresh, count)
     rows = np.empty(0, np.int64)
@@ -135,29 +145,33 @@ class Priority:
     self._drawn.append(rows)
     return rows
 
-  def finish(self) -> None:
-    """Sets the priorities of what was drawn to 0.
+  def zero_drawn(self) -> None:
+    """Sets the priorities of drawn steps to 0.
 
-    Not while it is drawn: the batch is waited for, and this is not.
+    Drawing itself does not: the batch is waited for, and this can be later.
     """
     if self._drawn:
       rows, self._drawn = np.concatenate(self._drawn), []
+      # (n,) -> (n, length)
       windows = self._pool.around(rows, 0, self._pool.length - 1)
-      self.powers.reshape(-1)[windows[:, self._context :]] = 0
-      self.touched[windows[:, self._context :]] = True
+      trained = windows[:, self._context :]
+      # (slots, chunk_size) -> (rows,), written at (n, length - context)
+      self.powers.reshape(-1)[trained] = 0
+      self.touched[trained] = True
       self._stale.append(windows[:, -1])
 
   def update(
     self, rows: np.ndarray, alive: np.ndarray, priority: np.ndarray
   ) -> None:
-    """Sets the priorities (B, T) of steps where alive (B, T)."""
-    self.finish()
+    """Sets the priorities (B, T) of the rows (B, T) that are alive (B, T)."""
+    self.zero_drawn()
     powers = np.maximum(priority, 0).astype(np.float64) ** self._exponent
+    # (slots, chunk_size) -> (rows,), written at (n,) of (B, T)
     self.powers.reshape(-1)[rows[alive]] = powers[alive]
     self.touched[rows[alive]] = True
     # The oldest is recycled first: if any step of a row lives, the last does.
     self._stale.append(rows[alive[:, -1], -1])
-    self._settle()
+    self._reweigh_stale()
 
   def _select_finite(self, rng: np.random.Generator, count: int) -> np.ndarray:
     total = self._finite.total
@@ -165,47 +179,50 @@ class Priority:
       return self._finite.find(rng.random(count) * total)
     return self._uniform.select(rng, count)
 
-  def _settle(self) -> None:
-    """Weighs anew what stale windows touch, drawn and then updated as one."""
+  def _reweigh_stale(self) -> None:
+    """Updates the weights of all windows with steps in stale ones."""
     if self._stale:
       reach = self._pool.length - 1
       rows = np.unique(np.concatenate(self._stale))
       self._stale = []
       self._reweigh(rows, 2 * reach, reach)
 
-  def _learn_starts(self) -> None:
-    """Weighs the starts that became complete since the last draw."""
-    pool, most = self._pool, 64
-    grown = np.flatnonzero(pool.starts[:-1] != self._known)
-    for slots in np.split(grown, range(most, len(grown), most)):
+  def _weigh_new_starts(self) -> None:
+    """Sets the weights of windows completed since the last draw."""
+    pool, limit = self._pool, 64
+    grown = np.flatnonzero(pool.starts[:-1] != self._weighed)
+    for slots in np.split(grown, range(limit, len(grown), limit)):
       if len(slots):
-        known = self._known[slots]
-        count = int((pool.starts[slots] - known).max())
-        rows = slots * pool.chunk_size + known
+        weighed = self._weighed[slots]
+        count = int((pool.starts[slots] - weighed).max())
+        rows = slots * pool.chunk_size + weighed
         self._reweigh(rows, 0, count - 1 + pool.length - 1)
-    self._known[:] = pool.starts[:-1]
+    self._weighed[:] = pool.starts[:-1]
 
   def _reweigh(self, rows: np.ndarray, before: int, after: int) -> None:
-    """Weighs anew all starts of windows inside a stretch around rows."""
+    """Updates the weights of all windows inside a stretch around rows (n,)."""
+    # (n,) -> (n, S), S = before + 1 + after
     stretch = self._pool.around(rows, before, after)
+    # (slots, chunk_size) -> (rows,), at (n, S) -> (n, S)
     powers = np.where(stretch >= 0, self.powers.reshape(-1)[stretch], 0)
+    # (n, S) -> (n, S - length + 1), as many as there are starts.
     weights = self._weights(powers)
     starts = stretch[:, : weights.shape[1]]
     valid = (starts >= 0) & self._pool.is_start(starts)
-    self._weigh(starts[valid], weights[valid])
+    self._set_weights(starts[valid], weights[valid])
 
   def _weights(self, powers: np.ndarray) -> np.ndarray:
     powers = powers[:, self._context :]
     length, finite = self._pool.length - self._context, np.isfinite(powers)
-    most = _slide(np.maximum, powers, length)
-    mean = _slide(np.add, np.where(finite, powers, 0), length) / length
+    largest = _sliding(np.maximum, powers, length)
+    mean = _sliding(np.add, np.where(finite, powers, 0), length) / length
     if finite.all():
-      return self._max_fraction * most + (1 - self._max_fraction) * mean
-    finite = np.isfinite(most)
-    most = self._max_fraction * np.where(finite, most, 0)
-    return np.where(finite, most + (1 - self._max_fraction) * mean, np.inf)
+      return self._max_fraction * largest + (1 - self._max_fraction) * mean
+    finite = np.isfinite(largest)
+    largest = self._max_fraction * np.where(finite, largest, 0)
+    return np.where(finite, largest + (1 - self._max_fraction) * mean, np.inf)
 
-  def _weigh(self, rows: np.ndarray, weights: np.ndarray | float) -> None:
+  def _set_weights(self, rows: np.ndarray, weights: np.ndarray | float) -> None:
     fresh = np.isinf(weights)
     if np.any(self._fresh.weights[rows] != fresh):
       self._fresh.set(rows, np.where(fresh, 1.0, 0.0))
@@ -213,29 +230,52 @@ class Priority:
 
 
 class Mixture:
-  """Each sequence of a batch draws its selector by the fractions."""
+  """Draws a selector for each sequence of a batch, by the fractions."""
 
   def __init__(self, selectors: Sequence[Selector], fractions: Sequence[float]):
     self._selectors = list(selectors)
-    self._upto = np.cumsum(fractions) / np.sum(fractions)
+    self._cumulative = np.cumsum(fractions) / np.sum(fractions)
 
   def select(self, rng: np.random.Generator, count: int) -> np.ndarray:
     if len(self._selectors) == 1:
       return self._selectors[0].select(rng, count)
-    which = self._upto[:-1].searchsorted(rng.random(count), side='right')
+    which = self._cumulative[:-1].searchsorted(rng.random(count), side='right')
     rows = np.empty(count, np.int64)
     for index, selector in enumerate(self._selectors):
-      mine = which == index
-      if mine.any():
-        rows[mine] = selector.select(rng, int(mine.sum()))
+      chosen = which == index
+      if chosen.any():
+        rows[chosen] = selector.select(rng, int(chosen.sum()))
     return rows
 
 
-def _slide(combine: np.ufunc, values: np.ndarray, length: int) -> np.ndarray:
-  """Combines every window of (B, n) values: (B, n - length + 1).
+def make_selector(
+  pool: ChunkPool, settings: Any
+) -> tuple[Mixture, Priority | None]:
+  """Makes the selector of a replay's settings, and the part with priorities."""
+  shares: list[tuple[Selector, float]] = []
+  priority = None
+  if settings.uniform:
+    shares.append((Uniform(pool), settings.uniform))
+  if settings.priority:
+    priority = Priority(
+      pool,
+      settings.context,
+      settings.priority_exponent,
+      settings.priority_max_fraction,
+      settings.priority_initial,
+    )
+    shares.append((priority, settings.priority))
+  if settings.recency:
+    recency = Recency(pool, settings.recency_exponent)
+    shares.append((recency, settings.recency))
+  return Mixture(*zip(*shares, strict=True)), priority
 
-  Windows grow by doubling, so each result is combined in the same order
-  whatever stretch it is computed from, and rounds alike.
+
+def _sliding(combine: np.ufunc, values: np.ndarray, length: int) -> np.ndarray:
+  """Combines every window of (n, S) values: (n, S - length + 1).
+
+  Windows grow by doubling, so each result is combined in the same order,
+  whatever stretch it is computed from, and is rounded alike.
   """
   width, done, out = 1, 0, None
   while True:

@@ -1,61 +1,62 @@
-"""What one of several replays takes of what others have saved."""
+"""Division of saved steps among several replays."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dreamer_nnx.replay import index as forms
+from dreamer_nnx.replay import index as index_form
 
 # Numbers of chunks that a process can give, so that no two give the same.
 RANGE = 10**7
 
 
 def age(ident: int) -> tuple[int, int]:
-  """Orders chunks of all processes by age: they count at the same pace."""
+  """Sort key of chunks of all processes, whose numbers grow at one pace."""
   return ident % RANGE, ident
 
 
 def prefix(process: int) -> str:
-  """The folder of a process, below that of all."""
+  """Folder of a process, below that of all."""
   return f'process_{process}/' if process else ''
 
 
 def owner(name: str) -> int:
-  """The process that wrote a file."""
+  """Process that wrote a file."""
   folder, _, _ = name.rpartition('/')
   return int(folder.removeprefix('process_')) if folder else 0
 
 
 def files(index: Mapping[str, Any]) -> set[str]:
-  """All files that an index needs."""
+  """Names of all files that an index needs."""
   if index.get('version', 1) > 1:
     return set(index.get('files', ()))
   return {name for chunk in index['chunks'] for name in chunk[2:] if name}
 
 
 def next_id(given: int, index: Mapping[str, Any]) -> int:
-  """A number for the next chunk, of the process that had `given` in mind.
+  """Number of the next chunk, higher than those of an index.
 
-  Younger than any chunk of the index, whoever made it.
+  Args:
+    given: What it would be without the index; in the range of the process.
   """
   numbers = [chunk[1] % RANGE + 1 for chunk in index['chunks']]
   least = max(numbers, default=0), index.get('next', 0), given % RANGE
   return given - given % RANGE + max(least)
 
 
-def shared(
+def share_of(
   indices: Sequence[Mapping[str, Any]], share: int, shares: int
 ) -> Mapping[str, Any]:
-  """The index of one share of what `indices` name.
+  """Makes the index of one share of the steps that `indices` name.
 
-  As many shares as indices are these indices. Otherwise the chunks are laid
-  out stream by stream, each by age, and cut into parts of equal size, so that
-  few sequences are cut. Together the shares have every chunk once.
+  As many shares as indices are these indices. Otherwise the chunks are ordered
+  by stream, each by age, and cut into parts of equal size, so that few
+  sequences are cut. Together the shares have every chunk once.
 
   Raises:
     IndexFormError: One of them is not of the form of an index.
   """
   for index in indices:
-    forms.check(index)
+    index_form.check(index)
   if len(indices) == shares:
     return indices[share]
   chunks = [

@@ -1,4 +1,4 @@
-"""Where the steps of the pool are: in memory, or in files mapped into it."""
+"""Storage of the pool: memory, or files mapped into it."""
 
 import contextlib
 import errno
@@ -14,16 +14,16 @@ import numpy as np
 
 class Storage(Protocol):
   def array(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """An array whose first axis is reserved bit by bit."""
+    """Makes an array, whose entries need `reserve` before they are written."""
     ...
 
   def reserve(self, begin: int, end: int) -> None:
-    """Makes room for entries of the first axis, of all arrays."""
+    """Makes room for entries of the first axis of all arrays."""
     ...
 
 
 class Memory:
-  """Memory of this process; pages that nothing was written to take none."""
+  """Memory of this process; pages never written to take none."""
 
   def array(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     return np.empty(shape, dtype)
@@ -33,11 +33,11 @@ class Memory:
 
 
 class Disk:
-  """A file for each array, mapped into memory, in a folder of this machine.
+  """Files mapped into memory, one for each array, in a local folder.
 
-  The kernel keeps in memory what is in use and has room, and gives it up to
-  whoever needs it. The files grow as they fill and have no names, so that
-  they go with the process, however it ends.
+  The kernel keeps in memory what is in use, as far as there is room, and frees
+  it for other programs. The files grow as they fill and have no names, so that
+  they are deleted with the process, however it ends.
 
   Raises:
     OSError: The folder cannot be written, or its disk is full.
@@ -53,18 +53,19 @@ class Disk:
     size = count * dtype.itemsize
     if not size:
       return np.empty(shape, dtype)
-    with self._told():
+    with self._explained():
       self._folder.mkdir(parents=True, exist_ok=True)
       with tempfile.TemporaryFile(dir=self._folder) as file:
         descriptor = os.dup(file.fileno())
       os.ftruncate(descriptor, size)
       mapped = mmap.mmap(descriptor, size)
     self._files.append((size // shape[0], descriptor))
+    # (count,) -> shape
     return np.frombuffer(mapped, dtype, count).reshape(shape)
 
   def reserve(self, begin: int, end: int) -> None:
     # Without room behind a page, writing to it would kill the process.
-    with self._told():
+    with self._explained():
       for each, descriptor in self._files:
         _allocate(descriptor, begin * each, (end - begin) * each)
 
@@ -73,7 +74,7 @@ class Disk:
       os.close(descriptor)
 
   @contextlib.contextmanager
-  def _told(self) -> Iterator[None]:
+  def _explained(self) -> Iterator[None]:
     try:
       yield
     except OSError as error:
@@ -87,7 +88,7 @@ class Disk:
 
 
 def _allocate(descriptor: int, begin: int, count: int) -> None:
-  """Has the disk put aside room for a part of a file."""
+  """Allocates disk space for a part of a file."""
   if hasattr(os, 'posix_fallocate'):
     os.posix_fallocate(descriptor, begin, count)
     return

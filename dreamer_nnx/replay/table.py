@@ -1,15 +1,18 @@
-"""Which stored file has the newest version of each row of the pool."""
+"""Table of the file that has the newest version of each row of the pool."""
 
 import numpy as np
 
 KINDS = ('data', 'side')
-# A file with a lower share of newest versions is given up; so are MANY small.
+# Files with a lower share of newest versions are replaced, as are MANY small.
 SPARSE = 0.25
 MANY = 64
 
 
 class Table:
-  """Which file has the newest version of each row, and how many each has."""
+  """Number of the file with the newest version of each row, by kind.
+
+  `live` counts the newest versions in each file.
+  """
 
   def __init__(self, rows: int):
     self.of = {kind: np.full(rows, -1, np.int32) for kind in KINDS}
@@ -17,8 +20,8 @@ class Table:
     self.sizes: list[int] = []  # Rows.
     self.live = np.zeros(0, np.int64)
 
-  def open(self, name: str, size: int) -> int:
-    """The number of a file, which holds no newest version yet."""
+  def register(self, name: str, size: int) -> int:
+    """Adds a file, with no newest version yet; returns its number."""
     if name in self.names[-1:]:
       return len(self.names) - 1
     self.names.append(name)
@@ -42,18 +45,19 @@ class Table:
     self.live[number] += len(rows)
 
   def used(self) -> list[str]:
-    """Files with a newest version."""
+    """Names of the files with a newest version."""
     return [self.names[i] for i in np.flatnonzero(self.live)]
 
-  def worn(self, kind: str, small: int) -> np.ndarray:
-    """Rows of files that hold little; of small ones where there are many."""
+  def sparse_rows(self, kind: str, small: int) -> np.ndarray:
+    """Rows of files that are mostly unused; of small ones if there are many."""
     sizes = np.array(self.sizes, np.int64)
-    mine = np.array([x.endswith(kind) for x in self.names], bool)
-    mine &= self.live > 0
-    worn = mine & (self.live < SPARSE * sizes)
-    few = mine & (sizes < small)
+    in_use = np.array([x.endswith(kind) for x in self.names], bool)
+    in_use &= self.live > 0
+    replaced = in_use & (self.live < SPARSE * sizes)
+    few = in_use & (sizes < small)
     if few.sum() >= MANY:
-      worn |= few
-    if not worn.any():
+      replaced |= few
+    if not replaced.any():
       return np.zeros(0, np.int64)
-    return np.flatnonzero(np.append(worn, False)[self.of[kind]])
+    # (files + 1,) at (rows,) -> (rows,); file -1 is none.
+    return np.flatnonzero(np.append(replaced, False)[self.of[kind]])

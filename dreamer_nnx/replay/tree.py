@@ -26,6 +26,7 @@ class SumTree:
 
   @property
   def weights(self) -> np.ndarray:
+    # (nodes, 64) -> (64 nodes,)
     return self._levels[0].reshape(-1)
 
   @property
@@ -36,22 +37,26 @@ class SumTree:
     """Changes the weights of some rows, which may repeat."""
     self.weights[rows] = weights
     for below, above in itertools.pairwise(self._levels):
+      # Rows (n,) -> their nodes (m,)
       rows = np.unique(rows // _FAN)
+      # (nodes, 64) -> (m, 64) -> (m,)
       above.reshape(-1)[rows] = below[rows].sum(-1)
 
   def find(self, points: np.ndarray) -> np.ndarray:
-    """Rows of positive weight at points (n,) in [0, total).
+    """Rows (n,) of positive weight at points (n,) in [0, total).
 
-    Row i answers to the interval from the sum of the weights before it to
-    that sum plus its own weight.
+    Row i has the interval from the sum of the weights before it to that sum
+    plus its weight.
     """
     each, nodes = np.arange(len(points)), np.zeros(len(points), np.int64)
     for level in reversed(self._levels):
-      upto = level[nodes].cumsum(-1)
+      # (nodes, 64) at (n,) -> (n, 64)
+      cumulative = level[nodes].cumsum(-1)
       # Rounding can leave a point at or past the end of its node.
-      points = np.minimum(points, np.nextafter(upto[:, -1], 0))
-      child = (upto <= points[:, None]).sum(-1)
-      before = upto[each, np.maximum(child - 1, 0)]
+      points = np.minimum(points, np.nextafter(cumulative[:, -1], 0))
+      child = (cumulative <= points[:, None]).sum(-1)
+      # (n, 64) at (n,), (n,) -> (n,)
+      before = cumulative[each, np.maximum(child - 1, 0)]
       points = points - np.where(child > 0, before, 0)
       nodes = nodes * _FAN + child
     return nodes

@@ -1,4 +1,4 @@
-"""Steps on their way to files while training goes on and overwrites them."""
+"""Writes steps to files in the background, while training overwrites them."""
 
 import threading
 import time
@@ -17,7 +17,7 @@ _PIECE = 1 << 20
 
 
 class File(NamedTuple):
-  """A file that is there: which rows of the pool, of which chunks, it holds."""
+  """A written file, its rows of the pool, and the numbers of their chunks."""
 
   name: str
   kind: str
@@ -28,11 +28,11 @@ class File(NamedTuple):
 class Part:
   """Rows whose arrays `keys` go to files of one kind.
 
-  How many rows each file takes is fixed; which ones is not.
+  The number of rows in each file is fixed; their order is not.
 
   Args:
     rows: (n,) in order.
-    files: Names, and how many rows each takes.
+    files: Names, and the number of rows of each.
     frozen: (n, ...) arrays beside those of the pool, already copied.
   """
 
@@ -48,7 +48,7 @@ class Part:
     self.kind = kind
     self.rows = rows
     self.files = deque(files)
-    self.copied: deque[tuple[np.ndarray, dict[str, np.ndarray]]] = deque()
+    self.copies: deque[tuple[np.ndarray, dict[str, np.ndarray]]] = deque()
     self._flat = {key: pool.flat[key] for key in keys}
     self._frozen = frozen
     self._cursor = 0
@@ -59,19 +59,23 @@ class Part:
 
   def copy(self, rows: np.ndarray) -> int:
     """Copies the rows still pending, to be written first; returns bytes."""
-    hit = np.unique(rows[self.pending[rows]])
-    if hit.size:
-      self.copied.append((hit, self._gather(hit)))
-      self.pending[hit] = False
-    return hit.size * self.row_bytes
+    rows = np.unique(rows[self.pending[rows]])
+    if rows.size:
+      self.copies.append((rows, self._gather(rows)))
+      self.pending[rows] = False
+    return rows.size * self.row_bytes
 
   def take(self, most: int) -> tuple[np.ndarray, dict[str, np.ndarray], int]:
-    """At most so many rows, their arrays, and the copied bytes given back."""
-    if self.copied:
-      rows, arrays = self.copied.popleft()
+    """Takes at most so many rows.
+
+    Returns:
+      Rows (m,), their arrays (m, ...), and the bytes of copies that they free.
+    """
+    if self.copies:
+      rows, arrays = self.copies.popleft()
       if len(rows) > most:
-        rest = {key: value[most:] for key, value in arrays.items()}
-        self.copied.appendleft((rows[most:], rest))
+        later = {key: value[most:] for key, value in arrays.items()}
+        self.copies.appendleft((rows[most:], later))
         arrays = {key: value[:most] for key, value in arrays.items()}
         rows = rows[:most]
       return rows, arrays, len(rows) * self.row_bytes
@@ -89,8 +93,10 @@ class Part:
     }
 
   def _gather(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+    # (rows, ...) at (m,) -> (m, ...)
     arrays = {key: flat.take(rows, axis=0) for key, flat in self._flat.items()}
     if self._frozen:
+      # (n, ...) at (m,) -> (m, ...)
       place = self.rows.searchsorted(rows)
       arrays |= {key: x[place] for key, x in self._frozen.items()}
     return arrays
@@ -99,12 +105,11 @@ class Part:
 class Writing:
   """Files being written by a thread, of steps as they were at the start.
 
-  Before training overwrites a row it calls `protect`, which copies the row if
+  Before training overwrites a row it calls `preserve`, which copies the row if
   it is not written yet. Copies are written first; when `limit` bytes of them
   wait, training waits.
 
   Args:
-    ids: Of the chunk in each slot, at the start.
     write: Called with name, kind, rows, ids and arrays of each file.
   """
 
@@ -124,14 +129,14 @@ class Writing:
     self._bytes = 0
     self._lock = threading.Condition()
     self._future: Future | None = None
-    self._stopped = self._told = False
+    self._stopped = self._warned = False
     self.waited = 0.0  # Seconds.
 
   def start(self, threads: ThreadPoolExecutor) -> None:
     self._future = threads.submit(self._run)
 
   def stop(self) -> None:
-    """Has it end behind the file in hand."""
+    """Ends it after the file in progress."""
     self._stopped = True
 
   @property
@@ -150,8 +155,8 @@ class Writing:
     """
     self._future.result()
 
-  def protect(self, kinds: tuple[str, ...], rows: np.ndarray) -> None:
-    """Has the arrays of some rows be written as they are now."""
+  def preserve(self, kinds: tuple[str, ...], rows: np.ndarray) -> None:
+    """Copies some rows that are not written yet, as they are now."""
     with self._lock:
       if self.done:
         return
@@ -161,8 +166,8 @@ class Writing:
       if self._bytes >= self._limit:
         self._wait_for_room()
 
-  def rest(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Kind, rows and ids of what is in no file, when it is done."""
+  def unwritten(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Kinds, rows and chunk numbers that are in no file, once it is done."""
     for part in self.parts:
       stored = np.zeros(len(part.pending), bool)
       for file in self.files:
@@ -172,8 +177,8 @@ class Writing:
       yield part.kind, rows, self._ids[rows // self._chunk_size]
 
   def _wait_for_room(self) -> None:
-    if not self._told:
-      self._told = True
+    if not self._warned:
+      self._warned = True
       logging.warning(
         'replay: training waits for a save: %.2f GiB wait to be written '
         '(config.replay.chunked.save_waiting).',
@@ -198,10 +203,10 @@ class Writing:
         self._lock.notify_all()
 
   def _next(self) -> Part | None:
-    """A part that has files to write, with copies if there is one."""
+    """Finds a part with files to write, the one with most copies first."""
     with self._lock:
       parts = [part for part in self.parts if part.files]
-      return max(parts, key=lambda part: len(part.copied), default=None)
+      return max(parts, key=lambda part: len(part.copies), default=None)
 
   def _fill(
     self, part: Part, count: int

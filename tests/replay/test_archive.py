@@ -291,7 +291,7 @@ def damage(path, how):
     data[len(data) // 3] ^= 4
   elif how == 'empty':
     data = b''
-  elif how == 'stranger':
+  elif how == 'foreign':
     data = b'PK' + data
   if how == 'gone':
     path.unlink()
@@ -299,7 +299,7 @@ def damage(path, how):
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize('how', ['cut', 'flip', 'empty', 'stranger', 'gone'])
+@pytest.mark.parametrize('how', ['cut', 'flip', 'empty', 'foreign', 'gone'])
 def test_damaged_steps_are_skipped_and_never_bridged(tmp_path, how, caplog):
   one = make(tmp_path, num_envs=1, capacity=60)
   for begin, end in ((0, 7), (7, 9), (9, 23)):
@@ -320,8 +320,8 @@ def test_damaged_steps_are_skipped_and_never_bridged(tmp_path, how, caplog):
     np.testing.assert_array_equal(steps, [[0, 1, 2, 3]] * 2)
 
 
-@pytest.mark.parametrize('how', ['cut', 'flip', 'empty', 'stranger', 'gone'])
-def test_damaged_latents_begin_anew(tmp_path, how, caplog):
+@pytest.mark.parametrize('how', ['cut', 'flip', 'empty', 'foreign', 'gone'])
+def test_damaged_latents_start_as_zeros(tmp_path, how, caplog):
   one = fill(make(tmp_path), 0, 10)
   saved(one)
   index = saved(fill(one, 10, 20))

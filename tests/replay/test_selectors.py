@@ -100,7 +100,7 @@ def test_the_context_has_no_say_and_stays():
   set_priorities(selector, pool, [9, 9, 0, 0, 0, 5, 0, 0, 0])
   rng = np.random.default_rng(0)
   drawn = [int(selector.select(rng, 1)[0]) for _ in range(2)]
-  selector.finish()
+  selector.zero_drawn()
   # Steps 1 and 5 are behind the context of windows 0, and of 3 and 4.
   assert 0 in drawn and set(drawn) & {3, 4}
   assert selector.powers.reshape(-1)[0] == 9

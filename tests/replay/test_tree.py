@@ -22,8 +22,8 @@ def test_a_row_without_weight_is_never_found():
   points = np.append(rng.random(5000) * tree.total, tree.total)
   found = tree.find(points)
   assert (weights[found] > 0).all()
-  upto = weights.cumsum()
-  expect = upto.searchsorted(points[:-1], side='right')
+  cumulative = weights.cumsum()
+  expect = cumulative.searchsorted(points[:-1], side='right')
   # Sums in another order round apart only next to a boundary.
   assert (found[:-1] == expect).mean() > 0.999
 
