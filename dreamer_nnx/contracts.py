@@ -187,7 +187,7 @@ class Replay(Protocol):
   before ended, so a window that does not go on from there has to begin with
   `is_first`.
 
-  `ready` once there is enough of it to train on. `notes` are what to tell at
+  `ready` once there is enough of it to train on. `notes` are lines printed at
   the start.
   """
 
@@ -238,7 +238,8 @@ class Replay(Protocol):
   def save(self) -> dict:
     """Starts to persist everything unsaved; returns a JSON-able index.
 
-    It is persisted as it is now, while what is held changes.
+    It is persisted as it is now, while what is held changes. A replay that
+    stores nothing returns {}, and a resumed run begins with an empty one.
     """
     ...
 
@@ -251,11 +252,14 @@ class Replay(Protocol):
     ...
 
   def retain(self, files: Collection[str]) -> None:
-    """Deletes what is stored, not among these names, and of no use here."""
+    """Deletes what is stored, unless among these names or in use here."""
     ...
 
   def load(self, index: dict) -> None:
-    """Replaces what is held by what an index names."""
+    """Replaces what is held by what an index names.
+
+    So many processes save as load; else see `load_share`.
+    """
     ...
 
   def load_share(
@@ -267,7 +271,9 @@ class Replay(Protocol):
     """
     ...
 
-  def stats(self) -> dict[str, float]: ...
+  def stats(self) -> dict[str, float]:
+    """Metrics since the last call, logged as `replay/*`."""
+    ...
 
 
 @runtime_checkable

@@ -20,8 +20,11 @@ def derived(seed: int, saves: int) -> np.random.Generator:
 
 
 def reseeded(index: dict[str, Any], seed: int) -> dict[str, Any]:
-  """Returns a saved index with the generator of another seed."""
-  if not (index and index.get('rng')):
+  """Returns a saved index with the generator of another seed.
+
+  An index without chunks is of another kind of replay, and stays as it is.
+  """
+  if not (index and 'chunks' in index and index.get('rng')):
     return index
   return index | {'rng': to_json(derived(seed, index.get('saves', 0)))}
 

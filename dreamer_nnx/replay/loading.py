@@ -137,8 +137,8 @@ class Loader:
       )
     side = meta['kind'] == 'side'
     # Data files may have an observation of this name.
-    own = {PRIORITY} if side else set()
-    keys = {k: v for k, v in meta['keys'].items() if k not in own}
+    ignored = {PRIORITY} if side else set()
+    keys = {k: v for k, v in meta['keys'].items() if k not in ignored}
     expect = {
       key: value
       for key, value in self._expect.items()
