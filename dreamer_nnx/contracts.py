@@ -200,7 +200,10 @@ class Replay(Protocol):
     ...
 
   def add(self, steps: Mapping[str, np.ndarray]) -> None:
-    """Appends one step (W, ...) of every worker: each key of `spaces`."""
+    """Appends one step (W, ...) of every worker: each key of `spaces`.
+
+    Values are in their space; a float may come in another float format.
+    """
     ...
 
   def sample(self) -> tuple[dict[str, np.ndarray], Any]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dreamer_nnx.replay import sharing
+from dreamer_nnx.replay import generators, sharing
 from tests.replay.streams import fill, make, same, step
 from tests.replay.streams import saved as stored
 from tests.replay.test_archive import train
@@ -140,3 +140,12 @@ def test_a_share_draws_from_a_stream_of_its_own(tmp_path):
 def test_owners_of_files():
   assert sharing.owner('a.data') == 0
   assert sharing.owner(f'{sharing.prefix(12)}a.data') == 12
+
+
+def test_another_seed_changes_the_draws_of_this_kind_of_replay_alone(tmp_path):
+  _, (index,) = saved(tmp_path, 1)
+  other = generators.reseeded(index, 9)
+  assert other.keys() == index.keys()
+  assert [key for key in index if index[key] != other[key]] == ['rng']
+  for foreign in ({}, {'rng': [1, 2]}, {'chunks': []}):
+    assert generators.reseeded(foreign, 9) == foreign
