@@ -45,7 +45,7 @@ def step_spaces(
 
 
 def check_batch(
-  batch: Any,
+  sampled: Any,
   replay: contracts.Replay,
   kept: StepSpaces,
   options: TrainOptions,
@@ -53,13 +53,17 @@ def check_batch(
   """Refuses a batch that is not what `contracts.Replay` promises.
 
   Args:
-    batch: What `sample` gave in this process.
+    sampled: What `sample` returned in this process.
     kept: From `step_spaces`.
 
   Raises:
     UserError: With the first key that is missing, unknown, or not of the
       promised shape or format.
   """
+  if not isinstance(sampled, tuple) or len(sampled) != 2:
+    got = type(sampled).__name__
+    _refuse(replay, f'must return a batch and a handle, and returned a {got}.')
+  batch, _ = sampled
   rows = options.batch_size // processes.count()
   length = options.batch_length
   _check_keys(batch, replay, kept)

@@ -164,12 +164,13 @@ class Trainer:
     """
     if self.batch is None:
       self.phase('compiling the update')
-    batch, handle = self.replay.sample()
+    sampled = self.replay.sample()
     if self.batch is None:
       kept = step_spaces(
         self.envs.obs_space, self.envs.action_space, self.learner
       )
-      check_batch(batch, self.replay, kept, self.options)
+      check_batch(sampled, self.replay, kept, self.options)
+    batch, handle = sampled
     self.batch = put_rows(self.learner.sharding, batch)
     self.state, self.carry, back, metrics = self.learner.train_step(
       self.state, self.carry, self.batch

@@ -38,7 +38,7 @@ def batch(length=5, **changes):
 def check(given, context=1):
   replay = ListReplay(KEPT, 2, 2, 4, 0)
   replay.context = context
-  check_batch(given, replay, KEPT, OPTIONS)
+  check_batch((given, 'handle'), replay, KEPT, OPTIONS)
 
 
 def test_what_the_contract_promises_passes():
@@ -90,6 +90,13 @@ def test_another_batch_is_refused_with_what_was_promised(given, text):
     check(given)
   assert info.value.path == 'config.replay.name'
   assert str(info.value).startswith('config.replay.name: ListReplay.sample: ')
+
+
+@pytest.mark.parametrize('sampled', [batch(), [batch(), 1], (batch(),), None])
+def test_a_batch_comes_with_a_handle(sampled):
+  text = 'sample: must return a batch and a handle, and returned a '
+  with pytest.raises(UserError, match=text + type(sampled).__name__):
+    check_batch(sampled, ListReplay(KEPT, 2, 2, 4, 0), KEPT, OPTIONS)
 
 
 @pytest.mark.parametrize('context', [-1, 0.5, None])
