@@ -169,7 +169,8 @@ class Priority:
     # (slots, chunk_size) -> (rows,), written at (n,) of (B, T)
     self.powers.reshape(-1)[rows[alive]] = powers[alive]
     self.touched[rows[alive]] = True
-    # The oldest is recycled first: if any step of a row lives, the last does.
+    # The oldest is recycled first: if any step of a row is alive, the last is.
+    # (B, T) at flags (B,) -> (n,)
     self._stale.append(rows[alive[:, -1], -1])
     self._reweigh_stale()
 
@@ -209,9 +210,11 @@ class Priority:
     weights = self._weights(powers)
     starts = stretch[:, : weights.shape[1]]
     valid = (starts >= 0) & self._pool.is_start(starts)
+    # (n, S - length + 1) at flags of that shape -> (m,)
     self._set_weights(starts[valid], weights[valid])
 
   def _weights(self, powers: np.ndarray) -> np.ndarray:
+    # (n, S) -> (n, S - context)
     powers = powers[:, self._context :]
     length, finite = self._pool.length - self._context, np.isfinite(powers)
     largest = _sliding(np.maximum, powers, length)
