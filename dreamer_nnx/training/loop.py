@@ -97,7 +97,7 @@ class Trainer:
       self.replay.add(
         {k: v for k, v in step.items() if not k.startswith('log/')}
       )
-      finished = self.episodes.add(step)
+      finished = self.episodes.add(step, getattr(self.envs, 'cut', None))
       self.env_steps += self.envs.num_envs * processes.count()
       if self.ready():
         for _ in range(self.should_train(self.env_steps)):
@@ -162,14 +162,9 @@ class Trainer:
     and put on the device while the update before it is computed, and so does
     not see the latents of that one update yet.
     """
-    if self.batch is None:
-      self.phase('compiling the update')
     sampled = self.replay.sample()
     if self.batch is None:
-      kept = step_spaces(
-        self.envs.obs_space, self.envs.action_space, self.learner
-      )
-      check_batch(sampled, self.replay, kept, self.options)
+      self._check_first(sampled)
     batch, handle = sampled
     self.batch = put_rows(self.learner.sharding, batch)
     self.state, self.carry, back, metrics = self.learner.train_step(
@@ -181,6 +176,14 @@ class Trainer:
     self.updates += 1
     self.watch(self.updates, metrics)
     self.phase('training')
+
+  def _check_first(self, sampled: Any) -> None:
+    """Checks what the replay gives; what is compiled then takes a while."""
+    kept = step_spaces(
+      self.envs.obs_space, self.envs.action_space, self.learner
+    )
+    check_batch(sampled, self.replay, kept, self.options)
+    self.phase('compiling the update')
 
   def write_back(self) -> None:
     """Waits for the last update and stores its latents and priorities."""

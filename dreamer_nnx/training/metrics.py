@@ -85,11 +85,14 @@ class Episodes:
     self._count = 0
     self._totals: dict[str, list[float]] = {}
 
-  def add(self, steps: Mapping[str, np.ndarray]) -> list[dict[str, float]]:
+  def add(
+    self, steps: Mapping[str, np.ndarray], cut: np.ndarray | None = None
+  ) -> list[dict[str, float]]:
     """Adds a step (W,) of each environment.
 
     Args:
       steps: `reward`, `is_first`, `is_last` and any keys `log/*`, each (W,).
+      cut: Which episodes were ended by a fault, (W,); these do not count.
 
     Returns:
       The episodes that this step finished, in the order of the environments.
@@ -103,8 +106,9 @@ class Episodes:
     self._advance(arrays['reward'])
     for key in logs:
       self._add_log(key, arrays[key])
-    ended = np.flatnonzero(self._array(steps, 'is_last'))
-    finished = [self._finish(index) for index in ended]
+    ended = self._array(steps, 'is_last') > 0
+    whole = ended if cut is None else ended & ~cut
+    finished = [self._finish(index) for index in np.flatnonzero(whole)]
     for episode in finished:
       self._count += 1
       for name, value in episode.items():

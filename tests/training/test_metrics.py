@@ -240,3 +240,11 @@ def test_a_stopwatch_goes_on_from_the_seconds_of_before():
   stopwatch.resume(100.0)
   clock.pass_by(2)
   assert stopwatch() == 102.0
+
+
+def test_episodes_cut_by_a_fault_do_not_count():
+  episodes, first = Episodes(2), np.array([True, False])
+  found = [episodes.add(step(index), first) for index in range(5)]
+  # Only the first environment's one, which ends at step 4.
+  assert found == [*FINISHED[:4], FINISHED[4][1:]]
+  assert episodes.result()['episode/count'] == 2.0
