@@ -1,6 +1,5 @@
 """The error that is a message to the user; all others are defects of code."""
 
-import re
 from typing import Any, Self
 
 _NOTHING = object()
@@ -29,10 +28,6 @@ class UserError(ValueError):
 
   def __init__(self, what: str, path: str = '', got: Any = _NOTHING):
     super().__init__(what)
-    if not path and (found := re.match(r'(config[.\w]*|--\w+)(?=:)', what)):
-      path, what = found[0], what[found.end() + 1 :].strip()
-    elif not path and (found := re.match(r'(config[.\w]*|--\w+).*', what)):
-      path, what = what.split(': ', 1) if ': ' in what else (what, '')
     self.what, self.path = what, path
     self.got = '' if got is _NOTHING else f' = {got!r}'
 

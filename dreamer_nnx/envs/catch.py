@@ -73,14 +73,14 @@ def catch(
   *,
   num_envs,
   seed,
-  size: int = 16,
-  columns: int = 8,
-  rows: int = 8,
+  size: drawing.Pixels = 16,
+  columns: drawing.Cells = 8,
+  rows: drawing.Cells = 8,
 ) -> JaxVectorEnv:
   """The game `Catch`, drawn as size x size pixels.
 
   Raises:
-    ValueError: If the columns or the rows do not divide the size.
+    UserError: If the columns or the rows do not divide the size.
   """
-  drawing.check_grid('config.env.catch', size, columns=columns, rows=rows)
+  drawing.check_grid(size, columns=columns, rows=rows)
   return JaxVectorEnv(Catch(size, columns, rows), num_envs, seed)

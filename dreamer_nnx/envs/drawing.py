@@ -1,11 +1,14 @@
 """What the built-in pixel environments share: a grid, boxes and two colours."""
 
+from typing import Annotated
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from gymnasium import spaces
 
 from dreamer_nnx.errors import UserError
+from dreamer_nnx.schema import Range
 
 Array = jax.Array
 
@@ -13,8 +16,10 @@ Array = jax.Array
 # from either: painting adds them.
 OBJECT = np.array([255, 128, 0], np.uint8)
 PADDLE = np.array([0, 64, 255], np.uint8)
-# The paddle must be able to leave the object's column in both directions.
-MIN_COLUMNS = 3
+# Fields of the games. The paddle must be able to leave the object's column in
+# both directions.
+Pixels = Annotated[int, Range(1)]
+Cells = Annotated[int, Range(3)]
 
 
 def space(size: int) -> spaces.Box:
@@ -42,30 +47,14 @@ def paint(thing: Array, paddle: Array) -> Array:
   return thing * jnp.asarray(OBJECT) + paddle * jnp.asarray(PADDLE)
 
 
-def check_grid(where: str, size: int, **cells: int) -> None:
+def check_grid(size: int, **cells: int) -> None:
   """Refuses grids that do not divide the image.
 
   Raises:
-    ValueError: Naming the config field.
+    UserError: Naming the field `size`.
   """
-  check_positive(where, size=size)
   for name, count in cells.items():
-    if count < MIN_COLUMNS:
-      raise UserError(
-        f'{where}.{name} = {count}: it must be at least {MIN_COLUMNS}.'
-      )
     if size % count:
       raise UserError(
-        f'{where}.size = {size}: it must be a multiple of the {count} {name}.'
+        f'must be a multiple of the {count} {name}.', 'size', size
       )
-
-
-def check_positive(where: str, **values: int) -> None:
-  """Refuses values below 1.
-
-  Raises:
-    ValueError: Naming the config field.
-  """
-  for name, value in values.items():
-    if value < 1:
-      raise UserError(f'{where}.{name} = {value}: it must be at least 1.')

@@ -7,6 +7,7 @@ earns about 30, random actions about 4.
 
 import dataclasses
 import functools
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ from gymnasium import spaces
 
 from dreamer_nnx.envs import drawing
 from dreamer_nnx.envs.jax_vector import JaxVectorEnv, Outcome, State
-from dreamer_nnx.errors import UserError
+from dreamer_nnx.schema import Range
 from dreamer_nnx.slots import ENV
 
 Array = jax.Array
@@ -81,24 +82,16 @@ def track(
   *,
   num_envs,
   seed,
-  size: int = 16,
-  columns: int = 8,
-  length: int = 32,
-  move_probability: float = 0.25,
+  size: drawing.Pixels = 16,
+  columns: drawing.Cells = 8,
+  length: Annotated[int, Range(1)] = 32,
+  move_probability: Annotated[float, Range(0, 1)] = 0.25,
 ) -> JaxVectorEnv:
   """The game `Track`, drawn as size x size pixels.
 
   Raises:
-    ValueError: If the columns do not divide the size, or a value is out of
-      its range.
+    UserError: If the columns do not divide the size.
   """
-  where = 'config.env.track'
-  drawing.check_grid(where, size, columns=columns)
-  drawing.check_positive(where, length=length)
-  if not 0 <= move_probability <= 1:
-    raise UserError(
-      f'{where}.move_probability = {move_probability}: it must be between 0 '
-      'and 1.'
-    )
+  drawing.check_grid(size, columns=columns)
   game = Track(size, columns, length, move_probability)
   return JaxVectorEnv(game, num_envs, seed)

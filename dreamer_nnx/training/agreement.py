@@ -47,9 +47,10 @@ def check(own: Identity) -> None:
     shown = ''.join(f'\n  {line}' for line in lines[:SHOWN])
     more = len(lines) - SHOWN
     raise DisagreementError(
-      f'--distributed: the processes differ:{shown}'
+      f'the processes differ:{shown}'
       + (f'\n  and {more} more' if more > 0 else '')
-      + '\nStart all of them by the same command, with the same packages.'
+      + '\nStart all of them by the same command, with the same packages.',
+      '--distributed',
     )
 
 

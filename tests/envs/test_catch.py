@@ -69,8 +69,8 @@ def test_overlap_shows_both():
   [
     ({'size': 20}, 'config.env.catch.size = 20: .* multiple of the 8 columns'),
     ({'rows': 5}, 'config.env.catch.size = 16: .* multiple of the 5 rows'),
-    ({'rows': 2}, 'config.env.catch.rows = 2: it must be at least 3'),
-    ({'size': 0}, 'config.env.catch.size = 0: it must be at least 1'),
+    ({'rows': 2}, 'config.env.catch.rows = 2: must be at least 3'),
+    ({'size': 0}, 'config.env.catch.size = 0: must be at least 1'),
   ],
 )
 def test_fields_out_of_range(fields, message):

@@ -196,13 +196,13 @@ def test_steps_are_ours_to_change():
   [
     (
       {'size': 15},
-      'config.env.track.size = 15: it must be a multiple of the 8 columns',
+      'config.env.track.size = 15: must be a multiple of the 8 columns',
     ),
-    ({'columns': 1}, 'config.env.track.columns = 1: it must be at least 3'),
-    ({'length': 0}, 'config.env.track.length = 0: it must be at least 1'),
+    ({'columns': 1}, 'config.env.track.columns = 1: must be at least 3'),
+    ({'length': 0}, 'config.env.track.length = 0: must be at least 1'),
     (
       {'move_probability': 1.5},
-      'config.env.track.move_probability = 1.5: .* 0 and 1',
+      'config.env.track.move_probability = 1.5: .* 0 and at most 1',
     ),
   ],
 )
