@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -164,7 +164,7 @@ class Run(contextlib.ExitStack):
     self._write_info()
     with Interrupt() as self.stop:
       if evaluate and not self.saved:
-        trainer.log(self._play_all(('sampled',)))
+        trainer.log(self.play('sampled'))
       while diverged := self._train(trainer):
         # Two replays at once may not fit in memory, nor write to one folder.
         trainer.replay.wait()
@@ -177,7 +177,7 @@ class Run(contextlib.ExitStack):
         self.checkpoints.wait()
         print_once(f'Stopped at {self.env_steps} environment steps; saved.')
       elif evaluate:
-        trainer.log(self._play_all())
+        trainer.log(self.play())
         self._print_folder()
     self.checkpoints.wait()
     self.needs.release()
@@ -185,11 +185,15 @@ class Run(contextlib.ExitStack):
   def evaluate(self) -> None:
     """Prints the returns of whole episodes, and where to look."""
     with Interrupt() as self.stop:
-      self._play_all()
+      self.play()
       self._print_folder()
 
-  def _play_all(self, policies: Sequence[str] = ()) -> dict[str, float]:
-    """Evaluates by policies, those of the config if none are given."""
+  def play(self, *policies: str) -> dict[str, float]:
+    """Evaluates by policies: greedy, sampled; those of the config if none.
+
+    Returns:
+      Metrics, `eval/*` and `eval_sampled/*`.
+    """
     sampled = self.parts['evaluate']().sampled
     policies = policies or (('greedy', 'sampled') if sampled else ('greedy',))
     self.incomplete = False

@@ -169,7 +169,7 @@ def test_a_step_that_is_not_there_changes_nothing(copy):
 @pytest.mark.parametrize(
   'wrong, message',
   [
-    (['--coordinator_address=a:1'], 'are of --distributed, which is not'),
+    (['--coordinator_address=a:1'], 'is of --distributed, which is not'),
     (['--distributed', '--num_processes=2'], 'give all three, or none'),
     (
       [

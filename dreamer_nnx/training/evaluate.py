@@ -52,13 +52,14 @@ class Returns:
     }
     if not self.returns:
       return counts
-    return counts | {
+    statistics = {
       f'{prefix}/return': self.mean,
       f'{prefix}/stderr': self.stderr,
       f'{prefix}/min': min(self.returns),
       f'{prefix}/max': max(self.returns),
       f'{prefix}/length': float(np.mean(self.lengths)),
     }
+    return statistics | counts
 
   def __str__(self) -> str:
     count = len(self.returns)
