@@ -1,4 +1,4 @@
-"""The four kinds of space that the toolkit reads, and the way there.
+"""The kinds of space that the toolkit reads, and the way there.
 
 A *flat* space is a dict of string keys to spaces of the normalised kinds:
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from dreamer_nnx import config as configs
-from dreamer_nnx import main
+from dreamer_nnx import main, spaces
 from dreamer_nnx.training.checkpoint import load_meta
 from experiments.pods import launch
 from tests import pages
@@ -312,28 +312,12 @@ def test_environment_is_played_by_its_command(plugins):
   assert result.stdout.split() == ['16', '1.0']
 
 
-def test_image_wrappers_do_what_is_said(plugins):
-  class Floats(gymnasium.Env):
-    observation_space = gymnasium.spaces.Box(0, 1, (5, 4, 3), np.float32)
-    action_space = gymnasium.spaces.Discrete(2)
-    count = 0
-
-    def reset(self, *, seed=None, options=None):
-      return np.zeros((5, 4, 3), np.float32), {}
-
-    def step(self, action):
-      self.count += 1
-      image = np.full((5, 4, 3), self.count / 5, np.float32)
-      return image, 0.0, False, False, {}
-
-  images = load(plugins, 'images')
-  env = images.stack_frames(images.to_uint8(Floats()))
-  env.reset()
-  env.step(0)
-  image, *_ = env.step(0)
-  assert env.observation_space.shape == image.shape == (5, 4, 12)
-  assert env.observation_space.dtype == image.dtype == np.uint8
-  assert image[0, 0].tolist() == [0] * 6 + [51] * 3 + [102] * 3
+def test_stacks_of_gymnasium_are_images_as_is_said():
+  space = gymnasium.spaces.Box(0, 1, (5, 4, 3), np.float32)
+  stacked = gymnasium.spaces.Box(0, 1, (4, 5, 4, 3), np.float32)
+  for given, channels in ((space, 3), (stacked, 12)):
+    read = spaces.normalize(given, 'config.env', 'vector').spaces['image']
+    assert read.shape == (5, 4, channels) and read.dtype == np.uint8
 
 
 @pytest.mark.parametrize('page', [*PAGES, 'CHANGELOG.md'])
