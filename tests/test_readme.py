@@ -138,7 +138,7 @@ def test_programs_with_a_workdir_run(tmp_path):
   assert result.returncode == 0, result.stderr
   steps = re.search(r"'train.steps': ([\d_]+)", first)[1]
   assert load_meta(tmp_path / 'runs' / 'python', int(steps))
-  assert "'eval/return'" in result.stdout
+  assert "'eval_sampled/return'" in result.stdout
   # The first program, the second and the third.
   assert result.stdout.count('trained, greedy') == 3
 
