@@ -93,12 +93,16 @@ class Range:
 
   def __str__(self) -> str:
     limits = [
-      (f'at least {self.low:.17g}', math.isfinite(self.low)),
-      (f'above {self.above:.17g}', math.isfinite(self.above)),
-      (f'at most {self.high:.17g}', math.isfinite(self.high)),
-      (f'below {self.below:.17g}', math.isfinite(self.below)),
+      ('at least', self.low),
+      ('above', self.above),
+      ('at most', self.high),
+      ('below', self.below),
     ]
-    return ' and '.join(text for text, limited in limits if limited)
+    return ' and '.join(
+      f'{words} {limit:.17g}' if limit == int(limit) else f'{words} {limit!r}'
+      for words, limit in limits
+      if math.isfinite(limit)
+    )
 
 
 @dataclasses.dataclass(frozen=True, init=False)
@@ -124,6 +128,14 @@ class OneOf:
 
   def __str__(self) -> str:
     return f'one of {", ".join(map(repr, self.options))}'
+
+
+# What numbers mostly are: how many of something; a part of a whole; a weight;
+# what keeps a divisor from 0, in float32.
+Count = Annotated[int, Range(1)]
+Share = Annotated[float, Range(0, 1)]
+Weight = Annotated[float, Range(0)]
+Epsilon = Annotated[float, Range(1e-37)]
 
 
 @dataclasses.dataclass(frozen=True)

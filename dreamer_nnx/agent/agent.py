@@ -9,7 +9,7 @@ from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import contracts, spaces
 from dreamer_nnx.agent import behavior, context, openloop, world_model
-from dreamer_nnx.agent.options import AgentOptions, LossScales, SlowValue
+from dreamer_nnx.agent.settings import AgentOptions, LossScales, SlowValue
 from dreamer_nnx.agent.predictors import Policy, Predictor, sample
 
 sg = jax.lax.stop_gradient

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from dreamer_nnx import contracts
-from dreamer_nnx.agent.options import AgentOptions
+from dreamer_nnx.agent.settings import AgentOptions
 from dreamer_nnx.agent.predictors import Policy, Predictor, sample
 from dreamer_nnx.numerics.returns import lambda_return
 

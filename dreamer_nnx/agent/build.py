@@ -12,7 +12,7 @@ from flax import nnx
 from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx.agent.agent import Agent, SlowParam
-from dreamer_nnx.agent.options import AgentOptions, LossScales, SlowValue
+from dreamer_nnx.agent.settings import AgentOptions, LossScales, SlowValue
 from dreamer_nnx.agent.predictors import Policy, Predictor
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.nn.precision import Precision

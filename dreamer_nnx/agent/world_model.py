@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import contracts, spaces
-from dreamer_nnx.agent.options import AgentOptions
+from dreamer_nnx.agent.settings import AgentOptions
 from dreamer_nnx.agent.predictors import Predictor
 
 sg = jax.lax.stop_gradient

@@ -1,8 +1,8 @@
 """Heads over real numbers."""
 
 import functools
-import math
 from collections.abc import Callable
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -11,46 +11,22 @@ from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import spaces
 from dreamer_nnx.errors import UserError
-from dreamer_nnx.nn.linear import Linear
-from dreamer_nnx.nn.precision import Precision
+from dreamer_nnx.heads.projection import Projection
 from dreamer_nnx.numerics import outputs
 from dreamer_nnx.numerics.squash import symlog
 from dreamer_nnx.numerics.twohot import symexp_bins
+from dreamer_nnx.schema import Epsilon, Range
+from dreamer_nnx.signatures import takes
 from dreamer_nnx.slots import HEAD
 
-
-class Shaped(nnx.Module):
-  """A linear map to float32 arrays of one event shape."""
-
-  def __init__(
-    self,
-    input_size: int,
-    shape: tuple[int, ...],
-    *,
-    outscale: float,
-    winit: str,
-    precision: Precision,
-    rngs: nnx.Rngs,
-  ):
-    self.shape = tuple(shape)
-    self.linear = Linear(
-      input_size,
-      math.prod(shape),
-      winit=winit,
-      outscale=outscale,
-      precision=precision,
-      rngs=rngs,
-    )
-
-  def __call__(self, x: jax.Array) -> jax.Array:
-    y = self.linear(x).astype(jnp.float32)
-    return y.reshape(*x.shape[:-1], *self.shape)
+# The square of a smaller one is 0 in float32.
+Root = Annotated[float, Range(1e-18)]
 
 
-def continuous_shape(name: str, space: gym_spaces.Space) -> tuple[int, ...]:
-  """The shape of a Box; ValueError for a discrete space."""
+def continuous_shape(space: gym_spaces.Space) -> tuple[int, ...]:
+  """Returns the shape of a Box; UserError for a discrete space."""
   if spaces.is_discrete(space):
-    raise UserError(f'head {name}: needs a continuous space, got {space}.')
+    raise UserError(f'needs a continuous space, got {space}.')
   return space.shape
 
 
@@ -61,131 +37,65 @@ class Regression(nnx.Module):
     output: From a mean to a distribution.
   """
 
+  @takes(Projection)
   def __init__(
     self,
     input_size: int,
     space: gym_spaces.Space,
-    *,
-    name: str,
     output: Callable[[jax.Array], object],
-    outscale: float,
-    winit: str,
-    precision: Precision,
-    rngs: nnx.Rngs,
+    **projection,
   ):
-    shape = continuous_shape(name, space)
     self.output = output
-    self.mean = Shaped(
-      input_size,
-      shape,
-      outscale=outscale,
-      winit=winit,
-      precision=precision,
-      rngs=rngs,
-    )
+    self.mean = Projection(input_size, continuous_shape(space), **projection)
 
   def __call__(self, x: jax.Array) -> object:
     return outputs.event(self.output(self.mean(x)), len(self.mean.shape))
 
 
 @HEAD.register('mse')
-def mse(
-  input_size: int,
-  space: gym_spaces.Space,
-  *,
-  outscale: float = 1.0,
-  winit: str = 'trunc_normal_in',
-  precision: Precision,
-  rngs: nnx.Rngs,
-) -> Regression:
+@takes(Projection)
+def mse(input_size: int, space: gym_spaces.Space, **projection) -> Regression:
   """Squared error."""
-  return Regression(
-    input_size,
-    space,
-    name='mse',
-    output=outputs.MSE,
-    outscale=outscale,
-    winit=winit,
-    precision=precision,
-    rngs=rngs,
-  )
+  return Regression(input_size, space, outputs.MSE, **projection)
 
 
 @HEAD.register('symlog_mse')
+@takes(Projection)
 def symlog_mse(
-  input_size: int,
-  space: gym_spaces.Space,
-  *,
-  outscale: float = 1.0,
-  winit: str = 'trunc_normal_in',
-  precision: Precision,
-  rngs: nnx.Rngs,
+  input_size: int, space: gym_spaces.Space, **projection
 ) -> Regression:
   """Squared error to the symlog of the target; `pred` is in symlog space."""
   output = functools.partial(outputs.MSE, squash=symlog)
-  return Regression(
-    input_size,
-    space,
-    name='symlog_mse',
-    output=output,
-    outscale=outscale,
-    winit=winit,
-    precision=precision,
-    rngs=rngs,
-  )
+  return Regression(input_size, space, output, **projection)
 
 
 @HEAD.register('huber')
+@takes(Projection)
 def huber(
-  input_size: int,
-  space: gym_spaces.Space,
-  *,
-  eps: float = 1.0,
-  outscale: float = 1.0,
-  winit: str = 'trunc_normal_in',
-  precision: Precision,
-  rngs: nnx.Rngs,
+  input_size: int, space: gym_spaces.Space, *, eps: Root = 1.0, **projection
 ) -> Regression:
   """Charbonnier loss; quadratic within `eps`, linear beyond."""
   output = functools.partial(outputs.Huber, eps=eps)
-  return Regression(
-    input_size,
-    space,
-    name='huber',
-    output=output,
-    outscale=outscale,
-    winit=winit,
-    precision=precision,
-    rngs=rngs,
-  )
+  return Regression(input_size, space, output, **projection)
 
 
 @HEAD.register('symexp_twohot')
 class SymexpTwoHot(nnx.Module):
   """Categorical over `bins` exponentially spaced numbers."""
 
+  @takes(Projection)
   def __init__(
     self,
     input_size: int,
     space: gym_spaces.Space,
     *,
-    bins: int = 255,
-    outscale: float = 1.0,
-    winit: str = 'trunc_normal_in',
-    precision: Precision,
-    rngs: nnx.Rngs,
+    bins: Annotated[int, Range(2)] = 255,
+    **projection,
   ):
-    shape = continuous_shape('symexp_twohot', space)
+    shape = continuous_shape(space)
     self.bins = bins
     self.rank = len(shape)
-    self.logits = Shaped(
-      input_size,
-      (*shape, bins),
-      outscale=outscale,
-      winit=winit,
-      precision=precision,
-      rngs=rngs,
-    )
+    self.logits = Projection(input_size, (*shape, bins), **projection)
 
   def __call__(self, x: jax.Array) -> object:
     return outputs.event(
@@ -200,22 +110,22 @@ class BoundedNormal(nnx.Module):
   std = (maxstd - minstd) sigmoid(s + 2) + minstd
   """
 
+  @takes(Projection)
   def __init__(
     self,
     input_size: int,
     space: gym_spaces.Space,
     *,
-    minstd: float = 0.1,
-    maxstd: float = 1.0,
-    outscale: float = 1.0,
-    winit: str = 'trunc_normal_in',
-    precision: Precision,
-    rngs: nnx.Rngs,
+    minstd: Epsilon = 0.1,
+    maxstd: Epsilon = 1.0,
+    **projection,
   ):
-    shape = continuous_shape('bounded_normal', space)
-    kw = dict(outscale=outscale, winit=winit, precision=precision, rngs=rngs)
-    self.mean = Shaped(input_size, shape, **kw)
-    self.std = Shaped(input_size, shape, **kw)
+    if minstd > maxstd:
+      what = f'must be at most maxstd, which is {maxstd}.'
+      raise UserError(what, 'minstd', minstd)
+    shape = continuous_shape(space)
+    self.mean = Projection(input_size, shape, **projection)
+    self.std = Projection(input_size, shape, **projection)
     self.std_range = (minstd, maxstd)
 
   def __call__(self, x: jax.Array) -> object:
@@ -229,20 +139,11 @@ class BoundedNormal(nnx.Module):
 class NormalLogStd(nnx.Module):
   """Normal with free mean and std = exp(s)."""
 
-  def __init__(
-    self,
-    input_size: int,
-    space: gym_spaces.Space,
-    *,
-    outscale: float = 1.0,
-    winit: str = 'trunc_normal_in',
-    precision: Precision,
-    rngs: nnx.Rngs,
-  ):
-    shape = continuous_shape('normal_logstd', space)
-    kw = dict(outscale=outscale, winit=winit, precision=precision, rngs=rngs)
-    self.mean = Shaped(input_size, shape, **kw)
-    self.std = Shaped(input_size, shape, **kw)
+  @takes(Projection)
+  def __init__(self, input_size: int, space: gym_spaces.Space, **projection):
+    shape = continuous_shape(space)
+    self.mean = Projection(input_size, shape, **projection)
+    self.std = Projection(input_size, shape, **projection)
 
   def __call__(self, x: jax.Array) -> object:
     output = outputs.Normal(self.mean(x), jnp.exp(self.std(x)))

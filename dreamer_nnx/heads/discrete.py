@@ -11,8 +11,9 @@ from gymnasium import spaces as gym_spaces
 from dreamer_nnx import spaces
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.nn.linear import Linear
-from dreamer_nnx.nn.precision import Precision
 from dreamer_nnx.numerics import outputs
+from dreamer_nnx.schema import Share
+from dreamer_nnx.signatures import takes
 from dreamer_nnx.slots import HEAD
 
 
@@ -20,28 +21,14 @@ from dreamer_nnx.slots import HEAD
 class Binary(nnx.Module):
   """Bernoulli for each number of the space."""
 
-  def __init__(
-    self,
-    input_size: int,
-    space: gym_spaces.Space,
-    *,
-    outscale: float = 1.0,
-    winit: str = 'trunc_normal_in',
-    precision: Precision,
-    rngs: nnx.Rngs,
-  ):
+  @takes(Linear)
+  def __init__(self, input_size: int, space: gym_spaces.Space, **linear):
     self.shape = space.shape
-    self.logit = Linear(
-      input_size,
-      math.prod(space.shape),
-      winit=winit,
-      outscale=outscale,
-      precision=precision,
-      rngs=rngs,
-    )
+    self.logit = Linear(input_size, math.prod(space.shape), **linear)
 
   def __call__(self, x: jax.Array) -> outputs.Binary:
     logit = self.logit(x).astype(jnp.float32)
+    # (..., prod(shape)) to (..., *shape).
     logit = logit.reshape(*x.shape[:-1], *self.shape)
     return outputs.event(outputs.Binary(logit), len(self.shape))
 
@@ -54,30 +41,21 @@ class Categorical(nnx.Module):
     unimix: Share of the uniform distribution mixed into the probabilities.
   """
 
+  @takes(Linear)
   def __init__(
     self,
     input_size: int,
     space: gym_spaces.Space,
     *,
-    unimix: float = 0.0,
-    outscale: float = 1.0,
-    winit: str = 'trunc_normal_in',
-    precision: Precision,
-    rngs: nnx.Rngs,
+    unimix: Share = 0.0,
+    **linear,
   ):
     if not spaces.is_discrete(space):
-      raise UserError(f'head categorical: needs a discrete space, got {space}.')
+      raise UserError(f'needs a discrete space, got {space}.')
     self.classes = spaces.classes(space)
     self.shape = tuple(space.shape)
     self.unimix = unimix
-    self.logits = Linear(
-      input_size,
-      sum(self.classes),
-      winit=winit,
-      outscale=outscale,
-      precision=precision,
-      rngs=rngs,
-    )
+    self.logits = Linear(input_size, sum(self.classes), **linear)
 
   def __call__(self, x: jax.Array) -> outputs.Likelihood:
     logits = self.logits(x).astype(jnp.float32)
@@ -99,34 +77,26 @@ class OneHot(nnx.Module):
     unimix: Share of the uniform distribution mixed into the probabilities.
   """
 
+  @takes(Linear)
   def __init__(
     self,
     input_size: int,
     space: gym_spaces.Space,
     *,
-    unimix: float = 0.0,
-    outscale: float = 1.0,
-    winit: str = 'trunc_normal_in',
-    precision: Precision,
-    rngs: nnx.Rngs,
+    unimix: Share = 0.0,
+    **linear,
   ):
     if spaces.is_discrete(space) or not space.shape:
       raise UserError(
-        f'head onehot: needs a Box whose last axis is the classes, got {space}.'
+        f'needs a Box whose last axis is the classes, got {space}.'
       )
     self.shape = space.shape
     self.unimix = unimix
-    self.logits = Linear(
-      input_size,
-      math.prod(space.shape),
-      winit=winit,
-      outscale=outscale,
-      precision=precision,
-      rngs=rngs,
-    )
+    self.logits = Linear(input_size, math.prod(space.shape), **linear)
 
   def __call__(self, x: jax.Array) -> outputs.Likelihood:
     logits = self.logits(x).astype(jnp.float32)
+    # (..., S * C) to (..., S, C).
     logits = logits.reshape(*x.shape[:-1], *self.shape)
     output = outputs.OneHot(outputs.mix_uniform(logits, self.unimix))
     return outputs.event(output, len(self.shape) - 1)

@@ -1,11 +1,13 @@
 """Activation functions by name."""
 
 from collections.abc import Callable
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 
 from dreamer_nnx import registry
+from dreamer_nnx.schema import OneOf
 
 ACTIVATIONS = {
   'none': lambda x: x,
@@ -27,8 +29,9 @@ ACTIVATIONS = {
   'soft_sign': jax.nn.soft_sign,
   'sigmoid': jax.nn.sigmoid,
 }
+Act = Annotated[str, OneOf(*ACTIVATIONS)]
 
 
 def activation(name: str) -> Callable[[jax.Array], jax.Array]:
-  """The function of that name; ValueError with a suggestion for others."""
+  """Looks a function up; UserError with a suggestion where there is none."""
   return registry.pick(ACTIVATIONS, name, 'act')

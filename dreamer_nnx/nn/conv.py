@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from dreamer_nnx.nn.initializers import initialize
+from dreamer_nnx.nn.initializers import Winit, initialize
 from dreamer_nnx.nn.precision import Precision
+from dreamer_nnx.schema import Weight
 
 LAYOUT = ('NHWC', 'HWIO', 'NHWC')
 FEW_CHANNELS, MANY_IMAGES = 16, 64
@@ -101,8 +102,8 @@ class Conv(nnx.Module):
     kernel: int,
     *,
     stride: int = 1,
-    winit: str = 'trunc_normal_in',
-    outscale: float = 1.0,
+    winit: Winit = 'trunc_normal_in',
+    outscale: Weight = 1.0,
     precision: Precision,
     rngs: nnx.Rngs,
   ):

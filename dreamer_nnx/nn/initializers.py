@@ -6,11 +6,13 @@ before its last two count as space.
 """
 
 import math
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 
 from dreamer_nnx import registry
+from dreamer_nnx.schema import OneOf
 
 # A normal cut at two standard deviations is narrower; this widens it again.
 TRUNCATION = 1.1368
@@ -44,6 +46,7 @@ INITIALIZERS = {
   for distribution, draw in DISTRIBUTIONS.items()
   for fan, choose in FANS.items()
 }
+Winit = Annotated[str, OneOf(*INITIALIZERS)]
 
 
 def initialize(

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dreamer_nnx.errors import UserError
-from dreamer_nnx.nn.initializers import initialize
+from dreamer_nnx.nn.initializers import Winit, initialize
 from dreamer_nnx.nn.loops import looping, product
 from dreamer_nnx.nn.precision import Precision
+from dreamer_nnx.schema import Weight
 
 # Up to so many rows, as in acting, to take the kernel apart takes longer than
 # to multiply by it.
@@ -30,8 +31,8 @@ class Linear(nnx.Module):
     inputs: int,
     outputs: int,
     *,
-    winit: str = 'trunc_normal_in',
-    outscale: float = 1.0,
+    winit: Winit = 'trunc_normal_in',
+    outscale: Weight = 1.0,
     precision: Precision,
     rngs: nnx.Rngs,
   ):
@@ -72,14 +73,15 @@ class BlockLinear(nnx.Module):
     outputs: int,
     blocks: int,
     *,
-    winit: str = 'trunc_normal_in',
+    winit: Winit = 'trunc_normal_in',
     precision: Precision,
     rngs: nnx.Rngs,
   ):
     for name, size in (('inputs', inputs), ('outputs', outputs)):
       if size % blocks:
         raise UserError(
-          f'{name} = {size}: must be a multiple of {blocks} blocks.'
+          f'the {name} of a block-diagonal map, {size}, must be a multiple of '
+          f'its {blocks} blocks.'
         )
     self.precision = precision
     shape = (blocks, inputs // blocks, outputs // blocks)

@@ -1,10 +1,13 @@
 """Normalisation over the last axis, computed in float32."""
 
+from typing import Annotated
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from dreamer_nnx import registry
+from dreamer_nnx.schema import OneOf
 
 EPS = 1e-4
 AXES = ('features',)
@@ -50,8 +53,9 @@ class Identity(nnx.Module):
 
 
 NORMS = {'rms': RMSNorm, 'layer': LayerNorm, 'none': Identity}
+Norm = Annotated[str, OneOf(*NORMS)]
 
 
 def make_norm(name: str, size: int) -> nnx.Module:
-  """The norm of that name; ValueError with a suggestion for others."""
+  """Builds a norm; UserError with a suggestion where none has the name."""
   return registry.pick(NORMS, name, 'norm')(size)

@@ -1,11 +1,13 @@
 """Which number format computes, which one holds parameters, and on what."""
 
 import dataclasses
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 
 from dreamer_nnx import registry
+from dreamer_nnx.schema import OneOf
 
 DTYPES = {
   'float32': jnp.float32,
@@ -18,7 +20,7 @@ ON_CPU = {'cpu': True, 'accelerator': False}
 
 @dataclasses.dataclass(frozen=True)
 class Precision:
-  """Numbers of a run.
+  """The number formats of a run.
 
   Args:
     compute: Format of activations; `auto` is bfloat16 on accelerators and
@@ -28,9 +30,9 @@ class Precision:
       form; `auto` is what JAX runs on.
   """
 
-  compute: str = 'auto'
-  param: str = 'float32'
-  device: str = 'auto'
+  compute: Annotated[str, OneOf('auto', *DTYPES)] = 'auto'
+  param: Annotated[str, OneOf(*DTYPES)] = 'float32'
+  device: Annotated[str, OneOf('auto', *ON_CPU)] = 'auto'
 
   @property
   def on_cpu(self) -> bool:
@@ -49,5 +51,5 @@ class Precision:
     return registry.pick(DTYPES, self.param, 'config.precision.param')
 
   def cast(self, x: jax.Array) -> jax.Array:
-    """To the compute format."""
+    """Converts to the compute format."""
     return x.astype(self.compute_dtype)

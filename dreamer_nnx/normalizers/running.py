@@ -3,13 +3,19 @@
 s ← (1 - rate) s + rate · statistic(x), over the whole batch
 """
 
+from typing import Annotated
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from dreamer_nnx.errors import UserError
+from dreamer_nnx.schema import Epsilon, Range
 from dreamer_nnx.slots import NORMALIZER
 
 Array = jax.Array
+Rate = Annotated[float, Range(1e-37, 1)]
+Percent = Annotated[float, Range(0, 100)]
 
 
 class Statistic(nnx.Variable):
@@ -61,7 +67,7 @@ class MeanStd(nnx.Module):
   """Offset mean, scale max(limit, √max(0, E[x²] - mean²))."""
 
   def __init__(
-    self, *, rate: float = 0.01, limit: float = 1e-8, debias: bool = True
+    self, *, rate: Rate = 0.01, limit: Epsilon = 1e-8, debias: bool = True
   ):
     self.averages = Averages(2, rate, debias)
     self.limit = limit
@@ -81,19 +87,22 @@ class Percentile(nnx.Module):
   """Offset the low percentile, scale max(limit, high - low).
 
   Args:
-    perclo, perchi: Percentiles in [0, 100].
+    perclo, perchi: Percentiles, the first below the second.
     limit: Smallest scale; 1 keeps small returns as they are.
   """
 
   def __init__(
     self,
     *,
-    rate: float = 0.01,
-    limit: float = 1e-8,
-    perclo: float = 5.0,
-    perchi: float = 95.0,
+    rate: Rate = 0.01,
+    limit: Epsilon = 1e-8,
+    perclo: Percent = 5.0,
+    perchi: Percent = 95.0,
     debias: bool = True,
   ):
+    if perclo >= perchi:
+      what = f'must be below perchi, which is {perchi}.'
+      raise UserError(what, 'perclo', perclo)
     self.averages = Averages(2, rate, debias)
     self.percentiles = (perclo, perchi)
     self.limit = limit

@@ -4,8 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dreamer_nnx.errors import UserError
-
 
 def symexp_bins(count: int) -> np.ndarray:
   """Bins that are even in symlog space and exactly antisymmetric.
@@ -22,7 +20,7 @@ def symexp_bins(count: int) -> np.ndarray:
   Source: danijar/dreamerv3 `heads.py`.
   """
   if count < 2:
-    raise UserError(f'bins = {count}: a two-hot code needs at least 2 bins.')
+    raise ValueError(f'{count} bins: a two-hot code needs at least 2.')
   odd = count % 2
   exponents = np.linspace(-20, 0, (count + odd) // 2, dtype=np.float32)
   half = -np.expm1(-exponents)

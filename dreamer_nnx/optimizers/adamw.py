@@ -2,38 +2,29 @@
 
 import optax
 
-from dreamer_nnx.optimizers.clipping import clip_by_agc
-from dreamer_nnx.optimizers.decay import weight_decay
-from dreamer_nnx.optimizers.schedules import learning_rate, scheduled
+from dreamer_nnx.optimizers.chain import chain
+from dreamer_nnx.optimizers.schedules import Decay, Scheduled
+from dreamer_nnx.schema import Epsilon, Weight
+from dreamer_nnx.signatures import takes
 from dreamer_nnx.slots import OPTIMIZER
 
 
 @OPTIMIZER.register('adamw')
+@takes(chain)
 def adamw(
   *,
-  lr: float = 1e-4,
-  agc: float = 0.3,
-  eps: float = 1e-8,
-  beta1: float = 0.9,
-  beta2: float = 0.999,
+  lr: Weight = 1e-4,
+  eps: Epsilon = 1e-8,
+  beta1: Decay = 0.9,
+  beta2: Decay = 0.999,
   nesterov: bool = False,
-  wd: float = 0.0,
-  wdregex: str = r'/kernel$',
-  schedule: str = 'const',
-  warmup: int = 1000,
-  anneal: int = 0,
-) -> optax.GradientTransformation:
-  """AGC -> Adam -> decoupled weight decay -> learning rate.
+  **others,
+) -> Scheduled:
+  """Chains AGC -> Adam -> decoupled weight decay -> learning rate.
 
   Args:
-    lr, schedule, warmup, anneal: See `schedules.learning_rate`.
-    agc: See `clipping.clip_by_agc`.
     eps, beta1, beta2, nesterov: See `optax.scale_by_adam`.
-    wd, wdregex: See `decay.weight_decay`.
+    lr, others: See `chain.chain`.
   """
-  return scheduled(
-    clip_by_agc(agc),
-    optax.scale_by_adam(beta1, beta2, eps, nesterov=nesterov),
-    weight_decay(wd, wdregex),
-    schedule=learning_rate(lr, schedule, warmup, anneal),
-  )
+  adam = optax.scale_by_adam(beta1, beta2, eps, nesterov=nesterov)
+  return chain(adam, lr=lr, **others)

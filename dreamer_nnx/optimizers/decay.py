@@ -15,17 +15,15 @@ def weight_decay(wd: float, pattern: str) -> optax.GradientTransformation:
     pattern: Regular expression searched in the flat parameter names.
 
   Raises:
-    ValueError: The pattern is not a regular expression.
+    UserError: The pattern is not a regular expression.
   """
-  if not wd:
-    return optax.identity()
   try:
     regex = re.compile(pattern)
   except re.error as error:
-    raise UserError(
-      f'config.optimizer wdregex = {pattern!r}: not a regular expression, '
-      f'{error}.'
-    ) from error
+    what = f'is no regular expression: {error}.'
+    raise UserError(what, 'wdregex', pattern) from error
+  if not wd:
+    return optax.identity()
   return optax.add_decayed_weights(
     wd, lambda params: {name: bool(regex.search(name)) for name in params}
   )

@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dreamer_nnx.optimizers.clipping import clip_by_agc
-from dreamer_nnx.optimizers.decay import weight_decay
-from dreamer_nnx.optimizers.schedules import learning_rate, scheduled
+from dreamer_nnx.optimizers.chain import chain
+from dreamer_nnx.optimizers.schedules import Decay, Scheduled
+from dreamer_nnx.schema import Epsilon, Weight
+from dreamer_nnx.signatures import takes
 from dreamer_nnx.slots import OPTIMIZER
 
 
@@ -23,7 +24,7 @@ class MomentumState(NamedTuple):
 
 
 def scale_by_rms(beta: float, eps: float) -> optax.GradientTransformation:
-  """g / (√ν̂ + ε), ν the EMA of g², ν̂ bias-corrected."""
+  """Divides by the RMS: g / (√ν̂ + ε), ν the EMA of g², ν̂ bias-corrected."""
 
   def init(params):
     zeros = jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.float32), params)
@@ -43,7 +44,7 @@ def scale_by_rms(beta: float, eps: float) -> optax.GradientTransformation:
 def scale_by_momentum(
   beta: float, nesterov: bool
 ) -> optax.GradientTransformation:
-  """μ̂, the bias-corrected EMA of the updates; Nesterov averages twice."""
+  """Takes μ̂, the bias-corrected EMA of updates; Nesterov averages twice."""
 
   def init(params):
     zeros = jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.float32), params)
@@ -61,36 +62,29 @@ def scale_by_momentum(
 
 
 @OPTIMIZER.register('dreamer')
+@takes(chain)
 def dreamer(
   *,
-  lr: float = 4e-5,
-  agc: float = 0.3,
-  eps: float = 1e-20,
-  beta1: float = 0.9,
-  beta2: float = 0.999,
+  lr: Weight = 4e-5,
+  eps: Epsilon = 1e-20,
+  beta1: Decay = 0.9,
+  beta2: Decay = 0.999,
   momentum: bool = True,
   nesterov: bool = False,
-  wd: float = 0.0,
-  wdregex: str = r'/kernel$',
-  schedule: str = 'const',
-  warmup: int = 1000,
-  anneal: int = 0,
-) -> optax.GradientTransformation:
-  """AGC -> RMS -> momentum -> weight decay -> learning rate.
+  **others,
+) -> Scheduled:
+  """Chains AGC -> RMS -> momentum -> weight decay -> learning rate.
 
   Args:
-    lr, schedule, warmup, anneal: See `schedules.learning_rate`.
-    agc: See `clipping.clip_by_agc`.
     eps, beta2: Of the RMS scaling.
     beta1, momentum, nesterov: Of the momentum, off where `momentum` is.
-    wd, wdregex: See `decay.weight_decay`.
+    lr, others: See `chain.chain`.
 
   Source: danijar/dreamerv3 `agent.py:_make_opt`, `opt.py`.
   """
-  return scheduled(
-    clip_by_agc(agc),
+  return chain(
     scale_by_rms(beta2, eps),
     scale_by_momentum(beta1, nesterov) if momentum else optax.identity(),
-    weight_decay(wd, wdregex),
-    schedule=learning_rate(lr, schedule, warmup, anneal),
+    lr=lr,
+    **others,
   )

@@ -1,13 +1,14 @@
 """Learning rates over updates."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import optax
 
 from dreamer_nnx import registry
 from dreamer_nnx.errors import UserError
+from dreamer_nnx.schema import OneOf, Range
 
 
 def _const(lr, steps):
@@ -46,12 +47,17 @@ def scheduled(
 
 
 SCHEDULES = {'const': _const, 'linear': _linear, 'cosine': _cosine}
+Schedule = Annotated[str, OneOf(*SCHEDULES)]
+# Updates are counted in int32.
+Updates = Annotated[int, Range(0, 2**31 - 1)]
+# Of a moving average; larger ones are 1 in float32, or all but.
+Decay = Annotated[float, Range(0, 0.999999)]
 
 
 def learning_rate(
   lr: float, schedule: str, warmup: int, anneal: int
 ) -> optax.Schedule:
-  """Linear warm-up from 0 over `warmup` updates, then the schedule.
+  """Makes a linear warm-up from 0 over `warmup` updates, then the schedule.
 
   Args:
     lr: Peak.
@@ -60,14 +66,12 @@ def learning_rate(
     anneal: Update at which the schedule ends.
 
   Raises:
-    ValueError: A schedule other than const without `anneal` > `warmup`.
+    UserError: A schedule other than const without `anneal` > `warmup`.
   """
-  make = registry.pick(SCHEDULES, schedule, 'config.optimizer.schedule')
+  make = registry.pick(SCHEDULES, schedule, 'schedule')
   if schedule != 'const' and anneal <= warmup:
-    raise UserError(
-      f'config.optimizer anneal = {anneal}: schedule {schedule!r} needs more '
-      f'updates than warmup = {warmup}.'
-    )
+    what = f'schedule {schedule!r} needs more updates than warmup = {warmup}.'
+    raise UserError(what, 'anneal', anneal)
   after = make(lr, anneal - warmup)
   if not warmup:
     return after

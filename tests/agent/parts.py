@@ -12,7 +12,7 @@ from gymnasium import spaces as gs
 
 from dreamer_nnx.agent.agent import Agent
 from dreamer_nnx.agent.build import copied
-from dreamer_nnx.agent.options import AgentOptions, LossScales, SlowValue
+from dreamer_nnx.agent.settings import AgentOptions, LossScales, SlowValue
 from dreamer_nnx.numerics import outputs
 from dreamer_nnx.registry import Choice
 from dreamer_nnx.slots import NORMALIZER

@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 
 from dreamer_nnx.agent.agent import ACTOR_CRITIC, SlowParam
-from dreamer_nnx.agent.options import LossScales, SlowValue
+from dreamer_nnx.agent.settings import LossScales, SlowValue
 from tests.agent.parts import make_agent, make_batch
 from tests.filling import filled
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dreamer_nnx.agent import behavior
-from dreamer_nnx.agent.options import AgentOptions
+from dreamer_nnx.agent.settings import AgentOptions
 from dreamer_nnx.numerics import outputs
 from dreamer_nnx.registry import Choice
 from dreamer_nnx.slots import NORMALIZER

@@ -7,7 +7,7 @@ import pytest
 from gymnasium import spaces as gs
 
 from dreamer_nnx.agent import world_model
-from dreamer_nnx.agent.options import AgentOptions
+from dreamer_nnx.agent.settings import AgentOptions
 from dreamer_nnx.numerics import outputs
 from tests.agent.parts import make_agent, make_batch
 from tests.filling import filled

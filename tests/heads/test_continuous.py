@@ -55,7 +55,7 @@ def test_one_event_of_the_space_in_float32(name, shape):
 
 @pytest.mark.parametrize('name', NAMES)
 def test_a_discrete_space_is_refused(name):
-  message = f'head {name}: needs a continuous space, got Discrete(3).'
+  message = f'config.head.{name}: needs a continuous space, got Discrete(3).'
   with pytest.raises(ValueError, match=re.escape(message)):
     build(nnx.Rngs(0), name, gs.Discrete(3))
 

@@ -109,7 +109,7 @@ def test_onehot_agrees_with_categorical():
     (
       'categorical',
       box(3),
-      'head categorical: needs a discrete space, got Box',
+      'config.head.categorical: needs a discrete space, got Box',
     ),
     (
       'onehot',

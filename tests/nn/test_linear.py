@@ -93,6 +93,6 @@ def test_bfloat16_blocks_are_near_float32(blocks):
   ('sizes', 'name', 'size'), [((10, 9), 'inputs', 10), ((9, 10), 'outputs', 10)]
 )
 def test_sizes_that_do_not_split_are_refused(sizes, name, size):
-  message = f'{name} = {size}: must be a multiple of 3 blocks.'
+  message = f'{name} of a block-diagonal map, {size}, must be a multiple of its 3'
   with pytest.raises(ValueError, match=re.escape(message)):
     BlockLinear(*sizes, 3, precision=Precision(), rngs=nnx.Rngs(0))

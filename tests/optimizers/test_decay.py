@@ -45,10 +45,11 @@ def test_decay_comes_on_top_of_the_update():
 
 
 def test_no_decay_leaves_updates_alone():
-  assert decayed(0.0, '(') is ZEROS
+  assert decayed(0.0, 'x') is ZEROS
 
 
-def test_a_broken_pattern_is_refused():
-  message = "config.optimizer wdregex = '(': not a regular expression"
-  with pytest.raises(ValueError, match=re.escape(message)):
-    weight_decay(0.1, '(')
+@pytest.mark.parametrize('wd', [0.1, 0.0])
+def test_a_broken_pattern_is_refused(wd):
+  message = "wdregex = '(': is no regular expression"
+  with pytest.raises(UserError, match=re.escape(message)):
+    weight_decay(wd, '(')

@@ -42,14 +42,13 @@ def test_cosine_ends_at_nearly_nothing():
 @pytest.mark.parametrize('schedule', ['linear', 'cosine'])
 def test_a_schedule_without_an_end_is_refused(schedule):
   message = (
-    f'config.optimizer anneal = 10: schedule {schedule!r} needs more updates '
-    'than warmup = 10.'
+    f'anneal = 10: schedule {schedule!r} needs more updates than warmup = 10.'
   )
   with pytest.raises(ValueError, match=re.escape(message)):
     learning_rate(1.0, schedule, 10, 10)
 
 
 def test_unknown_name_is_refused_with_a_suggestion():
-  message = "config.optimizer.schedule = 'cosin': no such name. Did you mean"
+  message = "schedule = 'cosin': no such name. Did you mean"
   with pytest.raises(ValueError, match=re.escape(message)):
     learning_rate(1.0, 'cosin', 10, 20)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from dreamer_nnx.agent.options import SlowValue
+from dreamer_nnx.agent.settings import SlowValue
 from dreamer_nnx.registry import Choice
 from dreamer_nnx.slots import OPTIMIZER
 from dreamer_nnx.training import loss_scale, sharding

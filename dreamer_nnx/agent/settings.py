@@ -1,25 +1,27 @@
-"""Scalar options of the agent's losses."""
+"""Scalar settings of the agent's losses."""
 
 import dataclasses
+from typing import Annotated
 
 from dreamer_nnx.errors import UserError
+from dreamer_nnx.schema import Count, Range, Share, Weight
 
 
 @dataclasses.dataclass(frozen=True)
 class LossScales:
   """Weights of the losses in the total; `rec` is that of every decoded key."""
 
-  rec: float = 1.0
-  rew: float = 1.0
-  con: float = 1.0
-  dyn: float = 1.0
-  rep: float = 0.1
-  policy: float = 1.0
-  value: float = 1.0
-  repval: float = 0.3
+  rec: Weight = 1.0
+  rew: Weight = 1.0
+  con: Weight = 1.0
+  dyn: Weight = 1.0
+  rep: Weight = 0.1
+  policy: Weight = 1.0
+  value: Weight = 1.0
+  repval: Weight = 0.3
 
   def of(self, name: str) -> float:
-    """The weight of a loss; a component's own further losses weigh 1."""
+    """Looks a weight up; a component's own further losses weigh 1."""
     return getattr(self, name, 1.0)
 
 
@@ -32,15 +34,13 @@ class SlowValue:
     every: Updates; the first update counts.
   """
 
-  rate: float = 0.02
-  every: int = 1
+  rate: Annotated[float, Range(above=0, high=1)] = 0.02
+  # Updates are counted in int32.
+  every: Annotated[int, Range(1, 2**31 - 1)] = 1
 
   def __post_init__(self):
-    if not (self.rate == 1 or 0 < self.rate < 0.5) or self.every < 1:
-      raise UserError(
-        f'config.slow_value: rate = {self.rate} must be 1 or in (0, 0.5), '
-        f'every = {self.every} must be at least 1.'
-      )
+    if 0.5 <= self.rate < 1:
+      raise UserError('must be 1, or below 0.5.', 'rate', self.rate)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +48,8 @@ class AgentOptions:
   """How the losses are put together.
 
   Args:
-    horizon: Effective horizon in steps; the discount is 1 - 1/horizon.
+    horizon: Effective horizon in steps; the discount is 1 - 1/horizon. With
+      1 it is 0, and `contdisc` has to bring it in.
     contdisc: The continue head predicts the discount, too.
     reward_grad: The reward head trains the world model.
     ac_grads: The actor and critic train the world model at first states.
@@ -63,17 +64,26 @@ class AgentOptions:
     repval_lam, repval_slowreg: Likewise, for replay.
   """
 
-  horizon: int = 333
+  horizon: Count = 333
   contdisc: bool = True
   reward_grad: bool = True
   ac_grads: bool = False
-  imag_last: int = 0
-  imag_length: int = 15
-  lam: float = 0.95
-  actent: float = 3e-4
-  slowreg: float = 1.0
+  imag_last: Annotated[int, Range(0)] = 0
+  imag_length: Count = 15
+  lam: Share = 0.95
+  actent: Weight = 3e-4
+  slowreg: Weight = 1.0
   slowtar: bool = False
   repval_loss: bool = True
   repval_grad: bool = True
-  repval_lam: float = 0.95
-  repval_slowreg: float = 1.0
+  repval_lam: Share = 0.95
+  repval_slowreg: Weight = 1.0
+
+  def __post_init__(self):
+    if self.horizon == 1 and not self.contdisc:
+      raise UserError(
+        'makes the discount 0, by which the weights of imagined steps are '
+        'divided without contdisc. Use a longer horizon or contdisc.',
+        'horizon',
+        self.horizon,
+      )
