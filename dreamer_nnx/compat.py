@@ -1,7 +1,8 @@
 """One map from the names in older workdirs to those of today."""
 
 import copy
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from typing import Any
 
 # Fields of every environment in a saved config.
@@ -11,6 +12,12 @@ GONE_FIELDS = {('replay', 'chunked'): ('keep_indices',)}
 # Of running episodes. Their `length` counted the first observation, too.
 RUNNING = {'score': 'return', 'length': 'observations'}
 TOTALS = {'score': 'return'}
+# Arrays of a checkpoint's state: what is found in a name, and what replaces it.
+STATE = {
+  r'/averages/mass$': '/averages/weight',
+  r'/finish/(\d+)/norm/': r'/norm_acts/\1/norm/',
+  r'/finish/norm/': '/norm_act/norm/',
+}
 
 
 def config(saved: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,6 +43,25 @@ def episodes(saved: Mapping[str, Any]) -> dict[str, Any]:
     totals['length'] = [total - count, count]
   running = _renamed(saved['running'], RUNNING)
   return {**saved, 'running': running, 'totals': totals}
+
+
+def state_name(name: str) -> str:
+  """Returns what an array of a checkpoint is called now."""
+  for pattern, new in STATE.items():
+    name = re.sub(pattern, new, name)
+  return name
+
+
+def stored_names(
+  stored: Collection[str], target: Collection[str]
+) -> dict[str, str]:
+  """Maps the names of today to those of a checkpoint.
+
+  Args:
+    stored: Names in the checkpoint.
+    target: Names that a config builds; one that is among them is not old.
+  """
+  return {name if name in target else state_name(name): name for name in stored}
 
 
 def _renamed(node: Mapping[str, Any], names: Mapping[str, str]) -> dict:

@@ -9,8 +9,8 @@ from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import contracts, spaces
 from dreamer_nnx.agent import behavior, context, openloop, world_model
-from dreamer_nnx.agent.settings import AgentOptions, LossScales, SlowValue
 from dreamer_nnx.agent.predictors import Policy, Predictor, sample
+from dreamer_nnx.agent.settings import AgentOptions, LossScales, SlowValue
 
 sg = jax.lax.stop_gradient
 Array = jax.Array
@@ -21,7 +21,7 @@ ACTOR_CRITIC = ('policy', 'value', 'repval')
 
 
 class SlowParam(nnx.Variable):
-  """A parameter that follows another; not trained by gradients."""
+  """A parameter that moves towards another; not trained by gradients."""
 
 
 class Agent(nnx.Module):
@@ -62,7 +62,7 @@ class Agent(nnx.Module):
     self.options, self.scales, self.slow = options, scales, slow
 
   def initial(self, batch_size: int) -> Carry:
-    """Zero latent and zero action."""
+    """Makes a zero latent and a zero action."""
     action = {
       key: jnp.zeros((batch_size, *space.shape), spaces.data_type(space))
       for key, space in self.action_space.items()
@@ -72,7 +72,7 @@ class Agent(nnx.Module):
   def act(
     self, carry: Carry, obs: Mapping[str, Array], key: Array, mode: str
   ) -> tuple[Carry, contracts.Action, contracts.Latent]:
-    """One step of acting.
+    """Acts for one step.
 
     Args:
       carry: Latent and action of the step before, (W, ...).
@@ -110,7 +110,7 @@ class Agent(nnx.Module):
     length: int,
     update: bool = True,
   ) -> tuple[Array, dict]:
-    """The total loss of a replayed batch.
+    """Computes the total loss of a replayed batch.
 
     Args:
       carry: Latent and action after the previous batch.
@@ -148,6 +148,7 @@ class Agent(nnx.Module):
     aux = {
       'carry': {
         'latent': new_latent,
+        # (B, context + T, ...) to (B, ...).
         'action': {k: batch[k][:, -1] for k in self.action_space},
       },
       'latents': {k: latents[k] for k in self.dynamics.latent_space},
@@ -166,7 +167,7 @@ class Agent(nnx.Module):
     *,
     length: int,
   ) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Metrics of a batch without learning, and open-loop videos.
+    """Computes metrics of a batch without learning, and open-loop videos.
 
     Returns:
       Scalars; and {key: (T, H', W', C) uint8} videos of the image keys.
@@ -188,7 +189,7 @@ class Agent(nnx.Module):
     )
     return aux['metrics'], videos
 
-  def follow(self, updates: Array) -> None:
+  def after_update(self, updates: Array) -> None:
     """Moves the slow value towards the value."""
     due = updates % self.slow.every == 0
     rate = jnp.where(due, self.slow.rate, 0)
@@ -204,16 +205,38 @@ class Agent(nnx.Module):
   def _behavior_losses(self, latents, features, steps, key, update):
     batch, length = steps['is_first'].shape
     count = min(self.options.imag_last or length, length)
-    flat = lambda x: x[:, -count:].reshape(batch * count, *x.shape[2:])
+    # (B, T, ...) to (B, K, ...), and to (N, ...) with N = B·K.
+    recent = lambda x: x[:, -count:]
+    flat = lambda x: recent(x).reshape(batch * count, *x.shape[2:])
     starts = {k: flat(latents[k]) for k in self.dynamics.latent_space}
+    critic = behavior.Critic(self.value, self.slow_value, self.valnorm)
+    losses, returns, metrics = self._imagination_losses(
+      starts, flat(features), critic, key, update
+    )
+    # (N, H) to (N,), and to (B, K).
+    losses = {k: x.mean(1).reshape(batch, count) for k, x in losses.items()}
+    if self.options.repval_loss and count > 1:
+      inputs = features if self.options.repval_grad else sg(features)
+      flags = {
+        k: recent(steps[k]) for k in ('reward', 'is_last', 'is_terminal')
+      }
+      # (N, H) to (N,), and to (B, K).
+      boot = returns[:, 0].reshape(batch, count)
+      losses |= behavior.replay_losses(
+        recent(inputs), flags, boot, critic, self.options, update
+      )
+    return losses, metrics
+
+  def _imagination_losses(self, starts, features, critic, key, update):
+    """Imagines from (N, ...) latents, of which these are the features."""
     imagined, action = behavior.imagine(
       self.dynamics, self.policy, starts, self.options.imag_length, key
     )
-    first = flat(features)[:, None]
+    # (N, F) to (N, 1, F), before the imagined (N, H, F).
+    first = features[:, None]
     first = first if self.options.ac_grads else sg(first)
     trajectory = jnp.concatenate([first, imagined], 1)
-    critic = behavior.Critic(self.value, self.slow_value, self.valnorm)
-    losses, returns, metrics = behavior.imagination_losses(
+    return behavior.imagination_losses(
       trajectory,
       action,
       self.policy(trajectory),
@@ -225,15 +248,3 @@ class Agent(nnx.Module):
       self.options,
       update,
     )
-    losses = {k: x.mean(1).reshape(batch, count) for k, x in losses.items()}
-    if self.options.repval_loss and count > 1:
-      recent = lambda x: x[:, -count:]
-      inputs = features if self.options.repval_grad else sg(features)
-      flags = {
-        k: recent(steps[k]) for k in ('reward', 'is_last', 'is_terminal')
-      }
-      boot = returns[:, 0].reshape(batch, count)
-      losses |= behavior.replay_losses(
-        recent(inputs), flags, boot, critic, self.options, update
-      )
-    return losses, metrics

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from dreamer_nnx import contracts
-from dreamer_nnx.agent.settings import AgentOptions
 from dreamer_nnx.agent.predictors import Policy, Predictor, sample
+from dreamer_nnx.agent.settings import AgentOptions
 from dreamer_nnx.numerics.returns import lambda_return
 
 sg = jax.lax.stop_gradient
@@ -30,12 +30,13 @@ class Critic:
   def losses(
     self, output: contracts.Output, slow: Array, returns: Array, slowreg: float
   ) -> Array:
-    """Loss to the normalised returns and, by `slowreg`, to the slow value.
+    """Computes the loss to normalised returns and to the slow value.
 
     Args:
       output: Of the value, at (N, H+1) states.
       slow: (N, H+1) predictions of the slow value.
       returns: (N, H).
+      slowreg: Weight of the second.
 
     Returns:
       (N, H).
@@ -46,7 +47,7 @@ class Critic:
     return loss[:, :-1]
 
   def denormalize(self, prediction: Array) -> Array:
-    """Predictions in reward units."""
+    """Turns predictions into reward units."""
     offset, scale = self.valnorm.stats()
     return prediction * scale + offset
 
@@ -73,6 +74,7 @@ def imagine(
     return sample(policy(dynamics.features(latent)), key)
 
   latents, action = dynamics.imagine(sg(starts), act, length, roll_key)
+  # The last of (N, H, ...) is (N, ...); its action (N, ...) is put behind.
   last = act({name: x[:, -1] for name, x in latents.items()}, last_key)
   action = {
     name: jnp.concatenate([x, last[name][:, None]], 1)
@@ -93,7 +95,7 @@ def imagination_losses(
   options: AgentOptions,
   update: bool,
 ) -> tuple[Losses, Array, dict[str, Array]]:
-  """REINFORCE for the policy and regression for the value.
+  """Computes REINFORCE for the policy and regression for the value.
 
     policy: -wₜ (log π(aₜ) sg(Â) + actent · entropy)
     value:   wₜ (loss(Rₜ) + slowreg · loss(slow valueₜ))
@@ -150,7 +152,7 @@ def replay_losses(
   options: AgentOptions,
   update: bool,
 ) -> Losses:
-  """Value loss on replayed returns, bootstrapped by imagined ones.
+  """Computes the value loss on replayed returns, with imagined ones behind.
 
   Args:
     features: (B, K, F), K > 1: a single state has no replayed return.
@@ -159,8 +161,10 @@ def replay_losses(
     update: Whether `valnorm` learns from these returns.
 
   Returns:
-    {'repval': (B, K-1)}.
+    {'repval': (B, K-1)}; nothing of single states, which have no return.
   """
+  if features.shape[1] == 1:
+    return {}
   output = critic.value(features)
   slow = sg(critic.slow_value(features).pred())
   returns = lambda_return(
@@ -180,7 +184,7 @@ def replay_losses(
 def _learned(
   norm: contracts.Normalizer, x: Array, update: bool
 ) -> tuple[Array | float, Array | float]:
-  """Offset and scale, after the normaliser learned from x if it is to."""
+  """Returns offset and scale; before that the normaliser may learn from x."""
   if update:
     norm.update(x)
   return norm.stats()
@@ -201,7 +205,7 @@ def _return_metrics(returns: Array, adv: Array) -> dict[str, Array]:
 def _entropy_metrics(
   policy: Mapping[str, contracts.Output], ents: Mapping[str, Array]
 ) -> dict[str, Array]:
-  """ent/<action>, and rand/<action> in [0, 1] between its extremes."""
+  """Computes ent/<action>, and rand/<action> between its extremes, 0 to 1."""
   metrics = {}
   for key, output in policy.items():
     metrics[f'ent/{key}'] = ents[key].mean()

@@ -12,8 +12,9 @@ from flax import nnx
 from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx.agent.agent import Agent, SlowParam
-from dreamer_nnx.agent.settings import AgentOptions, LossScales, SlowValue
 from dreamer_nnx.agent.predictors import Policy, Predictor
+from dreamer_nnx.agent.settings import AgentOptions, LossScales, SlowValue
+from dreamer_nnx.agent.statistics import normalizer
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.nn.precision import Precision
 from dreamer_nnx.registry import Choice, Part
@@ -58,7 +59,8 @@ def build(
 
   Raises:
     RegistryError: A name or field that no component has.
-    ValueError: A component does not fit the spaces.
+    UserError: A component does not fit the spaces, or a normaliser would not
+      learn.
   """
   obs_space = encoded(obs_space)
   precision = precision()
@@ -83,10 +85,10 @@ def build(
     cont=cont(input_size=size, space=SCALAR, **given),
     policy=policy(input_size=size, action_space=action_space, **given),
     value=value,
-    slow_value=copied(slow, value),
-    retnorm=retnorm(),
-    valnorm=valnorm(),
-    advnorm=advnorm(),
+    slow_value=untrained_copy(slow, value),
+    retnorm=normalizer(retnorm),
+    valnorm=normalizer(valnorm),
+    advnorm=normalizer(advnorm),
     options=agent(),
     scales=loss_scales(),
     slow=slow_value(),
@@ -96,23 +98,24 @@ def build(
 def encoded(
   obs_space: Mapping[str, gym_spaces.Space],
 ) -> dict[str, gym_spaces.Space]:
-  """The keys that the agent sees, in order.
+  """Selects the keys that the agent sees, in order.
 
   Raises:
-    ValueError: A key is the name of a loss, under which its own would be lost.
+    UserError: A key is the name of a loss, under which its own would be lost.
   """
   seen = {k: s for k, s in sorted(obs_space.items()) if k[:4] != 'log/'}
   names = {field.name for field in dataclasses.fields(LossScales)} - {'rec'}
   for key in sorted(names & seen.keys()):
     raise UserError(
-      f'config.env: the observation key {key!r} is the name of a loss. Rename '
-      'it in the environment.'
+      f'the observation key {key!r} is the name of a loss. Rename it in the '
+      'environment.',
+      'config.env',
     )
   return seen
 
 
-def copied(module: nnx.Module, source: nnx.Module) -> nnx.Module:
-  """`module` with the parameters of `source`, as ones that are not trained."""
+def untrained_copy(module: nnx.Module, source: nnx.Module) -> nnx.Module:
+  """Gives a module the parameters of another, as ones that are not trained."""
   nnx.update(module, nnx.state(source, nnx.Param))
 
   def freeze(_, v):

@@ -7,9 +7,10 @@ from flax import nnx
 from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import contracts, spaces
-from dreamer_nnx.nn.mlp import MLP
+from dreamer_nnx.nn.mlp import MLP, Layers
 from dreamer_nnx.nn.precision import Precision
 from dreamer_nnx.registry import Choice
+from dreamer_nnx.signatures import takes
 from dreamer_nnx.slots import HEAD
 
 
@@ -17,35 +18,25 @@ class Predictor(nnx.Module):
   """Features (..., F) to one output.
 
   Args:
-    layers, units, act, norm, winit: The trunk, see `nn.mlp.MLP`.
+    layers, trunk: Of the layers before the head, see `nn.mlp.MLP`.
     head: The output layer.
   """
 
+  @takes(MLP)
   def __init__(
     self,
     input_size: int,
     space: gym_spaces.Space,
     *,
-    layers: int = 1,
-    units: int = 512,
-    act: str = 'silu',
-    norm: str = 'rms',
-    winit: str = 'trunc_normal_in',
+    layers: Layers = 1,
     head: Choice = Choice(HEAD, 'mse'),
     precision: Precision,
     rngs: nnx.Rngs,
+    **trunk,
   ):
-    kw = dict(precision=precision, rngs=rngs)
-    self.mlp = MLP(
-      input_size,
-      layers=layers,
-      units=units,
-      act=act,
-      norm=norm,
-      winit=winit,
-      **kw,
-    )
-    self.head = head(input_size=self.mlp.output_size, space=space, **kw)
+    given = dict(precision=precision, rngs=rngs)
+    self.mlp = MLP(input_size, layers=layers, **trunk, **given)
+    self.head = head(input_size=self.mlp.output_size, space=space, **given)
 
   def __call__(self, features: jax.Array) -> contracts.Output:
     return self.head(self.mlp(features))
@@ -55,40 +46,29 @@ class Policy(nnx.Module):
   """Features (..., F) to one output for each action key.
 
   Args:
-    layers, units, act, norm, winit: The trunk, see `nn.mlp.MLP`.
+    trunk: The layers before the heads, see `nn.mlp.MLP`.
     discrete, continuous: Output layers of those kinds of action.
   """
 
+  @takes(MLP)
   def __init__(
     self,
     input_size: int,
     action_space: Mapping[str, gym_spaces.Space],
     *,
-    layers: int = 3,
-    units: int = 512,
-    act: str = 'silu',
-    norm: str = 'rms',
-    winit: str = 'trunc_normal_in',
     discrete: Choice = Choice(HEAD, 'categorical', outscale=0.01),
     continuous: Choice = Choice(HEAD, 'bounded_normal', outscale=0.01),
     precision: Precision,
     rngs: nnx.Rngs,
+    **trunk,
   ):
-    kw = dict(precision=precision, rngs=rngs)
-    self.mlp = MLP(
-      input_size,
-      layers=layers,
-      units=units,
-      act=act,
-      norm=norm,
-      winit=winit,
-      **kw,
-    )
+    given = dict(precision=precision, rngs=rngs)
+    self.mlp = MLP(input_size, **trunk, **given)
     size = self.mlp.output_size
     self.heads = nnx.data(
       {
         key: (discrete if spaces.is_discrete(space) else continuous)(
-          input_size=size, space=space, **kw
+          input_size=size, space=space, **given
         )
         for key, space in sorted(action_space.items())
       }
@@ -102,7 +82,7 @@ class Policy(nnx.Module):
 def sample(
   policy: Mapping[str, contracts.Output], key: jax.Array
 ) -> contracts.Action:
-  """One draw of each action key."""
+  """Draws each action key once."""
   keys = jax.random.split(key, len(policy))
   return {
     name: output.sample(keys[i])

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import contracts, spaces
-from dreamer_nnx.agent.settings import AgentOptions
 from dreamer_nnx.agent.predictors import Predictor
+from dreamer_nnx.agent.settings import AgentOptions
 
 sg = jax.lax.stop_gradient
 Array = jax.Array

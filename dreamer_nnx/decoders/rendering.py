@@ -1,15 +1,44 @@
-"""Images that are drawn only when they are asked for."""
+"""Outputs over images: all of them, or a few that are drawn when asked for."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from dreamer_nnx.nn.portions import in_portions
+from dreamer_nnx import contracts
+from dreamer_nnx.nn.forms import Portions
 from dreamer_nnx.numerics import outputs
 
 Array = jax.Array
+
+
+def image_outputs(
+  render: Callable[[Array], Array],
+  maps: Array,
+  channels: Mapping[str, int],
+  portions: Portions,
+) -> dict[str, contracts.Output]:
+  """Makes one output of squared error for each image key.
+
+  Args:
+    render: From maps (N, h, w, c) to means (N, H, W, C) of all keys.
+    maps: (..., h, w, c).
+    channels: How many of C each key has, in order.
+    portions: How many images to work on at a time.
+  """
+  if portions.few and len(channels) == 1:
+    return {key: Rendering(render, maps, portions) for key in channels}
+  # (..., h, w, c) to (N, h, w, c), and (N, H, W, C) to (..., H, W, C).
+  mean = render(maps.reshape(-1, *maps.shape[-3:]))
+  mean = mean.reshape(*maps.shape[:-3], *mean.shape[1:])
+  bounds = np.cumsum(list(channels.values()))[:-1]
+  parts = jnp.split(mean, bounds, -1)
+  return {
+    key: outputs.event(outputs.MSE(part), 3)
+    for key, part in zip(channels, parts, strict=True)
+  }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,14 +50,13 @@ class Rendering:
   The loss, summed over the image, is all that leaves the loop over the images.
 
   Args:
-    render: From maps (n, ...) to means (n, H, W, C).
+    render: From maps (n, h, w, c) to means (n, H, W, C).
     maps: (..., h, w, c).
-    size: Images at a time.
   """
 
   render: Callable[[Array], Array]
   maps: Array
-  size: int
+  portions: Portions
 
   def pred(self) -> Array:
     mean = lambda maps: outputs.MSE(self.render(maps)).pred()
@@ -40,13 +68,16 @@ class Rendering:
 
   def _loss(self, maps: Array, target: Array) -> Array:
     loss = outputs.MSE(self.render(maps)).loss(target)
-    # A sum as a product is several times faster here than as a reduction.
+    # (n, H, W, C) to (n, H·W·C), to sums (n,). A sum as a product is several
+    # times faster here than as a reduction.
     flat = loss.reshape(len(loss), -1)
     return flat @ jnp.ones((flat.shape[-1],), flat.dtype)
 
   def _rows(self, x: Array) -> Array:
+    """Joins the leading axes: (..., H, W, C) to (N, H, W, C)."""
     return x.reshape(-1, *x.shape[-3:])
 
   def _each(self, function: Callable, *rows: Array) -> Array:
-    y = in_portions(function, self.size, *rows)
+    y = self.portions(function, *rows)
+    # (N, ...) to leading axes of the maps.
     return y.reshape(*self.maps.shape[:-3], *y.shape[1:])

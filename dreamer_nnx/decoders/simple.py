@@ -2,24 +2,27 @@
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import contracts, spaces
-from dreamer_nnx.decoders.rendering import Rendering
+from dreamer_nnx.decoders.rendering import image_outputs
 from dreamer_nnx.errors import UserError
+from dreamer_nnx.nn.activations import Act
 from dreamer_nnx.nn.conv import Conv
+from dreamer_nnx.nn.forms import Portions
 from dreamer_nnx.nn.images import image_sides, minimal_sides
+from dreamer_nnx.nn.initializers import Winit
 from dreamer_nnx.nn.linear import BlockLinear, Linear
-from dreamer_nnx.nn.mlp import MLP, Dense, NormAct
-from dreamer_nnx.nn.portions import portion
+from dreamer_nnx.nn.mlp import MLP, Dense, Layers, NormAct
+from dreamer_nnx.nn.norm import Norm
 from dreamer_nnx.nn.precision import Precision
-from dreamer_nnx.numerics import outputs
 from dreamer_nnx.registry import Choice
+from dreamer_nnx.schema import Count, Range, Weight
 from dreamer_nnx.slots import DECODER, HEAD
 
 
@@ -42,8 +45,8 @@ class SimpleDecoder(nnx.Module):
     strided: Fractionally strided convolutions instead of repeat and conv.
 
   Raises:
-    ValueError: An image does not come from a map of 3..16 pixels a side, or
-      its size does not split into `bspace` groups.
+    UserError: An image does not come from a map of 3..16 pixels a side, or
+      its channels or deter do not split into `bspace` groups.
   """
 
   def __init__(
@@ -51,18 +54,18 @@ class SimpleDecoder(nnx.Module):
     obs_space: Mapping[str, gym_spaces.Space],
     latent_space: Mapping[str, tuple[int, ...]],
     *,
-    depth: int = 32,
-    mults: tuple[int, ...] = (2, 3, 4, 4),
-    layers: int = 3,
-    units: int = 512,
-    act: str = 'silu',
-    norm: str = 'rms',
-    winit: str = 'trunc_normal_in',
-    outscale: float = 1.0,
+    depth: Count = 32,
+    mults: Annotated[tuple[int, ...], Range(1, length=1)] = (2, 3, 4, 4),
+    layers: Layers = 3,
+    units: Count = 512,
+    act: Act = 'silu',
+    norm: Norm = 'rms',
+    winit: Winit = 'trunc_normal_in',
+    outscale: Weight = 1.0,
     symlog: bool = True,
     outer: bool = False,
-    kernel: int = 5,
-    bspace: int = 8,
+    kernel: Count = 5,
+    bspace: Annotated[int, Range(0)] = 8,
     strided: bool = False,
     precision: Precision,
     rngs: nnx.Rngs,
@@ -105,13 +108,13 @@ class SimpleDecoder(nnx.Module):
 
 
 def flat_stoch(latent: contracts.Latent) -> jax.Array:
-  """stoch (..., S, C) as (..., S * C)."""
+  """Flattens stoch, (..., S, C) to (..., S * C)."""
   stoch = latent['stoch']
   return stoch.reshape(*stoch.shape[:-2], -1)
 
 
 def joined(latent: contracts.Latent, precision: Precision) -> jax.Array:
-  """Flat stoch, then deter, in the compute format."""
+  """Joins flat stoch and deter, in the compute format."""
   parts = (flat_stoch(latent), latent['deter'])
   return jnp.concatenate([precision.cast(part) for part in parts], -1)
 
@@ -202,28 +205,22 @@ class ImageDecoder(nnx.Module):
         for i in range(len(stages) - 1)
       ]
     )
-    self.finish = nnx.List([NormAct(d, norm=norm, act=act) for d in stages[1:]])
+    self.norm_acts = nnx.List(
+      [NormAct(d, norm=norm, act=act) for d in stages[1:]]
+    )
     self.out = Conv(
       depths[0], sum(self.channels.values()), kernel, outscale=outscale, **kw
     )
     self.outer, self.strided = outer, strided
-    self.precision = precision
-    self.sides = sides
+    patches = [
+      conv.patch_numbers(sides[0] << i, sides[1] << i)
+      for i, conv in enumerate((*self.convs, self.out))
+    ]
+    self.portions = Portions(max(patches), precision)
 
   def __call__(self, latent: contracts.Latent) -> dict[str, contracts.Output]:
-    maps, render = self.minimal(latent), self._renderer()
-    if self.precision.on_cpu and len(self.channels) == 1:
-      rows = math.prod(maps.shape[:-3])
-      size = portion(rows, self._patch_numbers())
-      return {key: Rendering(render, maps, size) for key in self.channels}
-    mean = render(maps.reshape(-1, *maps.shape[-3:]))
-    mean = mean.reshape(*maps.shape[:-3], *mean.shape[1:])
-    bounds = np.cumsum(list(self.channels.values()))[:-1]
-    parts = jnp.split(mean, bounds, -1)
-    return {
-      key: outputs.event(outputs.MSE(part), 3)
-      for key, part in zip(self.channels, parts, strict=True)
-    }
+    render, maps = self._renderer(), self.minimal(latent)
+    return image_outputs(render, maps, self.channels, self.portions)
 
   def _renderer(self) -> Callable[[jax.Array], jax.Array]:
     """Minimal maps (N, h, w, c) to means (N, H, W, C), as a function.
@@ -235,23 +232,15 @@ class ImageDecoder(nnx.Module):
     out = self.out if self.outer else grow(self.out)
 
     def render(x):
-      for stage, finish in zip(stages, self.finish, strict=True):
-        x = finish(stage(x))
+      for stage, norm_act in zip(stages, self.norm_acts, strict=True):
+        x = norm_act(stage(x))
       return jax.nn.sigmoid(out(x))
 
     return render
 
-  def _patch_numbers(self) -> int:
-    """Numbers that the patches of an image hold in the largest stage."""
-    numbers, (height, width) = [], self.sides
-    for conv in (*self.convs, self.out):
-      numbers.append(conv.patch_numbers(height, width))
-      height, width = 2 * height, 2 * width
-    return max(numbers)
-
 
 class GroupedMap(nnx.Module):
-  """act(norm(blocklinear(deter) + linear(dense(stoch)))) as (h, w, c).
+  """Map act(norm(blocklinear(deter) + linear(dense(stoch)))) as (h, w, c).
 
   The block-linear output is read as (group, h, w, channel) and its groups are
   laid side by side on the channels.
@@ -271,32 +260,34 @@ class GroupedMap(nnx.Module):
     rngs,
   ):
     kw = dict(winit=winit, precision=precision, rngs=rngs)
-    if shape[-1] % blocks:
-      raise UserError(
-        f'bspace = {blocks}: must divide depth * mults[-1] = {shape[-1]}.'
-      )
-    size = math.prod(shape)
     (deter,) = latent_space['deter']
+    wholes = {'depth * mults[-1]': shape[-1], "the dynamics' deter": deter}
+    for name, whole in wholes.items():
+      if whole % blocks:
+        raise UserError(f'must divide {name} = {whole}.', 'bspace', blocks)
+    size = math.prod(shape)
     self.deter = BlockLinear(deter, size, blocks, **kw)
     self.hidden = Dense(
       math.prod(latent_space['stoch']), 2 * units, act=act, norm=norm, **kw
     )
     self.stoch = Linear(2 * units, size, **kw)
-    self.finish = NormAct(shape[-1], norm=norm, act=act)
+    self.norm_act = NormAct(shape[-1], norm=norm, act=act)
     self.shape, self.blocks, self.precision = shape, blocks, precision
 
   def __call__(self, latent: contracts.Latent) -> jax.Array:
     height, width, channels = self.shape
     x0 = self.deter(self.precision.cast(latent['deter']))
     batch = x0.shape[:-1]
+    # (..., size) to (..., G, h, w, c/G), to (..., h, w, G, c/G), to (..., c).
     x0 = x0.reshape(*batch, self.blocks, height, width, -1)
     x0 = jnp.moveaxis(x0, -4, -2).reshape(*batch, height, width, channels)
     x1 = self.stoch(self.hidden(self.precision.cast(flat_stoch(latent))))
-    return self.finish(x0 + x1.reshape(x0.shape))
+    # x1 (..., size) to (..., h, w, c).
+    return self.norm_act(x0 + x1.reshape(x0.shape))
 
 
 class DenseMap(nnx.Module):
-  """act(norm(linear(features))) as (h, w, c)."""
+  """Map act(norm(linear(features))) as (h, w, c)."""
 
   def __init__(
     self,
@@ -316,9 +307,10 @@ class DenseMap(nnx.Module):
     self.linear = Linear(
       inputs, math.prod(shape), winit=winit, precision=precision, rngs=rngs
     )
-    self.finish = NormAct(shape[-1], norm=norm, act=act)
+    self.norm_act = NormAct(shape[-1], norm=norm, act=act)
     self.shape, self.precision = shape, precision
 
   def __call__(self, latent: contracts.Latent) -> jax.Array:
     x = self.linear(joined(latent, self.precision))
-    return self.finish(x.reshape(*x.shape[:-1], *self.shape))
+    # (..., size) to (..., h, w, c).
+    return self.norm_act(x.reshape(*x.shape[:-1], *self.shape))

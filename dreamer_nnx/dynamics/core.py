@@ -13,7 +13,7 @@ sg = jax.lax.stop_gradient
 
 
 class BlockGRU(nnx.Module):
-  """deter' = z tanh(r c) + (1 - z) deter, with r, c, z from G blocks.
+  """GRU deter' = z tanh(r c) + (1 - z) deter, with r, c, z from G blocks.
 
     x = [dense(deter), dense(stoch), dense(action)]
     h = act(norm(blocklinear([deter_g, x]))), `layers` times
@@ -42,9 +42,8 @@ class BlockGRU(nnx.Module):
     rngs: nnx.Rngs,
   ):
     if deter % blocks:
-      raise UserError(
-        f'deter = {deter}, blocks = {blocks}: deter must be a multiple.'
-      )
+      what = f'must be a multiple of blocks, which is {blocks}.'
+      raise UserError(what, 'deter', deter)
     kw = dict(winit=winit, precision=precision, rngs=rngs)
     inputs = [deter + 3 * hidden * blocks] + [deter] * layers
     self.deter_in = Dense(deter, hidden, act=act, norm=norm, **kw)
@@ -53,20 +52,20 @@ class BlockGRU(nnx.Module):
     self.hidden = nnx.List(
       [BlockLinear(i, deter, blocks, **kw) for i in inputs[:-1]]
     )
-    self.finish = nnx.List(
+    self.norm_acts = nnx.List(
       [NormAct(deter, norm=norm, act=act) for _ in range(layers)]
     )
     self.gates = BlockLinear(inputs[-1], 3 * deter, blocks, **kw)
     self.blocks = blocks
 
   def embed_action(self, action: jax.Array) -> jax.Array:
-    """(..., A) to (..., U); actions beyond [-1, 1] keep only their sign."""
+    """Maps (..., A) to (..., U); beyond [-1, 1] only the sign counts."""
     return self.action_in(action / sg(jnp.maximum(1, jnp.abs(action))))
 
   def __call__(
     self, deter: jax.Array, stoch: jax.Array, action: jax.Array
   ) -> jax.Array:
-    """One step.
+    """Makes one step.
 
     Args:
       deter: (B, D).
@@ -78,23 +77,26 @@ class BlockGRU(nnx.Module):
     """
     common = [self.deter_in(deter), self.stoch_in(stoch), action]
     parts = self._gates(deter, jnp.concatenate(common, -1))
+    # (B, D) to (B, G, D/G), like the gates, and back.
     new = jax.checkpoint(_gate)(*parts, deter.reshape(parts[0].shape))
     return new.reshape(deter.shape)
 
   def _gates(self, deter: jax.Array, common: jax.Array) -> list[jax.Array]:
-    """Reset, candidate and update before their activations, (B, G, D/G).
+    """Computes reset, candidate and update before their activations.
 
-    In blocks to the end: flat slices of the gates would not vectorise.
+    Each is (B, G, D/G), in blocks to the end: flat slices of the gates would
+    not vectorise.
     """
     if not len(self.hidden):
       y = self.gates.shared(deter, common)
+      # (B, 3·D) to (B, G, 3, D/G).
       y = y.reshape(*y.shape[:-1], self.blocks, 3, -1)
       return [y[..., i, :] for i in range(3)]
     first, *rest = self.hidden
-    *between, last = self.finish
+    *between, last = self.norm_acts
     h = first.shared(deter, common)
-    for finish, layer in zip(between, rest, strict=True):
-      h = layer(finish(h))
+    for norm_act, layer in zip(between, rest, strict=True):
+      h = layer(norm_act(h))
     return self.gates.split(last(h), 3)
 
 

@@ -11,11 +11,15 @@ from gymnasium import spaces as gym_spaces
 from dreamer_nnx import contracts
 from dreamer_nnx.dynamics.core import BlockGRU
 from dreamer_nnx.nn import loops
+from dreamer_nnx.nn.activations import Act
+from dreamer_nnx.nn.initializers import Winit
 from dreamer_nnx.nn.linear import Linear
-from dreamer_nnx.nn.mlp import Dense
+from dreamer_nnx.nn.mlp import Dense, Layers
+from dreamer_nnx.nn.norm import Norm
 from dreamer_nnx.nn.precision import Precision
 from dreamer_nnx.nn.vectors import concat_vectors, vector_size
 from dreamer_nnx.numerics import outputs
+from dreamer_nnx.schema import Count, Share, Weight
 from dreamer_nnx.slots import DYNAMICS
 
 sg = jax.lax.stop_gradient
@@ -26,8 +30,8 @@ Latent = contracts.Latent
 class LogitNet(nnx.Module):
   """Dense layers and a Linear to (S, C) logits.
 
-  `first` is the affine map that reads the input; `finish` does the rest, for
-  callers that compute `first` in parts.
+  `first` is the affine map that reads the input; `after_first` does the rest,
+  for callers that compute `first` in parts.
   """
 
   def __init__(
@@ -56,16 +60,17 @@ class LogitNet(nnx.Module):
   def first(self) -> Linear:
     return self.layers[0].linear if len(self.layers) else self.out
 
-  def finish(self, x: Array) -> Array:
+  def after_first(self, x: Array) -> Array:
     if len(self.layers):
-      x = self.layers[0].finish(x)
+      x = self.layers[0].norm_act(x)
       for layer in self.layers[1:]:
         x = layer(x)
       x = self.out(x)
+    # (..., S·C) to (..., S, C).
     return x.reshape(*x.shape[:-1], *self.shape)
 
   def __call__(self, x: Array) -> Array:
-    return self.finish(self.first(x))
+    return self.after_first(self.first(x))
 
 
 @DYNAMICS.register('rssm')
@@ -96,21 +101,21 @@ class RSSM(nnx.Module):
     token_size: int,
     action_space: Mapping[str, gym_spaces.Space],
     *,
-    deter: int = 4096,
-    hidden: int = 512,
-    stoch: int = 32,
-    classes: int = 32,
-    act: str = 'silu',
-    norm: str = 'rms',
-    winit: str = 'trunc_normal_in',
-    unimix: float = 0.01,
-    outscale: float = 1.0,
-    imglayers: int = 2,
-    obslayers: int = 1,
-    dynlayers: int = 1,
+    deter: Count = 4096,
+    hidden: Count = 512,
+    stoch: Count = 32,
+    classes: Count = 32,
+    act: Act = 'silu',
+    norm: Norm = 'rms',
+    winit: Winit = 'trunc_normal_in',
+    unimix: Share = 0.01,
+    outscale: Weight = 1.0,
+    imglayers: Layers = 2,
+    obslayers: Layers = 1,
+    dynlayers: Layers = 1,
     absolute: bool = False,
-    blocks: int = 8,
-    free_nats: float = 1.0,
+    blocks: Count = 8,
+    free_nats: Weight = 1.0,
     remat: bool = False,
     precision: Precision,
     rngs: nnx.Rngs,
@@ -181,6 +186,7 @@ class RSSM(nnx.Module):
       new = self._filter(carry, posterior, *rest)
       return {name: new[name] for name in carry}, new
 
+    # (B, T, ...) to (T, B, ...), and back.
     swap = lambda x: x.swapaxes(0, 1)
     inputs = (*jax.tree.map(swap, (token_part, embed, ~is_first)), keys)
     carry = jax.tree.map(self.precision.cast, latent)
@@ -202,6 +208,7 @@ class RSSM(nnx.Module):
 
     carry = jax.tree.map(self.precision.cast, latent)
     _, rolled = loops.scan(body, carry, jax.random.split(key, length))
+    # (H, B, ...) to (B, H, ...).
     return jax.tree.map(lambda x: x.swapaxes(0, 1), rolled)
 
   def predict(
@@ -211,6 +218,7 @@ class RSSM(nnx.Module):
       new = self._predict(carry, *inputs)
       return new, new
 
+    # (B, T, ...) to (T, B, ...), and back.
     swap = lambda x: x.swapaxes(0, 1)
     length = jax.tree.leaves(action)[0].shape[1]
     inputs = (jax.tree.map(swap, action), jax.random.split(key, length))
@@ -219,7 +227,9 @@ class RSSM(nnx.Module):
     return carry, jax.tree.map(swap, latents)
 
   def losses(self, latent: Latent) -> tuple[dict[str, Array], dict[str, Array]]:
-    """dyn = max(free, KL(sg(post) || prior)), rep = max(free, KL(post || sg)).
+    """Computes the divergences of prior and posterior, at least `free_nats`.
+
+      dyn = max(free, KL(sg(post) || prior)),  rep = max(free, KL(post || sg))
 
     KL is summed over S; `latent` holds the posterior `logit` of `observe`.
     """
@@ -244,16 +254,16 @@ class RSSM(nnx.Module):
     return self.core.embed_action(x if keep is None else _mask(x, keep))
 
   def _token_part(self, tokens: Array) -> Array:
-    """What the tokens add to the posterior's first layer, bias included."""
+    """Computes what tokens and bias add to the posterior's first layer."""
     first = self.posterior.first
     start = 0 if self.absolute else self.latent_space['deter'][0]
     return first.split(tokens, start) + first.bias[...].astype(tokens.dtype)
 
   def _posterior(self, token_part: Array, deter: Array) -> Array:
-    """Logits, where `_token_part` was made before the loop."""
+    """Computes logits, where `_token_part` was made before the loop."""
     if not self.absolute:
       token_part = token_part + self.posterior.first.split(deter, 0)
-    return self.posterior.finish(token_part)
+    return self.posterior.after_first(token_part)
 
   def _filter(
     self,
@@ -276,14 +286,17 @@ class RSSM(nnx.Module):
     return {'deter': deter, 'stoch': self._sample(self.prior(deter), key)}
 
   def _sample(self, logit: Array, key: Array) -> Array:
-    """A draw; the backward pass makes the probabilities anew."""
+    """Draws; the backward pass makes the probabilities anew."""
     draw = lambda logit: self._dist(logit).sample(key)
     return self.precision.cast(jax.checkpoint(draw)(logit))
 
 
 def _flat(stoch: Array) -> Array:
+  # (..., S, C) to (..., S·C).
   return stoch.reshape(*stoch.shape[:-2], -1)
 
 
 def _mask(x: Array, keep: Array) -> Array:
-  return jnp.where(keep.reshape(keep.shape + (1,) * (x.ndim - keep.ndim)), x, 0)
+  # (B,) to (B, 1, ...), as many axes as x.
+  keep = keep.reshape(keep.shape + (1,) * (x.ndim - keep.ndim))
+  return jnp.where(keep, x, 0)

@@ -1,6 +1,7 @@
 """CNN for images, MLP for vectors, over a dict of observations."""
 
 from collections.abc import Callable, Mapping
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -8,13 +9,17 @@ from flax import nnx
 from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import contracts, spaces
+from dreamer_nnx.nn.activations import Act
 from dreamer_nnx.nn.conv import Conv
+from dreamer_nnx.nn.forms import Portions
 from dreamer_nnx.nn.images import image_sides, minimal_sides
-from dreamer_nnx.nn.mlp import MLP, NormAct
-from dreamer_nnx.nn.portions import in_portions, portion
+from dreamer_nnx.nn.initializers import Winit
+from dreamer_nnx.nn.mlp import MLP, Layers, NormAct
+from dreamer_nnx.nn.norm import Norm
 from dreamer_nnx.nn.precision import Precision
 from dreamer_nnx.nn.vectors import concat_vectors, vector_size
 from dreamer_nnx.numerics.squash import symlog as symlog_fn
+from dreamer_nnx.schema import Count, Range
 from dreamer_nnx.slots import ENCODER
 
 
@@ -33,23 +38,23 @@ class SimpleEncoder(nnx.Module):
     strided: Halves by a stride of 2 instead of a 2x2 maximum.
 
   Raises:
-    ValueError: An image does not shrink to 3..16 pixels a side.
+    UserError: An image does not shrink to 3..16 pixels a side.
   """
 
   def __init__(
     self,
     obs_space: Mapping[str, gym_spaces.Space],
     *,
-    depth: int = 32,
-    mults: tuple[int, ...] = (2, 3, 4, 4),
-    layers: int = 3,
-    units: int = 512,
-    act: str = 'silu',
-    norm: str = 'rms',
-    winit: str = 'trunc_normal_in',
+    depth: Count = 32,
+    mults: Annotated[tuple[int, ...], Range(1, length=1)] = (2, 3, 4, 4),
+    layers: Layers = 3,
+    units: Count = 512,
+    act: Act = 'silu',
+    norm: Norm = 'rms',
+    winit: Winit = 'trunc_normal_in',
     symlog: bool = True,
     outer: bool = False,
-    kernel: int = 5,
+    kernel: Count = 5,
     strided: bool = False,
     precision: Precision,
     rngs: nnx.Rngs,
@@ -120,43 +125,46 @@ class ImageEncoder(nnx.Module):
   ):
     self.keys = tuple(sorted(obs_space))
     self.precision = precision
+    stages = range(len(depths))
+    # How often the image was halved before each stage, and in the end.
+    halved = [max(0, i - outer) for i in (*stages, len(depths))]
     height, width = image_sides(obs_space)
-    halvings = len(depths) - int(outer)
-    sides = minimal_sides((height, width), halvings)
+    sides = minimal_sides((height, width), halved[-1])
     channels = sum(obs_space[k].shape[-1] for k in self.keys)
     sizes = (channels, *depths)
-    self.halved = tuple(not (outer and i == 0) for i in range(len(depths)))
-    self.pooled = tuple(halved and not strided for halved in self.halved)
+    halves = [halved[i] < halved[i + 1] for i in stages]
+    self.pooled = tuple(half and not strided for half in halves)
     self.convs = nnx.List(
       [
         Conv(
           sizes[i],
           sizes[i + 1],
           kernel,
-          stride=2 if strided and self.halved[i] else 1,
+          stride=2 if strided and halves[i] else 1,
           winit=winit,
           precision=precision,
           rngs=rngs,
         )
-        for i in range(len(depths))
+        for i in stages
       ]
     )
-    self.finish = nnx.List([NormAct(d, norm=norm, act=act) for d in depths])
+    self.norm_acts = nnx.List([NormAct(d, norm=norm, act=act) for d in depths])
+    patches = [
+      self.convs[i].patch_numbers(height >> halved[i], width >> halved[i])
+      for i in stages
+    ]
+    self.portions = Portions(max(patches), precision)
     self.output_size = sides[0] * sides[1] * depths[-1]
 
   def __call__(self, obs: contracts.Observation) -> jax.Array:
     images = jnp.concatenate([obs[k] for k in self.keys], -1)
+    # (..., H, W, C) to (N, H, W, C), and tokens (N, E) to (..., E).
     rows = images.reshape(-1, *images.shape[-3:])
-    encode = self._encoding(len(rows))
-    if self.precision.on_cpu:
-      size = portion(len(rows), self._patch_numbers(*rows.shape[1:3]))
-      tokens = in_portions(encode, size, rows)
-    else:
-      tokens = encode(rows)
+    tokens = self.portions(self._encoding(len(rows)), rows)
     return tokens.reshape(*images.shape[:-3], -1)
 
   def _encoding(self, count: int) -> Callable[[jax.Array], jax.Array]:
-    """Images (N, H, W, C) to features (N, ...), as a function.
+    """Images (N, H, W, C) to features (N, E), as a function.
 
     What all images share of the work is done now, once.
     """
@@ -167,17 +175,9 @@ class ImageEncoder(nnx.Module):
 
     def encode(x):
       x = self.precision.cast(x) / 255 - 0.5
-      for stage, finish in zip(stages, self.finish, strict=True):
-        x = finish(stage(x))
+      for stage, norm_act in zip(stages, self.norm_acts, strict=True):
+        x = norm_act(stage(x))
+      # (N, h, w, c) to (N, E).
       return x.reshape(len(x), -1)
 
     return encode
-
-  def _patch_numbers(self, height: int, width: int) -> int:
-    """Numbers that the patches of an image hold in the largest stage."""
-    numbers = []
-    for conv, halved in zip(self.convs, self.halved, strict=True):
-      numbers.append(conv.patch_numbers(height, width))
-      if halved:
-        height, width = height // 2, width // 2
-    return max(numbers)

@@ -16,41 +16,41 @@ Arrays = Mapping[str, np.ndarray]
 RULES = tuple(
   (re.compile(pattern), replacement)
   for pattern, replacement in (
-    (r'enc/mlp(\d+)norm/', r'encoder/vectors/mlp/layers/\1/finish/norm/'),
+    (r'enc/mlp(\d+)norm/', r'encoder/vectors/mlp/layers/\1/norm_act/norm/'),
     (r'enc/mlp(\d+)/', r'encoder/vectors/mlp/layers/\1/linear/'),
-    (r'enc/cnn(\d+)norm/', r'encoder/images/finish/\1/norm/'),
+    (r'enc/cnn(\d+)norm/', r'encoder/images/norm_acts/\1/norm/'),
     (r'enc/cnn(\d+)/', r'encoder/images/convs/\1/'),
-    (r'dyn/dynin0norm/', r'dynamics/core/deter_in/finish/norm/'),
+    (r'dyn/dynin0norm/', r'dynamics/core/deter_in/norm_act/norm/'),
     (r'dyn/dynin0/', r'dynamics/core/deter_in/linear/'),
-    (r'dyn/dynin1norm/', r'dynamics/core/stoch_in/finish/norm/'),
+    (r'dyn/dynin1norm/', r'dynamics/core/stoch_in/norm_act/norm/'),
     (r'dyn/dynin1/', r'dynamics/core/stoch_in/linear/'),
-    (r'dyn/dynin2norm/', r'dynamics/core/action_in/finish/norm/'),
+    (r'dyn/dynin2norm/', r'dynamics/core/action_in/norm_act/norm/'),
     (r'dyn/dynin2/', r'dynamics/core/action_in/linear/'),
-    (r'dyn/dynhid(\d+)norm/', r'dynamics/core/finish/\1/norm/'),
+    (r'dyn/dynhid(\d+)norm/', r'dynamics/core/norm_acts/\1/norm/'),
     (r'dyn/dynhid(\d+)/', r'dynamics/core/hidden/\1/'),
     (r'dyn/dyngru/', r'dynamics/core/gates/'),
-    (r'dyn/obs(\d+)norm/', r'dynamics/posterior/layers/\1/finish/norm/'),
+    (r'dyn/obs(\d+)norm/', r'dynamics/posterior/layers/\1/norm_act/norm/'),
     (r'dyn/obs(\d+)/', r'dynamics/posterior/layers/\1/linear/'),
     (r'dyn/obslogit/', r'dynamics/posterior/out/'),
-    (r'dyn/prior(\d+)norm/', r'dynamics/prior/layers/\1/finish/norm/'),
+    (r'dyn/prior(\d+)norm/', r'dynamics/prior/layers/\1/norm_act/norm/'),
     (r'dyn/prior(\d+)/', r'dynamics/prior/layers/\1/linear/'),
     (r'dyn/priorlogit/', r'dynamics/prior/out/'),
-    (r'dec/mlp/norm(\d+)/', r'decoder/vectors/mlp/layers/\1/finish/norm/'),
+    (r'dec/mlp/norm(\d+)/', r'decoder/vectors/mlp/layers/\1/norm_act/norm/'),
     (r'dec/mlp/linear(\d+)/', r'decoder/vectors/mlp/layers/\1/linear/'),
     (r'dec/vec/', r'decoder/vectors/heads/'),
     (r'dec/sp0/', r'decoder/images/minimal/deter/'),
-    (r'dec/sp1norm/', r'decoder/images/minimal/hidden/finish/norm/'),
+    (r'dec/sp1norm/', r'decoder/images/minimal/hidden/norm_act/norm/'),
     (r'dec/sp1/', r'decoder/images/minimal/hidden/linear/'),
     (r'dec/sp2/', r'decoder/images/minimal/stoch/'),
-    (r'dec/spacenorm/', r'decoder/images/minimal/finish/norm/'),
+    (r'dec/spacenorm/', r'decoder/images/minimal/norm_act/norm/'),
     (r'dec/space/', r'decoder/images/minimal/linear/'),
-    (r'dec/spnorm/', r'decoder/images/minimal/finish/norm/'),
-    (r'dec/conv(\d+)norm/', r'decoder/images/finish/\1/norm/'),
+    (r'dec/spnorm/', r'decoder/images/minimal/norm_act/norm/'),
+    (r'dec/conv(\d+)norm/', r'decoder/images/norm_acts/\1/norm/'),
     (r'dec/conv(\d+)/', r'decoder/images/convs/\1/'),
     (r'dec/imgout/', r'decoder/images/out/'),
     (
       r'(rew|con|pol|val|slowval)/mlp/norm(\d+)/',
-      r'\1/mlp/layers/\2/finish/norm/',
+      r'\1/mlp/layers/\2/norm_act/norm/',
     ),
     (
       r'(rew|con|pol|val|slowval)/mlp/linear(\d+)/',
@@ -133,7 +133,7 @@ def _parameter(name, target, decoder_stages):
       new = pattern.sub(replacement, name, count=1)
       break
   # The reference numbers the decoder's stages from the image inwards.
-  stage = re.match(r'(decoder/images/(?:convs|finish)/)(\d+)(/.*)', new)
+  stage = re.match(r'(decoder/images/(?:convs|norm_acts)/)(\d+)(/.*)', new)
   if stage:
     index = decoder_stages - 1 - int(stage[2])
     new = f'{stage[1]}{index}{stage[3]}'
@@ -156,7 +156,7 @@ def _statistics(reference):
   for name, value in reference.items():
     match = re.fullmatch(r'((?:ret|val|adv)norm)/(\w+)/value', name)
     if match and match[2] == 'corr':
-      result[f'{match[1]}/averages/mass'] = np.asarray(value)
+      result[f'{match[1]}/averages/weight'] = np.asarray(value)
     elif match:
       pair = result.setdefault(
         f'{match[1]}/averages/values', np.zeros(2, np.float32)

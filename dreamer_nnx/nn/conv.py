@@ -9,80 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from dreamer_nnx.nn import forms
 from dreamer_nnx.nn.initializers import Winit, initialize
 from dreamer_nnx.nn.precision import Precision
 from dreamer_nnx.schema import Weight
-
-LAYOUT = ('NHWC', 'HWIO', 'NHWC')
-FEW_CHANNELS, MANY_IMAGES = 16, 64
-
-
-def native(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
-  """SAME convolution as one operation of the compiler."""
-  return jax.lax.conv_general_dilated(
-    x, kernel, (stride, stride), 'SAME', dimension_numbers=LAYOUT
-  )
-
-
-@jax.custom_vjp
-def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
-  """The same convolution, where there are gradients as one matrix product.
-
-  Of the kernel with the patches of the input; and so are its gradients. A CPU
-  is several times faster at this than at `native` and its gradient to the
-  kernel, if the patches of what it is given stay in the cache: see `portions`.
-  For a result alone, as in acting, `native` is faster.
-  """
-  return native(x, kernel)
-
-
-def _product_forward(x, kernel):
-  read = patches(x, *kernel.shape[:2])
-  return read @ _flat(kernel), (x, read, kernel)
-
-
-def _product_backward(remembered, cotangent):
-  x, read, kernel = remembered
-  rows, columns, channels, outputs = kernel.shape
-  if outputs > 2 * channels:
-    scatter = jax.linear_transpose(lambda x: patches(x, rows, columns), x)
-    (to_x,) = scatter(cotangent @ _flat(kernel).T)
-  else:
-    turned = kernel[::-1, ::-1].swapaxes(2, 3)
-    to_x = patches(cotangent, rows, columns, ahead=True) @ _flat(turned)
-  dims = (((0, 1, 2), (0, 1, 2)), ((), ()))
-  to_kernel = jax.lax.dot_general(cotangent, read, dims).T
-  return to_x, to_kernel.reshape(kernel.shape)
-
-
-product.defvjp(_product_forward, _product_backward)
-
-
-def patches(
-  x: jax.Array, rows: int, columns: int, ahead: bool = False
-) -> jax.Array:
-  """What a SAME convolution reads around each pixel: (N, H, W, rows·columns·C).
-
-  Args:
-    ahead: Of an even number of taps the middle is before the pixel, not after.
-  """
-  height, width = x.shape[1:3]
-
-  def around(size):
-    before, after = (size - 1) // 2, size // 2
-    return (after, before) if ahead else (before, after)
-
-  x = jnp.pad(x, ((0, 0), around(rows), around(columns), (0, 0)))
-  shifted = [
-    x[:, i : i + height, j : j + width]
-    for i in range(rows)
-    for j in range(columns)
-  ]
-  return jnp.concatenate(shifted, -1)
-
-
-def _flat(kernel: jax.Array) -> jax.Array:
-  return kernel.reshape(-1, kernel.shape[-1])
 
 
 class Conv(nnx.Module):
@@ -120,7 +50,7 @@ class Conv(nnx.Module):
     if self.stride == 1:
       return self._convolve(x, self.kernel[...]) + self._bias(x)
     kernel = self.kernel[...].astype(x.dtype)
-    return native(x, kernel, self.stride) + self._bias(x)
+    return forms.native(x, kernel, self.stride) + self._bias(x)
 
   def patch_numbers(self, height: int, width: int) -> int:
     """How many numbers the patches of an image of this size hold."""
@@ -134,6 +64,7 @@ class Conv(nnx.Module):
     """
     fold = upsampling_fold(self.kernel.shape[0])
     kernel = jnp.einsum('ayk,bxl,klio->yxiabo', fold, fold, self.kernel[...])
+    # (S, S, I, 2, 2, O) to (S, S, I, 2·2·O).
     kernel = kernel.reshape(*kernel.shape[:3], -1)
 
     def upsampled(x):
@@ -146,18 +77,17 @@ class Conv(nnx.Module):
     """The maximum over 2x2 windows of the convolution, as a function.
 
     The four results of a window are made side by side, by one smaller
-    convolution of the four inputs of each window. On a CPU this is faster with
-    few channels only, the fewer for a few images, as in acting.
+    convolution of the four inputs of each window, where that is faster.
     """
     size, _, inputs, outputs = self.kernel.shape
-    limit = FEW_CHANNELS if images >= MANY_IMAGES else FEW_CHANNELS // 4
-    if self.precision.on_cpu and inputs > limit:
+    if not forms.folds_windows(inputs, images, self.precision):
       plain = self.kernel[...]
       return lambda x: max_pool(self._convolve(x, plain)) + self._bias(x)
     fold = pooling_fold(size)
     kernel = jnp.einsum(
       'aybk,cxdl,klio->yxbdiaco', fold, fold, self.kernel[...]
     )
+    # (S, S, 2, 2, I, 2, 2, O) to (S, S, 2·2·I, 2·2·O).
     kernel = kernel.reshape(*kernel.shape[:2], 4 * inputs, 4 * outputs)
 
     def pooled(x):
@@ -168,6 +98,7 @@ class Conv(nnx.Module):
 
   def transposed(self, x: jax.Array) -> jax.Array:
     """Fractionally strided: repeat 2x, keep odd positions, convolve."""
+    # (N, H, W, C) to (N, 2H, 2W, C).
     x = x.repeat(2, -2).repeat(2, -3)
     rows = jnp.arange(x.shape[-3]) % 2 == 1
     columns = jnp.arange(x.shape[-2]) % 2 == 1
@@ -175,9 +106,7 @@ class Conv(nnx.Module):
     return self(x)
 
   def _convolve(self, x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """SAME convolution, in the form that is fast where it runs."""
-    form = product if self.precision.on_cpu else native
-    return form(x, kernel.astype(x.dtype))
+    return forms.convolve(x, kernel, self.precision)
 
   def _bias(self, x: jax.Array) -> jax.Array:
     return self.bias[...].astype(x.dtype)
@@ -218,15 +147,17 @@ def pooling_fold(size: int) -> np.ndarray:
 
 
 def depth_to_space(x: jax.Array, channels: int) -> jax.Array:
-  """(N, H, W, 2·2·C) to (N, 2H, 2W, C)."""
+  """Spreads channels out: (N, H, W, 2·2·C) to (N, 2H, 2W, C)."""
   n, h, w, _ = x.shape
+  # (N, H, W, a, b, C) to (N, H, a, W, b, C).
   x = x.reshape(n, h, w, 2, 2, channels).transpose(0, 1, 3, 2, 4, 5)
   return x.reshape(n, 2 * h, 2 * w, channels)
 
 
 def space_to_depth(x: jax.Array) -> jax.Array:
-  """(N, 2H, 2W, C) to (N, H, W, 2·2·C)."""
+  """Gathers 2x2 windows: (N, 2H, 2W, C) to (N, H, W, 2·2·C)."""
   n, h, w, c = x.shape
+  # (N, H, a, W, b, C) to (N, H, W, a, b, C).
   x = x.reshape(n, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 2, 4, 5)
   return x.reshape(n, h // 2, w // 2, 4 * c)
 
@@ -234,6 +165,7 @@ def space_to_depth(x: jax.Array) -> jax.Array:
 def max_pool(x: jax.Array) -> jax.Array:
   """Maximum over 2x2 windows; equal maxima share the gradient."""
   *n, h, w, c = x.shape
+  # (..., 2H, 2W, C) to (..., H, 2, W, 2, C).
   x = x.reshape(*n, h // 2, 2, w // 2, 2, c)
   return maximum([x[..., i, :, j, :] for i in range(2) for j in range(2)])
 

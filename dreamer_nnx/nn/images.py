@@ -1,4 +1,4 @@
-"""Which image sizes a stack of halvings admits."""
+"""Image sizes that a stack of halvings admits."""
 
 from collections.abc import Mapping
 
@@ -10,25 +10,26 @@ MIN_SIDE, MAX_SIDE = 3, 16
 
 
 def image_sides(obs_space: Mapping[str, gym_spaces.Space]) -> tuple[int, int]:
-  """Height and width of all image keys; ValueError where they differ."""
+  """Returns height and width of all image keys; UserError if they differ."""
   sides = {key: space.shape[:2] for key, space in obs_space.items()}
   if len(set(sides.values())) > 1:
     raise UserError(
-      f'images {sides}: all image keys must have one size. Resize them in the '
+      f'all image keys must have one size, got {sides}. Resize them in the '
       'environment.'
     )
   return next(iter(sides.values()))
 
 
 def minimal_sides(sides: tuple[int, int], halvings: int) -> tuple[int, ...]:
-  """The sides after that many halvings; ValueError unless whole and 3..16."""
+  """Returns the sides after halvings; UserError unless whole and 3..16."""
   factor = 2**halvings
   small = tuple(side // factor for side in sides)
   whole = all(side % factor == 0 for side in sides)
   if whole and all(MIN_SIDE <= side <= MAX_SIDE for side in small):
     return small
   raise UserError(
-    f'image of {sides[0]}x{sides[1]} pixels: {halvings} halvings must leave a '
-    f'whole {MIN_SIDE} to {MAX_SIDE} pixels a side. Change the image size or '
-    'the number of `mults`.'
+    f'{halvings} halvings of an image of {sides[0]}x{sides[1]} pixels must '
+    f'leave a whole {MIN_SIDE} to {MAX_SIDE} pixels a side. Change the image '
+    'size or the number of `mults`.',
+    'mults',
   )

@@ -1,20 +1,15 @@
 """Dense and block-diagonal affine maps."""
 
-import math
-
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from dreamer_nnx.errors import UserError
+from dreamer_nnx.nn import forms
 from dreamer_nnx.nn.initializers import Winit, initialize
 from dreamer_nnx.nn.loops import looping, product
 from dreamer_nnx.nn.precision import Precision
 from dreamer_nnx.schema import Weight
-
-# Up to so many rows, as in acting, to take the kernel apart takes longer than
-# to multiply by it.
-FEW_ROWS = 64
 
 
 class Linear(nnx.Module):
@@ -47,7 +42,7 @@ class Linear(nnx.Module):
     return product(x, [self.kernel[...], self.bias[...]], prepare, affine)
 
   def split(self, x: jax.Array, start: int) -> jax.Array:
-    """x times the kernel rows from `start` on, without the bias.
+    """Multiplies x by the kernel rows from `start` on, without the bias.
 
     A product with a concatenation is a sum of products, so that parts which a
     loop does not change can be computed once outside it.
@@ -93,27 +88,26 @@ class BlockLinear(nnx.Module):
 
   def __call__(self, x: jax.Array) -> jax.Array:
     blocks, inputs, _ = self.kernel.shape
+    # (..., I) to (..., G, I/G); the outputs (..., G, O/G) to (..., O).
     grouped = x.reshape(*x.shape[:-1], blocks, inputs)
     y = self._product(grouped, slice(None), slice(None))
     return y.reshape(*x.shape[:-1], -1)
 
   def split(self, x: jax.Array, count: int) -> list[jax.Array]:
-    """The outputs of each group in `count` parts, each (..., G, O/G/count).
-
-    On accelerators as products of their own, for slices of one product would
-    be copies; a CPU is faster at one large product.
-    """
+    """Splits the outputs of each group: `count` times (..., G, O/G/count)."""
     blocks, inputs, outputs = self.kernel.shape
     size = outputs // count
     ranges = [slice(i * size, (i + 1) * size) for i in range(count)]
-    if self.precision.on_cpu:
+    if forms.one_product(self.precision):
+      # (..., O) to (..., G, O/G).
       y = self(x).reshape(*x.shape[:-1], blocks, outputs)
       return [y[..., part] for part in ranges]
+    # (..., I) to (..., G, I/G).
     grouped = x.reshape(*x.shape[:-1], blocks, inputs)
     return [self._product(grouped, slice(None), part) for part in ranges]
 
   def shared(self, x: jax.Array, common: jax.Array) -> jax.Array:
-    """The map of [x_g, common] for every group g.
+    """Maps [x_g, common] for every group g.
 
     `common` is not repeated, unless there are few rows.
 
@@ -126,28 +120,33 @@ class BlockLinear(nnx.Module):
     """
     blocks, inputs, _ = self.kernel.shape
     own = inputs - common.shape[-1]
+    # (..., G·I₁) to (..., G, I₁).
     grouped = x.reshape(*x.shape[:-1], blocks, own)
-    if not looping() and math.prod(x.shape[:-1]) <= FEW_ROWS:
+    if not looping() and forms.few_rows(*x.shape[:-1]):
       shape = (*x.shape[:-1], blocks, common.shape[-1])
       repeated = jnp.broadcast_to(common[..., None, :], shape)
       joined = jnp.concatenate([grouped, repeated], -1)
+      # (..., G, I₁ + I₂) to (..., I).
       return self(joined.reshape(*x.shape[:-1], -1))
     y = self._product(grouped, slice(own), slice(None))
 
     def side_by_side(kernel):
+      # (G, I₂, O/G) to (I₂, G, O/G), and to (I₂, O).
       rows = kernel[:, own:].astype(x.dtype).swapaxes(0, 1)
       return rows.reshape(common.shape[-1], -1)
 
+    # (..., G, O/G) to (..., O).
     y = y.reshape(*x.shape[:-1], -1)
     return y + product(common, self.kernel[...], side_by_side, jnp.matmul)
 
   def _product(
     self, grouped: jax.Array, rows: slice, columns: slice
   ) -> jax.Array:
-    """(..., G, I') to (..., G, O') by these rows and columns of each block."""
+    """Maps (..., G, I') to (..., G, O') by rows and columns of each block."""
 
     def prepare(params):
       kernel, bias = (array.astype(grouped.dtype) for array in params)
+      # (O,) to (G, O/G).
       bias = bias.reshape(len(kernel), -1)
       return kernel[:, rows, columns], bias[:, columns]
 
@@ -156,11 +155,12 @@ class BlockLinear(nnx.Module):
 
 
 def _by_block(x: jax.Array, kernel: jax.Array) -> jax.Array:
-  """(..., G, I) times (G, I, O): (..., G, O).
+  """Multiplies (..., G, I) by (G, I, O) to (..., G, O).
 
   As a product with x on the left. An einsum puts the kernel there, and so the
   outputs far apart in memory, which makes what follows several times slower.
   """
   group = x.ndim - 2
   dims = (((group + 1,), (1,)), ((group,), (0,)))
+  # (G, ..., O) to (..., G, O).
   return jnp.moveaxis(jax.lax.dot_general(x, kernel, dims), 0, -2)

@@ -1,12 +1,18 @@
 """Stacks of Linear -> norm -> activation."""
 
+from typing import Annotated
+
 import jax
 from flax import nnx
 
-from dreamer_nnx.nn.activations import activation
+from dreamer_nnx.nn.activations import Act, activation
+from dreamer_nnx.nn.initializers import Winit
 from dreamer_nnx.nn.linear import Linear
-from dreamer_nnx.nn.norm import make_norm
+from dreamer_nnx.nn.norm import Norm, make_norm
 from dreamer_nnx.nn.precision import Precision
+from dreamer_nnx.schema import Count, Range
+
+Layers = Annotated[int, Range(0)]
 
 
 class NormAct(nnx.Module):
@@ -15,7 +21,7 @@ class NormAct(nnx.Module):
   Only x is kept: less memory, and in a loop fewer arrays to store each step.
   """
 
-  def __init__(self, size: int, *, norm: str = 'rms', act: str = 'silu'):
+  def __init__(self, size: int, *, norm: Norm = 'rms', act: Act = 'silu'):
     self.norm = make_norm(norm, size)
     self.act = activation(act)
 
@@ -31,19 +37,19 @@ class Dense(nnx.Module):
     inputs: int,
     outputs: int,
     *,
-    norm: str = 'rms',
-    act: str = 'silu',
-    winit: str = 'trunc_normal_in',
+    norm: Norm = 'rms',
+    act: Act = 'silu',
+    winit: Winit = 'trunc_normal_in',
     precision: Precision,
     rngs: nnx.Rngs,
   ):
     self.linear = Linear(
       inputs, outputs, winit=winit, precision=precision, rngs=rngs
     )
-    self.finish = NormAct(outputs, norm=norm, act=act)
+    self.norm_act = NormAct(outputs, norm=norm, act=act)
 
   def __call__(self, x: jax.Array) -> jax.Array:
-    return self.finish(self.linear(x))
+    return self.norm_act(self.linear(x))
 
 
 class MLP(nnx.Module):
@@ -56,11 +62,11 @@ class MLP(nnx.Module):
     self,
     input_size: int,
     *,
-    layers: int = 3,
-    units: int = 512,
-    norm: str = 'rms',
-    act: str = 'silu',
-    winit: str = 'trunc_normal_in',
+    layers: Layers = 3,
+    units: Count = 512,
+    norm: Norm = 'rms',
+    act: Act = 'silu',
+    winit: Winit = 'trunc_normal_in',
     precision: Precision,
     rngs: nnx.Rngs,
   ):

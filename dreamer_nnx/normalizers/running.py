@@ -33,19 +33,19 @@ class Averages(nnx.Module):
 
   def __init__(self, count: int, rate: float, debias: bool):
     self.values = Statistic(jnp.zeros((count,)))
-    self.mass = Statistic(jnp.zeros(())) if debias else nnx.data(None)
+    self.weight = Statistic(jnp.zeros(())) if debias else nnx.data(None)
     self.rate = rate
 
   def update(self, new: Array) -> None:
     new = jax.lax.stop_gradient(new)
     self.values[...] = (1 - self.rate) * self.values[...] + self.rate * new
-    if self.mass is not None:
-      self.mass[...] = (1 - self.rate) * self.mass[...] + self.rate
+    if self.weight is not None:
+      self.weight[...] = (1 - self.rate) * self.weight[...] + self.rate
 
   def read(self) -> Array:
-    if self.mass is None:
+    if self.weight is None:
       return self.values[...]
-    return self.values[...] / jnp.maximum(self.rate, self.mass[...])
+    return self.values[...] / jnp.maximum(self.rate, self.weight[...])
 
 
 @NORMALIZER.register('none')

@@ -20,7 +20,7 @@ def symexp_bins(count: int) -> np.ndarray:
   Source: danijar/dreamerv3 `heads.py`.
   """
   if count < 2:
-    raise ValueError(f'{count} bins: a two-hot code needs at least 2.')
+    raise ValueError(f'{count}: a two-hot code needs at least 2 bins.')
   odd = count % 2
   exponents = np.linspace(-20, 0, (count + odd) // 2, dtype=np.float32)
   half = -np.expm1(-exponents)

@@ -261,7 +261,8 @@ def restore(
       another shape or dtype.
   """
   root = _verified(path, step, ('state', 'loop', 'meta'))
-  held, added = fit.parted(root.name, _saved(root), target)
+  saved, stored = fit.named_as(target, _saved(root))
+  held, added = fit.parted(root.name, saved, target)
   meta = _load_meta(root)
   loop = {}
   if (root / 'loop').is_dir():
@@ -270,7 +271,7 @@ def restore(
     loop = _load(root, 'loop', ocp.args.PyTreeRestore())
   meta, loop = fit.upgraded(meta, loop)
   return Restored(
-    state=_load_arrays(root, held) | added,
+    state=_load_arrays(root, held, stored) | added,
     loop={name: np.asarray(value) for name, value in loop.items()},
     meta=meta,
     step=int(root.name),
@@ -302,7 +303,7 @@ def partial(
   """
   wanted = fit.matching(target, include, exclude)
   root = _verified(path, step, ('state',))
-  saved = _saved(root)
+  saved, stored = fit.named_as(target, _saved(root))
   loaded = sorted(wanted & saved.keys())
   if not loaded:
     held = sorted({re.sub('/.*', '/', name) for name in saved})
@@ -316,7 +317,9 @@ def partial(
   part = {name: target[name] for name in loaded}
   fit.check(root.name, {name: saved[name] for name in loaded}, part)
   return Partial(
-    _load_arrays(root, part), loaded, sorted(target.keys() - set(loaded))
+    _load_arrays(root, part, stored),
+    loaded,
+    sorted(target.keys() - set(loaded)),
   )
 
 
@@ -357,17 +360,20 @@ def _load(root: Path, item: str, args: ocp.args.CheckpointArgs) -> Any:
     return reader.restore(root, args=ocp.args.Composite(**{item: args}))[item]
 
 
-def _load_arrays(root: Path, target: fit.Target) -> State:
+def _load_arrays(
+  root: Path, target: fit.Target, stored: Mapping[str, str]
+) -> State:
   for name, leaf in target.items():
     if leaf.sharding is None:
       raise ValueError(f'{name}: the target of a restore needs a sharding.')
-  target = dict(target)
+  wanted = {stored[name]: leaf for name, leaf in target.items()}
   args = ocp.args.PyTreeRestore(
-    target,
-    restore_args=ocp.checkpoint_utils.construct_restore_args(target),
+    wanted,
+    restore_args=ocp.checkpoint_utils.construct_restore_args(wanted),
     partial_restore=True,
   )
-  state = _load(root, 'state', args)
+  loaded = _load(root, 'state', args)
+  state = {name: loaded[stored[name]] for name in target}
   fit.check_dtypes(root.name, state, target)
   return state
 

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import tensorstore
 
+from dreamer_nnx import compat
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.training.checkpoint_files import SHOWN, CheckpointError
 from dreamer_nnx.training.sharding import put_global
@@ -17,6 +18,12 @@ Target = Mapping[str, jax.ShapeDtypeStruct]
 Leaves = Mapping[str, tuple[tuple[int, ...], np.dtype]]
 # Arrays that checkpoints of older versions lack, and what they begin with.
 LATER = {'diverged': -1}
+
+
+def named_as(target: Target, saved: Leaves) -> tuple[Leaves, dict[str, str]]:
+  """What a step holds under the names of today, and those it is stored by."""
+  stored = compat.stored_names(saved, target)
+  return {new: saved[old] for new, old in stored.items()}, stored
 
 
 def _built(target: Target) -> Leaves:

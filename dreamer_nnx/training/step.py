@@ -314,7 +314,7 @@ class Learner:
       )
       params = optax.apply_updates(params, changes)
     agent = layout.merge(params | stats)
-    agent.follow(updates)
+    agent.after_update(updates)
     new = layout.flatten(agent) | self._pack(opt_state)
     new |= {'updates': updates + 1, 'key': state['key']}
     sizes = [Squares(x, self._joined) for x in (grads, changes, params)]

@@ -11,7 +11,7 @@ from flax import nnx
 from gymnasium import spaces as gs
 
 from dreamer_nnx.agent.agent import Agent
-from dreamer_nnx.agent.build import copied
+from dreamer_nnx.agent.build import untrained_copy
 from dreamer_nnx.agent.settings import AgentOptions, LossScales, SlowValue
 from dreamer_nnx.numerics import outputs
 from dreamer_nnx.registry import Choice
@@ -143,7 +143,7 @@ def make_agent(
     cont=Number(rngs, outputs.Binary),
     policy=Policy(rngs),
     value=value,
-    slow_value=copied(Number(rngs), value),
+    slow_value=untrained_copy(Number(rngs), value),
     retnorm=retnorm(),
     valnorm=valnorm(),
     advnorm=advnorm(),

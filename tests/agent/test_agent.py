@@ -132,6 +132,12 @@ def test_only_the_last_states_are_imagined_from():
   assert shapes['rew'] == (B, T)
 
 
+def test_a_single_replayed_state_has_no_return():
+  agent = make(imag_last=1, valnorm=Choice(NORMALIZER, 'meanstd'))
+  loss, aux, _ = compile_loss(agent, update=True)(BATCH)
+  assert 'repval' not in aux['losses'] and np.isfinite(loss)
+
+
 def test_replayed_values_can_be_left_out():
   shapes = jax.eval_shape(compile_loss(make(repval_loss=False)), BATCH)
   assert 'repval' not in shapes[1]['losses']
@@ -269,7 +275,7 @@ def test_slow_value_follows_at_its_rate(every):
   before, target = slow(agent), np.asarray(agent.value.kernel[...])
   assert (before != target).all()
   for update in range(4):
-    agent.follow(jnp.asarray(update))
+    agent.after_update(jnp.asarray(update))
     moved = 0.25 * target + 0.75 * before
     expected = moved if update % every == 0 else before
     np.testing.assert_allclose(slow(agent), expected, rtol=1e-6)
@@ -278,7 +284,7 @@ def test_slow_value_follows_at_its_rate(every):
 
 def test_slow_value_is_a_copy_at_a_rate_of_one():
   agent = make(slow=SlowValue(rate=1.0))
-  agent.follow(jnp.asarray(0))
+  agent.after_update(jnp.asarray(0))
   np.testing.assert_array_equal(slow(agent), agent.value.kernel[...])
   assert isinstance(agent.slow_value.kernel, SlowParam)
 

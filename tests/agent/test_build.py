@@ -9,7 +9,7 @@ from flax import nnx
 from gymnasium import spaces as gs
 
 from dreamer_nnx.agent.agent import SlowParam
-from dreamer_nnx.agent.build import build, copied
+from dreamer_nnx.agent.build import build, untrained_copy
 from dreamer_nnx.nn.linear import Linear
 from dreamer_nnx.nn.precision import Precision
 from dreamer_nnx.registry import Choice, Part
@@ -83,7 +83,7 @@ def test_slow_value_has_the_arrays_of_the_value_but_is_not_trained():
 def test_a_copy_has_the_numbers_of_its_source():
   make = lambda seed: Linear(3, 2, precision=Precision(), rngs=nnx.Rngs(seed))
   source = make(0)
-  copy = copied(make(1), source)
+  copy = untrained_copy(make(1), source)
   np.testing.assert_array_equal(copy.kernel[...], source.kernel[...])
   assert not names(copy) and names(copy, SlowParam) == names(source)
   assert names(source) == {'kernel', 'bias'}
@@ -121,14 +121,14 @@ def heads(agent):
 
 def test_norms_of_the_returns_are_those_of_the_default():
   agent = abstract()
-  assert agent.retnorm.limit == 1 and agent.retnorm.averages.mass is None
+  assert agent.retnorm.limit == 1 and agent.retnorm.averages.weight is None
   assert agent.retnorm.percentiles == (5, 95)
   assert agent.valnorm.stats() == agent.advnorm.stats() == (0, 1)
 
 
 def test_components_can_be_swapped():
   agent = abstract(valnorm=Choice(NORMALIZER, 'meanstd'))
-  assert agent.valnorm.averages.mass is not None
+  assert agent.valnorm.averages.weight is not None
   precision = Part(Precision, param='bfloat16')
   kinds = {
     x.dtype.name
@@ -140,7 +140,7 @@ def test_components_can_be_swapped():
 
 def test_a_component_that_does_not_fit_the_spaces_is_refused():
   space = {'image': gs.Box(0, 255, (10, 10, 3), np.uint8)}
-  message = 'config.encoder.simple: image of 10x10 pixels: 2 halvings must'
+  message = 'config.encoder.simple.mults: 2 halvings of an image of 10x10'
   encoder = Choice(ENCODER, 'simple', mults=(2, 3))
   with pytest.raises(ValueError, match=re.escape(message)):
     abstract(space, encoder=encoder)

@@ -95,8 +95,8 @@ def test_actions_are_drawn_apart():
 @pytest.mark.parametrize(
   ('kind', 'head', 'message'),
   [
-    ('discrete', 'mse', 'head mse: needs a continuous space, got Discrete'),
-    ('continuous', 'categorical', 'head categorical: needs a discrete space'),
+    ('discrete', 'mse', r'head\.mse: needs a continuous space, got Discrete'),
+    ('continuous', 'categorical', r'head\.categorical: needs a discrete space'),
   ],
 )
 def test_a_head_of_the_other_kind_is_refused(kind, head, message):

@@ -31,8 +31,8 @@ def test_rates_that_the_slow_value_can_have(rate):
   [
     ('rate', 0.5, 'must be 1, or below 0.5.'),
     ('rate', 0.98, 'must be 1, or below 0.5.'),
-    ('rate', 0.0, 'must be at most 1 and above 0.'),
-    ('rate', 1.5, 'must be at most 1 and above 0.'),
+    ('rate', 0.0, 'must be above 0 and at most 1.'),
+    ('rate', 1.5, 'must be above 0 and at most 1.'),
     ('every', 0, 'must be at least 1 and at most 2147483647.'),
   ],
 )

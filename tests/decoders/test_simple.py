@@ -116,7 +116,7 @@ def test_image_loss_is_the_sum_of_squares():
 
 
 def test_one_image_drawn_a_few_at_a_time_is_the_same(monkeypatch):
-  monkeypatch.setattr('dreamer_nnx.nn.portions.NUMBERS', 1)
+  monkeypatch.setattr('dreamer_nnx.nn.forms.NUMBERS', 1)
   target = np.random.default_rng(1).random((2, 3, 8, 12, 3)).astype(np.float32)
 
   def results(decoder):
@@ -213,7 +213,7 @@ def test_latents_train_through_every_output():
 def test_groups_that_do_not_divide_the_channels_are_refused():
   choice = Choice(DECODER, 'simple', depth=3, mults=(2,)).at('config.decoder')
   message = (
-    'config.decoder.simple: bspace = 8: must divide depth * mults[-1] = 6.'
+    'config.decoder.simple.bspace = 8: must divide depth * mults[-1] = 6.'
   )
   with pytest.raises(ValueError, match=re.escape(message)):
     choice(
@@ -225,6 +225,6 @@ def test_groups_that_do_not_divide_the_channels_are_refused():
 
 
 def test_an_image_that_does_not_fit_is_refused():
-  message = 'image of 20x10 pixels: 2 halvings must leave a whole 3 to 16'
+  message = 'mults: 2 halvings of an image of 20x10 pixels must leave a whole 3'
   with pytest.raises(ValueError, match=message):
     make({'image': image(20, 10)}, mults=(1, 2))

@@ -60,8 +60,8 @@ def test_equal_to_its_equations(layers, device):
   x = [core.deter_in(DETER), core.stoch_in(STOCH), core.action_in(ACTION)]
   common = np.concatenate(x, -1)[:, None].repeat(G, 1)
   h = np.concatenate([DETER.reshape(5, G, D // G), common], -1)
-  for layer, finish in zip(core.hidden, core.finish, strict=True):
-    h = np.asarray(finish(by_groups(layer, h))).reshape(5, G, D // G)
+  for layer, norm_act in zip(core.hidden, core.norm_acts, strict=True):
+    h = np.asarray(norm_act(by_groups(layer, h))).reshape(5, G, D // G)
   gates = by_groups(core.gates, h).reshape(5, G, 3, D // G)
   reset, cand, update = (gates[:, :, i].reshape(5, D) for i in range(3))
   cand = np.tanh(sigmoid(reset) * cand)
@@ -104,7 +104,7 @@ def test_gradient_of_the_action_passes_the_divisor_by():
 
 
 def test_sizes_that_do_not_fit_are_refused():
-  message = 'deter = 10, blocks = 3: deter must be a multiple.'
+  message = 'deter = 10: must be a multiple of blocks, which is 3.'
   with pytest.raises(ValueError, match=re.escape(message)):
     build(nnx.Rngs(0), 10, 1)
 

@@ -308,4 +308,4 @@ def test_logits_are_their_first_map_and_the_rest(layers):
     + first.split(TOKENS[..., 2:], 2)
     + first.bias[...]
   )
-  np.testing.assert_allclose(net.finish(parts), expected, atol=1e-5)
+  np.testing.assert_allclose(net.after_first(parts), expected, atol=1e-5)

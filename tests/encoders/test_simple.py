@@ -142,7 +142,7 @@ def test_the_pool_comes_before_norm_and_activation():
   pixels = np.concatenate([obs['back'], obs['front']], -1) / 255 - 0.5
   y = np.asarray(part.convs[0](pixels.astype(np.float32)))
   y = y.reshape(1, 4, 2, 6, 2, 4).max((2, 4))
-  expected = part.finish[0](y).reshape(1, -1)
+  expected = part.norm_acts[0](y).reshape(1, -1)
   np.testing.assert_allclose(encoder(obs), expected, atol=1e-5)
 
 
@@ -158,7 +158,7 @@ def test_bfloat16_is_near_float32():
 
 def test_an_image_that_does_not_fit_is_refused_by_its_config_path():
   choice = Choice(ENCODER, 'simple', mults=(2, 3)).at('config.encoder')
-  message = 'config.encoder.simple: image of 20x10 pixels: 2 halvings must'
+  message = 'config.encoder.simple.mults: 2 halvings of an image of 20x10'
   with pytest.raises(ValueError, match=re.escape(message)):
     choice(
       obs_space={'image': image(20, 10)},

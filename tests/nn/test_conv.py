@@ -6,15 +6,13 @@ import numpy as np
 import pytest
 
 from dreamer_nnx.nn.conv import (
-  MANY_IMAGES,
   Conv,
   depth_to_space,
   max_pool,
   maximum,
-  native,
-  product,
   upsampling_fold,
 )
+from dreamer_nnx.nn.forms import MANY_IMAGES, native, product
 from dreamer_nnx.nn.precision import Precision
 from tests.filling import filled
 

@@ -21,8 +21,8 @@ def test_sides_that_all_images_share():
 def test_images_of_different_sizes_are_refused():
   space = {'left': image(12, 20), 'right': image(20, 12)}
   message = (
-    "images {'left': (12, 20), 'right': (20, 12)}: all image keys must have "
-    'one size.'
+    'all image keys must have one size, got '
+    "{'left': (12, 20), 'right': (20, 12)}."
   )
   with pytest.raises(ValueError, match=re.escape(message)):
     image_sides(space)
@@ -46,9 +46,9 @@ def test_sides_after_halvings(sides, halvings, expected):
 )
 def test_sides_that_do_not_fit_are_refused(sides, halvings):
   message = (
-    f'image of {sides[0]}x{sides[1]} pixels: {halvings} halvings must leave a '
-    'whole 3 to 16 pixels a side. Change the image size or the number of '
-    '`mults`.'
+    f'mults: {halvings} halvings of an image of {sides[0]}x{sides[1]} pixels '
+    'must leave a whole 3 to 16 pixels a side. Change the image size or the '
+    'number of `mults`.'
   )
   with pytest.raises(ValueError, match=re.escape(message)):
     minimal_sides(sides, halvings)

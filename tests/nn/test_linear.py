@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from dreamer_nnx.nn.linear import FEW_ROWS, BlockLinear, Linear
+from dreamer_nnx.nn.forms import FEW_ROWS
+from dreamer_nnx.nn.linear import BlockLinear, Linear
 from dreamer_nnx.nn.precision import Precision
 from tests.filling import filled
 
@@ -93,6 +94,8 @@ def test_bfloat16_blocks_are_near_float32(blocks):
   ('sizes', 'name', 'size'), [((10, 9), 'inputs', 10), ((9, 10), 'outputs', 10)]
 )
 def test_sizes_that_do_not_split_are_refused(sizes, name, size):
-  message = f'{name} of a block-diagonal map, {size}, must be a multiple of its 3'
+  message = (
+    f'{name} of a block-diagonal map, {size}, must be a multiple of its 3'
+  )
   with pytest.raises(ValueError, match=re.escape(message)):
     BlockLinear(*sizes, 3, precision=Precision(), rngs=nnx.Rngs(0))

@@ -35,12 +35,12 @@ class Cell(nnx.Module):
     self.first = Linear(12, 8, **kw)
     self.blocks = BlockLinear(8 + 2 * 8, 8, 2, **kw)
     self.gates = BlockLinear(8, 16, 2, **kw)
-    self.finish = NormAct(8)
+    self.norm_act = NormAct(8)
 
   def __call__(self, carry, x):
     carry = jnp.where(x['keep'][:, None], carry, 0)
     h = self.first.split(carry, 0) + self.first.split(x['x'], 8)
-    h = self.blocks.shared(self.finish(h), carry)
+    h = self.blocks.shared(self.norm_act(h), carry)
     a, b = self.gates.split(h, 2)
     new = (jnp.tanh(a) * b).reshape(carry.shape)
     new = self.first(jnp.concatenate([new, x['x']], -1))

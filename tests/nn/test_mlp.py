@@ -27,7 +27,7 @@ def by_hand(mlp, x):
     x = x @ np.asarray(layer.linear.kernel[...])
     x = x + np.asarray(layer.linear.bias[...])
     x = x / np.sqrt(np.square(x).mean(-1, keepdims=True) + 1e-4)
-    x = x * np.asarray(layer.finish.norm.scale[...])
+    x = x * np.asarray(layer.norm_act.norm.scale[...])
     x = x / (1 + np.exp(-x))
   return x
 
@@ -63,10 +63,10 @@ def test_bfloat16_is_near_float32():
 
 
 def test_norm_and_activation_can_be_left_out():
-  finish = NormAct(5, norm='none', act='none')
-  np.testing.assert_array_equal(finish(X), X)
+  norm_act = NormAct(5, norm='none', act='none')
+  np.testing.assert_array_equal(norm_act(X), X)
 
 
-def test_dense_is_linear_then_finish():
+def test_dense_is_linear_then_norm_and_act():
   dense = filled(lambda rngs: Dense(5, 4, precision=Precision(), rngs=rngs))
-  np.testing.assert_array_equal(dense(X), dense.finish(dense.linear(X)))
+  np.testing.assert_array_equal(dense(X), dense.norm_act(dense.linear(X)))

@@ -70,14 +70,14 @@ def test_mean_and_std_of_one_batch():
 @pytest.mark.parametrize('debias', [False, True])
 def test_mean_and_std_follow_the_moving_averages(debias):
   norm = make('meanstd', rate=0.3, debias=debias)
-  mean = square = mass = 0.0
+  mean = square = weight = 0.0
   for x in BATCHES:
     norm.update(x)
     mean = 0.7 * mean + 0.3 * x.mean()
     square = 0.7 * square + 0.3 * np.square(x).mean()
-    mass = 0.7 * mass + 0.3
-  mass = mass if debias else 1
-  mean, square = mean / mass, square / mass
+    weight = 0.7 * weight + 0.3
+  weight = weight if debias else 1
+  mean, square = mean / weight, square / weight
   expected = (mean, (square - mean**2) ** 0.5)
   assert floats(norm.stats()) == pytest.approx(expected, rel=1e-4)
 

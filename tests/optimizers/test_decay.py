@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.optimizers.decay import weight_decay
 
 PARAMS = {

@@ -1,11 +1,11 @@
-"""A few rows at a time is the same as all of them."""
+"""Forms for a CPU give what those for accelerators give."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dreamer_nnx.nn.portions import NUMBERS, in_portions, portion
+from dreamer_nnx.nn.forms import NUMBERS, in_portions, portion
 
 X = np.random.default_rng(0).normal(size=(6, 2, 3)).astype(np.float32)
 Y = np.arange(1, 7, dtype=np.float32)

@@ -1,0 +1,183 @@
+"""Forms of one computation, chosen by where it runs and on how much.
+
+All that a CPU does otherwise than an accelerator is here; the layers read as
+their equations.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from dreamer_nnx.nn.precision import Precision
+
+LAYOUT = ('NHWC', 'HWIO', 'NHWC')
+# Numbers that the patches of one portion may hold, so that they stay in the
+# cache of a CPU.
+NUMBERS = 5 * 2**19
+# Up to so many rows, as in acting, to take a kernel apart takes longer than to
+# multiply by it.
+FEW_ROWS = 64
+# On a CPU the four inputs of a 2x2 window are convolved at once only if they
+# are of so few channels; of a quarter of them for fewer images, as in acting.
+FEW_CHANNELS, MANY_IMAGES = 16, 64
+
+
+def few_rows(*leading: int) -> bool:
+  """Whether a kernel is better used as it is than taken apart.
+
+  Args:
+    leading: The axes of the input but the last.
+  """
+  return math.prod(leading) <= FEW_ROWS
+
+
+def one_product(precision: Precision) -> bool:
+  """Whether one large product is faster than one for each part of its outputs.
+
+  On accelerators it is not, for slices of one product would be copies.
+  """
+  return precision.on_cpu
+
+
+def folds_windows(channels: int, images: int, precision: Precision) -> bool:
+  """Whether a convolution of whole 2x2 windows is faster than of pixels."""
+  limit = FEW_CHANNELS if images >= MANY_IMAGES else FEW_CHANNELS // 4
+  return channels <= limit or not precision.on_cpu
+
+
+@dataclasses.dataclass(frozen=True)
+class Portions:
+  """Works on images: on a CPU a few at a time, elsewhere all at once.
+
+  Args:
+    numbers: How many the patches of one image hold, where they are largest.
+  """
+
+  numbers: int
+  precision: Precision
+
+  @property
+  def few(self) -> bool:
+    return self.precision.on_cpu
+
+  def __call__(self, function: Callable, *arrays: jax.Array) -> jax.Array:
+    """function(*arrays), whose rows are independent.
+
+    Args:
+      arrays: (N, ...) each.
+    """
+    if not self.few:
+      return function(*arrays)
+    size = portion(len(arrays[0]), self.numbers)
+    return in_portions(function, size, *arrays)
+
+
+def portion(rows: int, numbers: int) -> int:
+  """How many of `rows` images to work on at once; a divisor of `rows`.
+
+  Args:
+    numbers: How many the patches of one image hold, where they are largest.
+  """
+  limit = min(rows, max(1, NUMBERS // numbers))
+  return max(k for k in range(1, limit + 1) if rows % k == 0)
+
+
+def in_portions(function: Callable, size: int, *arrays: jax.Array) -> jax.Array:
+  """function(*arrays), whose rows are independent, for `size` rows at a time.
+
+  The backward pass computes each portion once more, so that neither keeps
+  anything between the arrays and the result in memory.
+
+  Args:
+    arrays: (N, ...) each, N a multiple of `size`.
+  """
+  rows = len(arrays[0])
+  if size == rows:
+    return jax.checkpoint(function)(*arrays)
+  body = jax.checkpoint(lambda portion: function(*portion))
+  # (N, ...) to (N / size, size, ...), and the result back.
+  stacked = [x.reshape(rows // size, size, *x.shape[1:]) for x in arrays]
+  y = jax.lax.map(body, tuple(stacked))
+  return y.reshape(rows, *y.shape[2:])
+
+
+def convolve(
+  x: jax.Array, kernel: jax.Array, precision: Precision
+) -> jax.Array:
+  """SAME convolution with stride 1, in the form that is fast where it runs."""
+  form = product if precision.on_cpu else native
+  return form(x, kernel.astype(x.dtype))
+
+
+def native(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
+  """SAME convolution as one operation of the compiler."""
+  return jax.lax.conv_general_dilated(
+    x, kernel, (stride, stride), 'SAME', dimension_numbers=LAYOUT
+  )
+
+
+@jax.custom_vjp
+def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+  """The same convolution, where there are gradients as one matrix product.
+
+  Of the kernel with the patches of the input; and so are its gradients. A CPU
+  is several times faster at this than at `native` and its gradient to the
+  kernel, if the patches of what it is given stay in the cache: see `Portions`.
+  For a result alone, as in acting, `native` is faster.
+  """
+  return native(x, kernel)
+
+
+def _product_forward(x, kernel):
+  read = patches(x, *kernel.shape[:2])
+  return read @ _flat(kernel), (x, read, kernel)
+
+
+def _product_backward(remembered, cotangent):
+  x, read, kernel = remembered
+  rows, columns, channels, outputs = kernel.shape
+  if outputs > 2 * channels:
+    scatter = jax.linear_transpose(lambda x: patches(x, rows, columns), x)
+    (to_x,) = scatter(cotangent @ _flat(kernel).T)
+  else:
+    # (rows, columns, I, O) turned by 180 degrees: (rows, columns, O, I).
+    turned = kernel[::-1, ::-1].swapaxes(2, 3)
+    to_x = patches(cotangent, rows, columns, ahead=True) @ _flat(turned)
+  dims = (((0, 1, 2), (0, 1, 2)), ((), ()))
+  to_kernel = jax.lax.dot_general(cotangent, read, dims).T
+  # (rows·columns·I, O) to (rows, columns, I, O).
+  return to_x, to_kernel.reshape(kernel.shape)
+
+
+product.defvjp(_product_forward, _product_backward)
+
+
+def patches(
+  x: jax.Array, rows: int, columns: int, ahead: bool = False
+) -> jax.Array:
+  """What a SAME convolution reads around each pixel: (N, H, W, rows·columns·C).
+
+  Args:
+    ahead: Of an even number of taps the middle is before the pixel, not after.
+  """
+  height, width = x.shape[1:3]
+
+  def around(size):
+    before, after = (size - 1) // 2, size // 2
+    return (after, before) if ahead else (before, after)
+
+  x = jnp.pad(x, ((0, 0), around(rows), around(columns), (0, 0)))
+  shifted = [
+    x[:, i : i + height, j : j + width]
+    for i in range(rows)
+    for j in range(columns)
+  ]
+  return jnp.concatenate(shifted, -1)
+
+
+def _flat(kernel: jax.Array) -> jax.Array:
+  """(rows, columns, I, O) to (rows·columns·I, O)."""
+  return kernel.reshape(-1, kernel.shape[-1])
