@@ -9,6 +9,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,6 +24,11 @@ def _float32(x: Array) -> Array:
   return jnp.asarray(x, jnp.float32)
 
 
+def _check_event(event: Array, shape: tuple[int, ...]) -> None:
+  """Refuses events by which the parameters would be spread over more axes."""
+  chex.assert_is_broadcastable(jnp.shape(event), shape)
+
+
 class Likelihood:
   """Derives loss and probability from `logp`."""
 
@@ -35,7 +41,7 @@ class Likelihood:
 
 @dataclasses.dataclass(frozen=True)
 class MSE:
-  """(mean - sg(squash(target)))²."""
+  """Squared error (mean - sg(squash(target)))²."""
 
   mean: Array
   squash: Callable[[Array], Array] = lambda x: x
@@ -44,12 +50,13 @@ class MSE:
     return _float32(self.mean)
 
   def loss(self, target: Array) -> Array:
+    _check_event(target, self.mean.shape)
     return jnp.square(self.pred() - sg(self.squash(_float32(target))))
 
 
 @dataclasses.dataclass(frozen=True)
 class Huber:
-  """√((mean - sg(target))² + ε²) - ε, the Charbonnier loss."""
+  """Charbonnier loss √((mean - sg(target))² + ε²) - ε."""
 
   mean: Array
   eps: float = 1.0
@@ -58,6 +65,7 @@ class Huber:
     return _float32(self.mean)
 
   def loss(self, target: Array) -> Array:
+    _check_event(target, self.mean.shape)
     distance = self.pred() - sg(_float32(target))
     return jnp.sqrt(jnp.square(distance) + self.eps**2) - self.eps
 
@@ -77,6 +85,7 @@ class Normal(Likelihood):
     return sampling.normal(key, self.mean, self.std)
 
   def logp(self, event: Array) -> Array:
+    _check_event(event, self.mean.shape)
     return jax.scipy.stats.norm.logpdf(_float32(event), self.mean, self.std)
 
   def entropy(self) -> Array:
@@ -113,6 +122,7 @@ class Binary(Likelihood):
     return sampling.categorical(key, jnp.stack(pair, -1)).astype(bool)
 
   def logp(self, event: Array) -> Array:
+    _check_event(event, self.logit.shape)
     event = _float32(event)
     return event * jax.nn.log_sigmoid(self.logit) + (
       1 - event
@@ -128,7 +138,8 @@ class Binary(Likelihood):
 
 
 def mix_uniform(logits: Array, unimix: float) -> Array:
-  """log((1-u) softmax(logits) + u/C) over the last axis, float32."""
+  """Computes log((1-u) softmax(logits) + u/C) over the last axis, float32."""
+  chex.assert_axis_dimension_gteq(logits, -1, 1)
   logits = _float32(logits)
   if not unimix:
     return logits
@@ -153,6 +164,7 @@ class Categorical(Likelihood):
     return sampling.categorical(key, jax.nn.softmax(self.logits, -1))
 
   def logp(self, event: Array) -> Array:
+    _check_event(event, self.logits.shape[:-1])
     index = jnp.asarray(event, jnp.int32)
     onehot = jax.nn.one_hot(index, self.logits.shape[-1])
     return (self._logprob * onehot).sum(-1)
@@ -195,6 +207,7 @@ class OneHot(Likelihood):
     return self._straight_through(self._index.sample(key))
 
   def logp(self, event: Array) -> Array:
+    _check_event(event, self.logits.shape)
     return (jax.nn.log_softmax(self.logits, -1) * event).sum(-1)
 
   def entropy(self) -> Array:
@@ -221,6 +234,7 @@ class TwoHot:
     return twohot.symmetric_mean(jax.nn.softmax(self.logits, -1), self.bins)
 
   def loss(self, target: Array) -> Array:
+    _check_event(target, self.logits.shape[:-1])
     weights = twohot.twohot(sg(_float32(target)), self.bins)
     return -(weights * jax.nn.log_softmax(self.logits, -1)).sum(-1)
 
@@ -265,7 +279,7 @@ class Independent:
 
 
 def event(output: object, rank: int) -> object:
-  """The output with its last `rank` axes summed as one event."""
+  """Sums the last `rank` axes of an output as one event."""
   return Independent(output, rank) if rank else output
 
 
@@ -282,6 +296,7 @@ class MultiCategorical(Likelihood):
   shape: tuple[int, ...]
 
   def _join(self, numbers: list[Array]) -> Array:
+    # (...,) each to (..., numbers), and to (..., *shape).
     flat = jnp.stack(numbers, -1)
     return flat.reshape(*flat.shape[:-1], *self.shape)
 
@@ -295,6 +310,7 @@ class MultiCategorical(Likelihood):
     )
 
   def logp(self, event: Array) -> Array:
+    # (..., *shape) to (..., numbers).
     flat = event.reshape(*event.shape[: event.ndim - len(self.shape)], -1)
     return sum(p.logp(flat[..., i]) for i, p in enumerate(self.parts))
 

@@ -1,5 +1,6 @@
 """Returns of imagined and replayed trajectories."""
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -31,6 +32,8 @@ def lambda_return(
 
   Source: Hafner et al. 2025; danijar/dreamerv3 `agent.py:lambda_return`.
   """
+  chex.assert_rank(reward, 2)
+  chex.assert_equal_shape([reward, term, last, boot])
   live = (1 - term.astype(jnp.float32))[:, 1:] * disc
   mix = (1 - last.astype(jnp.float32))[:, 1:] * lam
   step_return = reward[:, 1:] + (1 - mix) * live * boot[:, 1:]
@@ -40,6 +43,7 @@ def lambda_return(
     now = step_return + decay * after
     return now, now
 
+  # (B, H) to (H, B), and back.
   inputs = (step_return.T, (live * mix).T)
   _, returns = jax.lax.scan(backward, boot[:, -1], inputs, reverse=True)
   return returns.T

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 
 
 def symlog(x: jax.Array) -> jax.Array:
-  """sign(x) log(1 + |x|): the identity near 0, a logarithm far from it."""
+  """Computes sign(x) log(1 + |x|): x near 0, a logarithm far from it."""
   return jnp.sign(x) * jnp.log1p(jnp.abs(x))
 
 
 def symexp(x: jax.Array) -> jax.Array:
-  """sign(x) (exp|x| - 1), the inverse of `symlog`."""
+  """Computes sign(x) (exp|x| - 1), the inverse of `symlog`."""
   return jnp.sign(x) * jnp.expm1(jnp.abs(x))

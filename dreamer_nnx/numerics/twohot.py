@@ -1,12 +1,13 @@
 """Two-hot codes: a number as weights on its two neighbour bins."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 
 def symexp_bins(count: int) -> np.ndarray:
-  """Bins that are even in symlog space and exactly antisymmetric.
+  """Makes bins that are even in symlog space and exactly antisymmetric.
 
   Odd counts hold a bin at 0: symexp(linspace(-20, 0, (N-1)/2 + 1)) and its
   mirror image; even counts mirror symexp(linspace(-20, 0, N/2)).
@@ -28,9 +29,11 @@ def symexp_bins(count: int) -> np.ndarray:
 
 
 def twohot(x: jax.Array, bins: np.ndarray) -> jax.Array:
-  """Weights on the neighbour bins of x, by distance; clipped at the ends.
+  """Computes weights on the neighbour bins of x, by distance.
 
-    wᵢ = min((x - bᵢ₋₁) / (bᵢ - bᵢ₋₁), (bᵢ₊₁ - x) / (bᵢ₊₁ - bᵢ)) in [0, 1]
+    wᵢ = min((x - bᵢ₋₁) / (bᵢ - bᵢ₋₁), (bᵢ₊₁ - x) / (bᵢ₊₁ - bᵢ)) in [0, 1],
+
+  with x clipped to the bins.
 
   Elementwise, so that nothing is searched and a loss reads its logits once.
 
@@ -41,9 +44,11 @@ def twohot(x: jax.Array, bins: np.ndarray) -> jax.Array:
   Returns:
     (..., N) non-negative weights that sum to 1.
   """
+  chex.assert_rank(bins, 1)
   bins = jnp.asarray(bins)
   gap = jnp.diff(bins)
   wide = jnp.where(gap > 0, gap, 1)
+  # (...,) to (..., 1), beside the (N-1,) gaps.
   x = jnp.clip(x[..., None], bins[0], bins[-1])
   rising = jnp.where(gap > 0, (x - bins[:-1]) / wide, x >= bins[1:])
   falling = jnp.where(gap > 0, (bins[1:] - x) / wide, x < bins[:-1])
@@ -54,7 +59,9 @@ def twohot(x: jax.Array, bins: np.ndarray) -> jax.Array:
 
 
 def symmetric_mean(probs: jax.Array, bins: np.ndarray) -> jax.Array:
-  """Σᵢ pᵢ bᵢ over antisymmetric bins, as Σ (p of bᵢ - p of -bᵢ) bᵢ for bᵢ > 0.
+  """Computes Σᵢ pᵢ bᵢ over antisymmetric bins.
+
+    Σ (p of bᵢ - p of -bᵢ) bᵢ  for bᵢ > 0
 
   Paired so, uniform probabilities give exactly 0; summed from left to right,
   or multiplied before they are paired, the rounding of the large bins would be
@@ -64,6 +71,9 @@ def symmetric_mean(probs: jax.Array, bins: np.ndarray) -> jax.Array:
     probs: (..., N).
     bins: (N,), bin i the negative of bin N-1-i.
   """
-  half = bins.shape[-1] // 2
+  chex.assert_rank(bins, 1)
+  chex.assert_axis_dimension(probs, -1, len(bins))
+  half = len(bins) // 2
+  # (..., N) to the lower and the upper (..., N // 2), the lower in turn.
   low, high = probs[..., :half], probs[..., -half:]
   return ((high - low[..., ::-1]) * jnp.asarray(bins[-half:])).sum(-1)

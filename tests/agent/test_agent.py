@@ -11,6 +11,8 @@ from flax import nnx
 
 from dreamer_nnx.agent.agent import ACTOR_CRITIC, SlowParam
 from dreamer_nnx.agent.settings import LossScales, SlowValue
+from dreamer_nnx.registry import Choice
+from dreamer_nnx.slots import NORMALIZER
 from tests.agent.parts import make_agent, make_batch
 from tests.filling import filled
 

@@ -290,3 +290,23 @@ def test_multi_categorical_keeps_the_shape_of_its_events():
   np.testing.assert_array_equal(
     square.logp(event), flat.logp(event.reshape(2, 4))
   )
+
+
+@pytest.mark.parametrize(
+  ('output', 'shape'),
+  [
+    (outputs.MSE(np.ones((2, 3))), (2, 3)),
+    (outputs.Huber(np.ones((2, 3))), (2, 3)),
+    (outputs.Normal(np.ones((2, 3)), np.ones((2, 3))), (2, 3)),
+    (outputs.Binary(np.ones((2, 3))), (2, 3)),
+    (outputs.Categorical(np.ones((2, 3, 5))), (2, 3)),
+    (outputs.OneHot(np.ones((2, 3, 5))), (2, 3, 5)),
+    (outputs.TwoHot(np.ones((2, 3, 5)), np.arange(-2.0, 3.0)), (2, 3)),
+  ],
+  ids=lambda x: type(x).__name__,
+)
+def test_an_event_does_not_spread_the_parameters(output, shape):
+  assert output.loss(np.ones(shape, np.float32)).shape == (2, 3)
+  for wrong in ((*shape, 1), (7, *shape), (*shape[:-1], shape[-1] + 1)):
+    with pytest.raises(AssertionError, match='broadcast'):
+      output.loss(np.ones(wrong, np.float32))

@@ -100,3 +100,11 @@ def test_flags_may_be_bool(steps):
   term = np.roll(last, 1, 0)
   found = returns(reward, term.astype(bool), last.astype(bool), boot)
   np.testing.assert_array_equal(found, returns(reward, term, last, boot))
+
+
+def test_arrays_of_other_ranks_and_shapes_are_refused(steps):
+  reward, term, last, boot = steps
+  with pytest.raises(AssertionError, match='rank'):
+    returns(reward[0], term[0], last[0], boot[0])
+  with pytest.raises(AssertionError, match='shape'):
+    returns(reward, term[:1], last, boot)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from dreamer_nnx.numerics import sampling
 
@@ -59,3 +60,10 @@ def test_normal_has_its_mean_and_std():
 def test_normal_without_std_is_its_mean():
   mean = np.float32([[1, -2], [3, 4]])
   np.testing.assert_array_equal(normal(jax.random.key(4), mean, 0.0), mean)
+
+
+def test_numbers_without_classes_are_refused():
+  with pytest.raises(AssertionError):
+    categorical(jax.random.key(0), np.float32(0.5))
+  with pytest.raises(AssertionError, match='broadcast'):
+    normal(jax.random.key(0), np.zeros(3, np.float32), np.ones((2, 3)))

@@ -88,3 +88,10 @@ def test_symmetric_mean_is_the_mean(count):
   bins = np.float32(np.linspace(-30, 30, count))
   # Terms up to 30 cancel: their rounding is the absolute error.
   np.testing.assert_allclose(mean(probs, bins), probs @ bins, atol=1e-5)
+
+
+def test_bins_are_one_axis_as_long_as_the_probabilities():
+  with pytest.raises(AssertionError, match='rank'):
+    code(np.zeros(3, np.float32), np.zeros((2, 3)))
+  with pytest.raises(AssertionError):
+    mean(np.ones((2, 4), np.float32), np.float32([-1, 0, 1]))
