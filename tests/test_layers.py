@@ -26,7 +26,7 @@ ROWS = (
   'contracts native paths schema streams',
   'importing',
   'registry',
-  'slots spaces',
+  'signatures slots spaces',
   'numerics',
   'nn',
   COMPONENTS,

@@ -11,6 +11,7 @@ import pytest
 from dreamer_nnx import config as configs
 from dreamer_nnx import workflow
 from dreamer_nnx.run import saved_config
+from dreamer_nnx.training import checkpoint
 from dreamer_nnx.training.checkpoint import load_meta
 from tests.launcher import CACHE, launch
 
@@ -121,3 +122,18 @@ def test_a_run_of_then_goes_on(workdirs, step):
   assert meta['counters']['env_steps'] == 64
   index = meta['processes'][0]['replay']
   assert sum(length for _, _, length, _ in index['chunks']) == 64
+
+
+def test_parts_of_then_are_found_by_the_names_of_today(workdirs):
+  config = configs.resolve(saved_config(workdirs / 'uniform'))
+  envs = workflow.make_envs(config)
+  learner = workflow.make_learner(config, envs.obs_space, envs.action_space)
+  wanted = {name for name in learner.abstract if 'norm_act' in name}
+  folder = workdirs / 'uniform'
+  part = checkpoint.partial(folder, learner.abstract, 'norm_act')
+  assert wanted and set(part.loaded) == part.state.keys() == wanted
+  whole = checkpoint.restore(folder, learner.abstract).state
+  for name, x in part.state.items():
+    np.testing.assert_array_equal(x, whole[name])
+    # The scale of a norm, or a moment of its gradient, and not what it was.
+    assert np.abs(x - (0 if name.startswith('optimizer/') else 1)).max() > 0

@@ -161,10 +161,8 @@ def replay_losses(
     update: Whether `valnorm` learns from these returns.
 
   Returns:
-    {'repval': (B, K-1)}; nothing of single states, which have no return.
+    {'repval': (B, K-1)}.
   """
-  if features.shape[1] == 1:
-    return {}
   output = critic.value(features)
   slow = sg(critic.slow_value(features).pred())
   returns = lambda_return(

@@ -1,4 +1,4 @@
-"""Splits a replayed batch into its initial carry and the steps to train on."""
+"""Initial carry of a replayed batch, and the steps to train on."""
 
 from collections.abc import Iterable, Mapping
 
@@ -48,6 +48,7 @@ def apply_context(
     if not key.startswith(LATENT) and key != CONSEC
   }
   if not context:
+    # (B, ...) to (B, 1, ...), before the (B, T-1, ...) of all but the last.
     before = {
       key: jnp.concatenate([carry['action'][key][:, None], act[:, :-1]], 1)
       for key, act in actions.items()

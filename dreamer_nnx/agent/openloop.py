@@ -24,7 +24,7 @@ def videos(
   steps: Mapping[str, Array],
   key: Array,
 ) -> dict[str, Array]:
-  """True / prediction / error of up to 6 sequences, side by side.
+  """Draws truth, prediction and error of up to 6 sequences, side by side.
 
   The border is green while observing and red while imagining with the true
   actions.
@@ -53,9 +53,10 @@ def videos(
     early(steps['is_first']),
     observe_key,
   )
-  _, dreamt = dynamics.predict(carry, jax.tree.map(late, action), predict_key)
-  whole = {k: jnp.concatenate([seen[k], dreamt[k]], 1) for k in dreamt}
-  recons = decoder(whole)
+  _, imagined = dynamics.predict(carry, jax.tree.map(late, action), predict_key)
+  # (B, half, ...) and (B, T - half, ...) to (B, T, ...).
+  every = {k: jnp.concatenate([seen[k], imagined[k]], 1) for k in imagined}
+  recons = decoder(every)
   return {
     k: grid(few(steps[k]), recons[k].pred(), half)
     for k in images
@@ -77,6 +78,7 @@ def grid(true: Array, prediction: Array, half: int) -> Array:
   border = color[None, :, None, None, :]
   framed = jnp.where(inside[..., None], framed, border)
   batch, time, height, width, channels = framed.shape
+  # (B, T, H', W', C) to (T, H', B, W', C), to (T, H', B·W', C).
   rows = framed.transpose(1, 2, 0, 3, 4)
   return rows.reshape(time, height, batch * width, channels)
 

@@ -15,7 +15,7 @@ from dreamer_nnx.slots import HEAD
 
 
 class Predictor(nnx.Module):
-  """Features (..., F) to one output.
+  """An MLP and a head: features (..., F) to one output.
 
   Args:
     layers, trunk: Of the layers before the head, see `nn.mlp.MLP`.
@@ -43,7 +43,7 @@ class Predictor(nnx.Module):
 
 
 class Policy(nnx.Module):
-  """Features (..., F) to one output for each action key.
+  """An MLP and heads: features (..., F) to an output for each action key.
 
   Args:
     trunk: The layers before the heads, see `nn.mlp.MLP`.

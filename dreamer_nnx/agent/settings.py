@@ -9,7 +9,7 @@ from dreamer_nnx.schema import Count, Range, Share, Weight
 
 @dataclasses.dataclass(frozen=True)
 class LossScales:
-  """Weights of the losses in the total; `rec` is that of every decoded key."""
+  """Weights of the losses in the total; every decoded key has that of `rec`."""
 
   rec: Weight = 1.0
   rew: Weight = 1.0
@@ -27,11 +27,11 @@ class LossScales:
 
 @dataclasses.dataclass(frozen=True)
 class SlowValue:
-  """slow = rate · value + (1 - rate) · slow, every so many updates.
+  """How the slow value moves: slow = rate · value + (1 - rate) · slow.
 
   Args:
     rate: 1, or below 0.5.
-    every: Updates; the first update counts.
+    every: Updates between two moves; the first update makes one.
   """
 
   rate: Annotated[float, Range(above=0, high=1)] = 0.02

@@ -109,7 +109,7 @@ def _attributes(
 
 
 def _inside(x: Any) -> Mapping[Any, Any]:
-  """What an object is made of, by name; empty for what is one value."""
+  """Lists what an object is made of, by name; nothing of a single value."""
   if isinstance(x, nnx.Variable | jax.Array | type) or inspect.isroutine(x):
     return {}
   if isinstance(x, Mapping):

@@ -22,7 +22,7 @@ def observe(
   steps: Mapping[str, Array],
   key: Array,
 ) -> tuple[contracts.Latent, contracts.Latent, Array]:
-  """Filters a batch: last latent, (B, T) latents, (B, T, E) tokens."""
+  """Filters a batch; returns last latent, (B, T) latents, (B, T, E) tokens."""
   with jax.named_scope('encode'):
     tokens = encoder(steps)
   with jax.named_scope('observe'):
@@ -39,7 +39,7 @@ def reconstruction_losses(
   latents: contracts.Latent,
   steps: Mapping[str, Array],
 ) -> dict[str, Array]:
-  """-log p(observation) of every key, images against value / 255."""
+  """Computes -log p(observation) of every key, images against value / 255."""
   losses = {}
   for key, output in decoder(latents).items():
     target = steps[key]
@@ -57,7 +57,7 @@ def prediction_losses(
   steps: Mapping[str, Array],
   options: AgentOptions,
 ) -> dict[str, Array]:
-  """Losses of the reward, and of the probability of going on.
+  """Computes losses of the reward, and of the probability of going on.
 
   The continue target is (1 - is_terminal), times 1 - 1/horizon with
   `contdisc`: a soft label.

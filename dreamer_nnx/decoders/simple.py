@@ -110,6 +110,7 @@ class SimpleDecoder(nnx.Module):
 def flat_stoch(latent: contracts.Latent) -> jax.Array:
   """Flattens stoch, (..., S, C) to (..., S * C)."""
   stoch = latent['stoch']
+  # (..., S, C) to (..., S·C).
   return stoch.reshape(*stoch.shape[:-2], -1)
 
 
@@ -165,7 +166,7 @@ class VectorDecoder(nnx.Module):
 
 
 class ImageDecoder(nnx.Module):
-  """Latent -> minimal map -> doublings -> sigmoid means of all image keys."""
+  """Stages latent -> minimal map -> doublings -> means of all image keys."""
 
   def __init__(
     self,
@@ -223,7 +224,7 @@ class ImageDecoder(nnx.Module):
     return image_outputs(render, maps, self.channels, self.portions)
 
   def _renderer(self) -> Callable[[jax.Array], jax.Array]:
-    """Minimal maps (N, h, w, c) to means (N, H, W, C), as a function.
+    """Makes a function: minimal maps (N, h, w, c) to means (N, H, W, C).
 
     What all images share of the work is done now, once.
     """

@@ -164,7 +164,7 @@ class ImageEncoder(nnx.Module):
     return tokens.reshape(*images.shape[:-3], -1)
 
   def _encoding(self, count: int) -> Callable[[jax.Array], jax.Array]:
-    """Images (N, H, W, C) to features (N, E), as a function.
+    """Makes a function: images (N, H, W, C) to features (N, E).
 
     What all images share of the work is done now, once.
     """

@@ -16,7 +16,7 @@ from dreamer_nnx.schema import Weight
 
 
 class Conv(nnx.Module):
-  """y = x * W + b.
+  """Convolution y = x * W + b.
 
   Args:
     inputs, outputs: Channels.
@@ -53,11 +53,11 @@ class Conv(nnx.Module):
     return forms.native(x, kernel, self.stride) + self._bias(x)
 
   def patch_numbers(self, height: int, width: int) -> int:
-    """How many numbers the patches of an image of this size hold."""
+    """Counts the numbers that the patches of an image of this size hold."""
     return height * width * math.prod(self.kernel.shape[:3])
 
   def upsampling(self) -> Callable[[jax.Array], jax.Array]:
-    """The convolution of x repeated 2x in height and width, as a function.
+    """Makes a function: the convolution of x repeated 2x in height and width.
 
     Taps that read the same source pixel are added up beforehand, so that one
     small convolution to 4x the channels on the small map does the same sum.
@@ -74,7 +74,7 @@ class Conv(nnx.Module):
     return upsampled
 
   def pooling(self, images: int) -> Callable[[jax.Array], jax.Array]:
-    """The maximum over 2x2 windows of the convolution, as a function.
+    """Makes a function: the maximum over 2x2 windows of the convolution.
 
     The four results of a window are made side by side, by one smaller
     convolution of the four inputs of each window, where that is faster.
@@ -97,7 +97,7 @@ class Conv(nnx.Module):
     return pooled
 
   def transposed(self, x: jax.Array) -> jax.Array:
-    """Fractionally strided: repeat 2x, keep odd positions, convolve."""
+    """Convolves with a fractional stride: repeat 2x, keep odd positions."""
     # (N, H, W, C) to (N, 2H, 2W, C).
     x = x.repeat(2, -2).repeat(2, -3)
     rows = jnp.arange(x.shape[-3]) % 2 == 1
@@ -113,7 +113,7 @@ class Conv(nnx.Module):
 
 
 def upsampling_fold(size: int) -> np.ndarray:
-  """Which tap reads which source pixel after nearest 2x upsampling.
+  """Tells which tap reads which source pixel after nearest 2x upsampling.
 
   Args:
     size: Taps of the kernel along one axis.
@@ -126,11 +126,12 @@ def upsampling_fold(size: int) -> np.ndarray:
   source = np.stack([(a + taps) // 2 for a in (0, 1)])
   reach = np.abs(source).max()
   offsets = np.arange(-reach, reach + 1)
+  # (2, 1, size) beside (1, S, 1).
   return (source[:, None] == offsets[None, :, None]).astype(np.float32)
 
 
 def pooling_fold(size: int) -> np.ndarray:
-  """Which tap reads which pixel of which 2x2 window.
+  """Tells which tap reads which pixel of which 2x2 window.
 
   Args:
     size: Taps of the kernel along one axis.
@@ -142,7 +143,9 @@ def pooling_fold(size: int) -> np.ndarray:
   taps = np.arange(size) - (size - 1) // 2
   read = np.arange(2)[:, None] + taps
   reach = np.abs(read // 2).max()
+  # (2·S,) to (S, 2).
   pixels = np.arange(-2 * reach, 2 * reach + 2).reshape(-1, 2)
+  # (2, 1, 1, size) beside (1, S, 2, 1).
   return (read[:, None, None] == pixels[None, :, :, None]).astype(np.float32)
 
 
@@ -163,7 +166,7 @@ def space_to_depth(x: jax.Array) -> jax.Array:
 
 
 def max_pool(x: jax.Array) -> jax.Array:
-  """Maximum over 2x2 windows; equal maxima share the gradient."""
+  """Takes the maximum of 2x2 windows; equal maxima share the gradient."""
   *n, h, w, c = x.shape
   # (..., 2H, 2W, C) to (..., H, 2, W, 2, C).
   x = x.reshape(*n, h // 2, 2, w // 2, 2, c)
@@ -172,8 +175,9 @@ def max_pool(x: jax.Array) -> jax.Array:
 
 @jax.custom_vjp
 def maximum(parts: Sequence[jax.Array]) -> jax.Array:
-  """Elementwise maximum of up to 8 arrays; equal maxima share the gradient.
+  """Takes the elementwise maximum of up to 8 arrays.
 
+  Equal maxima share the gradient.
   The backward pass remembers which were largest, one bit each.
   """
   return functools.reduce(jnp.maximum, parts)

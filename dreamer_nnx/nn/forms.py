@@ -64,7 +64,7 @@ class Portions:
     return self.precision.on_cpu
 
   def __call__(self, function: Callable, *arrays: jax.Array) -> jax.Array:
-    """function(*arrays), whose rows are independent.
+    """Calls a function of arrays, whose rows are independent.
 
     Args:
       arrays: (N, ...) each.
@@ -76,7 +76,7 @@ class Portions:
 
 
 def portion(rows: int, numbers: int) -> int:
-  """How many of `rows` images to work on at once; a divisor of `rows`.
+  """Chooses how many images to work on at once; a divisor of `rows`.
 
   Args:
     numbers: How many the patches of one image hold, where they are largest.
@@ -86,7 +86,7 @@ def portion(rows: int, numbers: int) -> int:
 
 
 def in_portions(function: Callable, size: int, *arrays: jax.Array) -> jax.Array:
-  """function(*arrays), whose rows are independent, for `size` rows at a time.
+  """Calls a function, whose rows are independent, for `size` rows at a time.
 
   The backward pass computes each portion once more, so that neither keeps
   anything between the arrays and the result in memory.
@@ -107,13 +107,13 @@ def in_portions(function: Callable, size: int, *arrays: jax.Array) -> jax.Array:
 def convolve(
   x: jax.Array, kernel: jax.Array, precision: Precision
 ) -> jax.Array:
-  """SAME convolution with stride 1, in the form that is fast where it runs."""
+  """Convolves, SAME with stride 1, in the form that is fast where it runs."""
   form = product if precision.on_cpu else native
   return form(x, kernel.astype(x.dtype))
 
 
 def native(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
-  """SAME convolution as one operation of the compiler."""
+  """Convolves, SAME, as one operation of the compiler."""
   return jax.lax.conv_general_dilated(
     x, kernel, (stride, stride), 'SAME', dimension_numbers=LAYOUT
   )
@@ -121,9 +121,10 @@ def native(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
 
 @jax.custom_vjp
 def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
-  """The same convolution, where there are gradients as one matrix product.
+  """Convolves, SAME, where there are gradients as one matrix product.
 
-  Of the kernel with the patches of the input; and so are its gradients. A CPU
+  It multiplies the patches of the input by the kernel, and its gradients are
+  such products, too. A CPU
   is several times faster at this than at `native` and its gradient to the
   kernel, if the patches of what it is given stay in the cache: see `Portions`.
   For a result alone, as in acting, `native` is faster.
@@ -147,6 +148,7 @@ def _product_backward(remembered, cotangent):
     turned = kernel[::-1, ::-1].swapaxes(2, 3)
     to_x = patches(cotangent, rows, columns, ahead=True) @ _flat(turned)
   dims = (((0, 1, 2), (0, 1, 2)), ((), ()))
+  # (O, rows·columns·I) to (rows·columns·I, O).
   to_kernel = jax.lax.dot_general(cotangent, read, dims).T
   # (rows·columns·I, O) to (rows, columns, I, O).
   return to_x, to_kernel.reshape(kernel.shape)
@@ -158,10 +160,13 @@ product.defvjp(_product_forward, _product_backward)
 def patches(
   x: jax.Array, rows: int, columns: int, ahead: bool = False
 ) -> jax.Array:
-  """What a SAME convolution reads around each pixel: (N, H, W, rows·columns·C).
+  """Collects what a SAME convolution reads around each pixel.
 
   Args:
     ahead: Of an even number of taps the middle is before the pixel, not after.
+
+  Returns:
+    (N, H, W, rows·columns·C).
   """
   height, width = x.shape[1:3]
 
@@ -170,6 +175,7 @@ def patches(
     return (after, before) if ahead else (before, after)
 
   x = jnp.pad(x, ((0, 0), around(rows), around(columns), (0, 0)))
+  # rows·columns times (N, H, W, C).
   shifted = [
     x[:, i : i + height, j : j + width]
     for i in range(rows)
@@ -179,5 +185,5 @@ def patches(
 
 
 def _flat(kernel: jax.Array) -> jax.Array:
-  """(rows, columns, I, O) to (rows·columns·I, O)."""
+  """Flattens (rows, columns, I, O) to (rows·columns·I, O)."""
   return kernel.reshape(-1, kernel.shape[-1])

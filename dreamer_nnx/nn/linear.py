@@ -13,7 +13,7 @@ from dreamer_nnx.schema import Weight
 
 
 class Linear(nnx.Module):
-  """y = x W + b, computed in the format of x.
+  """Affine map y = x W + b, computed in the format of x.
 
   Args:
     inputs, outputs: Sizes of the last axis.

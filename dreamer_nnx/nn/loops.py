@@ -35,7 +35,7 @@ def product(
   prepare: Callable[[Any], Any],
   multiply: Callable[[Array, Any], Array],
 ) -> Array:
-  """multiply(x, prepare(params)); `scan` prepares once for all steps.
+  """Returns multiply(x, prepare(params)); a `scan` prepares once for all steps.
 
   Args:
     x: (..., I).
@@ -56,7 +56,7 @@ def looping() -> bool:
 def scan(
   body: Callable, carry: Any, xs: Any, *, remat: bool = False
 ) -> tuple[Any, Any]:
-  """`jax.lax.scan`, for bodies that multiply by parameters.
+  """Scans like `jax.lax.scan` bodies that multiply by parameters.
 
   Every `product` of the body is prepared once. The gradients to its parameters
   are made after the backward loop, from the inputs and the gradients of all T
@@ -69,6 +69,7 @@ def scan(
     xs: Arrays with a leading axis of T.
     remat: The backward loop computes each step once more, to save memory.
   """
+  # (T, ...) to (...,), the first step.
   first, length = jax.tree.map(lambda x: x[0], xs), len(jax.tree.leaves(xs)[0])
   kernels, taps = _find_products(body, carry, first)
   params = [kernel.params for kernel in kernels]
@@ -107,7 +108,7 @@ def scan(
 
 
 def _find_products(body, carry, x) -> tuple[list[Kernel], list[Array]]:
-  """The kernels of a body in order, and zeros like their products."""
+  """Finds the kernels of a body in order, and zeros like their products."""
   kernels, shapes = [], []
 
   def multiply(x, kernel):
@@ -122,7 +123,7 @@ def _find_products(body, carry, x) -> tuple[list[Kernel], list[Array]]:
 
 
 def _instrumented(body, kernels) -> Callable:
-  """The body with prepared kernels, taps added, and its inputs as outputs."""
+  """Gives a body prepared kernels, and taps; its inputs become outputs."""
 
   def step(carry, x, ready, taps):
     inputs = []
@@ -140,7 +141,7 @@ def _instrumented(body, kernels) -> Callable:
 
 
 def _gradients(kernels, inputs, params, cotangents) -> list:
-  """Of the parameters, from all steps' inputs and products' cotangents."""
+  """Computes gradients of parameters, from the inputs of all steps at once."""
   every = zip(kernels, inputs, params, cotangents, strict=True)
   return [
     jax.vjp(functools.partial(kernel, x), own)[1](cotangent)[0]
@@ -149,7 +150,7 @@ def _gradients(kernels, inputs, params, cotangents) -> list:
 
 
 def _prepare(kernels: list[Kernel], params: list) -> list:
-  """What is made of the parameters, as values that stay outside the loop."""
+  """Prepares all kernels, as values that stay outside the loop."""
   pairs = zip(kernels, params, strict=True)
   return jax.lax.optimization_barrier([k.prepare(own) for k, own in pairs])
 

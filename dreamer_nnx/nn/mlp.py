@@ -16,7 +16,7 @@ Layers = Annotated[int, Range(0)]
 
 
 class NormAct(nnx.Module):
-  """act(norm(x)), computed once more in the backward pass.
+  """Norm and activation, act(norm(x)), computed anew in the backward pass.
 
   Only x is kept: less memory, and in a loop fewer arrays to store each step.
   """
@@ -30,7 +30,7 @@ class NormAct(nnx.Module):
 
 
 class Dense(nnx.Module):
-  """act(norm(x W + b))."""
+  """Dense layer act(norm(x W + b))."""
 
   def __init__(
     self,
@@ -53,7 +53,7 @@ class Dense(nnx.Module):
 
 
 class MLP(nnx.Module):
-  """`layers` times Dense(units), in the compute format.
+  """Stack of `layers` times Dense(units), in the compute format.
 
   `output_size` is the size of the last axis that it returns.
   """

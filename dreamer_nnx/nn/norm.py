@@ -14,7 +14,7 @@ AXES = ('features',)
 
 
 class RMSNorm(nnx.Module):
-  """x / √(mean(x²) + ε) · scale."""
+  """RMS norm x / √(mean(x²) + ε) · scale."""
 
   def __init__(self, size: int):
     self.scale = nnx.Param(jnp.ones((size,)), axes=AXES)
@@ -27,7 +27,7 @@ class RMSNorm(nnx.Module):
 
 
 class LayerNorm(nnx.Module):
-  """(x - mean) / √(max(0, var) + ε) · scale + shift."""
+  """Layer norm (x - mean) / √(max(0, var) + ε) · scale + shift."""
 
   def __init__(self, size: int):
     self.scale = nnx.Param(jnp.ones((size,)), axes=AXES)

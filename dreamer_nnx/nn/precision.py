@@ -1,4 +1,4 @@
-"""Which number format computes, which one holds parameters, and on what."""
+"""Number formats of computations and parameters, and on which device."""
 
 import dataclasses
 from typing import Annotated

@@ -11,7 +11,7 @@ from dreamer_nnx import spaces
 
 
 def vector_size(space: Mapping[str, gym_spaces.Space]) -> int:
-  """Numbers that `concat_vectors` returns for each step."""
+  """Counts the numbers that `concat_vectors` returns for each step."""
   return sum(
     sum(spaces.classes(s)) if spaces.is_discrete(s) else math.prod(s.shape)
     for s in space.values()
@@ -50,6 +50,7 @@ def _onehot(space, x):
   classes = spaces.classes(space)
   # An unsigned number has no -1: compared as it is, 255 would be one.
   x = x.astype(jnp.int32)
+  # (..., *shape) to (..., numbers), and one-hot to (..., Σ classes).
   x = x.reshape(*x.shape[: x.ndim - len(space.shape)], len(classes))
   present = (x != -1).all(-1, keepdims=True)
   x = jnp.concatenate(
@@ -60,6 +61,7 @@ def _onehot(space, x):
 
 def _squashed(squash):
   def encode(space, x):
+    # (..., *shape) to (..., numbers).
     x = x.reshape(*x.shape[: x.ndim - len(space.shape)], -1)
     present = (x != -jnp.inf).all(-1, keepdims=True)
     # Masked on both sides: an infinity times 0 would be NaN in the gradient.

@@ -50,7 +50,7 @@ class Averages(nnx.Module):
 
 @NORMALIZER.register('none')
 class NoNormalizer(nnx.Module):
-  """Offset 0, scale 1."""
+  """Normaliser without statistics: offset 0, scale 1."""
 
   def __init__(self):
     pass
@@ -64,7 +64,7 @@ class NoNormalizer(nnx.Module):
 
 @NORMALIZER.register('meanstd')
 class MeanStd(nnx.Module):
-  """Offset mean, scale max(limit, √max(0, E[x²] - mean²))."""
+  """Normaliser with offset mean, scale max(limit, √max(0, E[x²] - mean²))."""
 
   def __init__(
     self, *, rate: Rate = 0.01, limit: Epsilon = 1e-8, debias: bool = True
@@ -84,7 +84,7 @@ class MeanStd(nnx.Module):
 
 @NORMALIZER.register('perc')
 class Percentile(nnx.Module):
-  """Offset the low percentile, scale max(limit, high - low).
+  """Normaliser with offset low percentile, scale max(limit, high - low).
 
   Args:
     perclo, perchi: Percentiles, the first below the second.

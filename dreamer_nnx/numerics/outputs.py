@@ -92,8 +92,7 @@ class Normal(Likelihood):
     return 0.5 * jnp.log(2 * jnp.pi * jnp.square(self.std)) + 0.5
 
   def entropy_range(self) -> tuple[Array, Array] | None:
-    # With one and the same std the entropy has no extremes.
-    if self.std_range is None or self.std_range[0] == self.std_range[1]:
+    if self.std_range is None:
       return None
     bounds = (jnp.full_like(self.mean, std) for std in self.std_range)
     low, high = (Normal(self.mean, std).entropy() for std in bounds)

@@ -4,7 +4,13 @@ import optax
 
 from dreamer_nnx.optimizers.clipping import clip_by_agc
 from dreamer_nnx.optimizers.decay import weight_decay
-from dreamer_nnx.optimizers.schedules import Schedule, Updates, learning_rate
+from dreamer_nnx.optimizers.schedules import (
+  Schedule,
+  Scheduled,
+  Updates,
+  learning_rate,
+  scheduled,
+)
 from dreamer_nnx.schema import Weight
 
 
@@ -17,17 +23,17 @@ def chain(
   schedule: Schedule = 'const',
   warmup: Updates = 1000,
   anneal: Updates = 0,
-) -> optax.GradientTransformation:
-  """AGC -> scales -> weight decay -> learning rate.
+) -> Scheduled:
+  """Chains AGC -> scales -> weight decay -> learning rate.
 
   Args:
     lr, schedule, warmup, anneal: See `schedules.learning_rate`.
     agc: See `clipping.clip_by_agc`.
     wd, wdregex: See `decay.weight_decay`.
   """
-  return optax.chain(
+  return scheduled(
     clip_by_agc(agc),
     *scales,
     weight_decay(wd, wdregex),
-    optax.scale_by_learning_rate(learning_rate(lr, schedule, warmup, anneal)),
+    schedule=learning_rate(lr, schedule, warmup, anneal),
   )

@@ -11,8 +11,6 @@ from flax import nnx
 
 from dreamer_nnx.agent.agent import ACTOR_CRITIC, SlowParam
 from dreamer_nnx.agent.settings import LossScales, SlowValue
-from dreamer_nnx.registry import Choice
-from dreamer_nnx.slots import NORMALIZER
 from tests.agent.parts import make_agent, make_batch
 from tests.filling import filled
 
@@ -132,12 +130,6 @@ def test_only_the_last_states_are_imagined_from():
   assert shapes['policy'] == shapes['value'] == (B, 2)
   assert shapes['repval'] == (B, 1)
   assert shapes['rew'] == (B, T)
-
-
-def test_a_single_replayed_state_has_no_return():
-  agent = make(imag_last=1, valnorm=Choice(NORMALIZER, 'meanstd'))
-  loss, aux, _ = compile_loss(agent, update=True)(BATCH)
-  assert 'repval' not in aux['losses'] and np.isfinite(loss)
 
 
 def test_replayed_values_can_be_left_out():
