@@ -1,11 +1,23 @@
 """Forms for a CPU give what those for accelerators give."""
 
+import pathlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dreamer_nnx.nn.forms import NUMBERS, in_portions, portion
+from dreamer_nnx.nn import forms
+from dreamer_nnx.nn.forms import (
+  FEW_CHANNELS,
+  FEW_ROWS,
+  MANY_IMAGES,
+  NUMBERS,
+  Portions,
+  in_portions,
+  portion,
+)
+from dreamer_nnx.nn.precision import Precision
 
 X = np.random.default_rng(0).normal(size=(6, 2, 3)).astype(np.float32)
 Y = np.arange(1, 7, dtype=np.float32)
@@ -39,3 +51,46 @@ def test_rows_and_gradients_do_not_depend_on_the_size(size):
 )
 def test_a_portion_fits_and_divides(rows, numbers, expected):
   assert portion(rows, numbers) == expected
+
+
+CPU, OTHER = Precision(device='cpu'), Precision(device='accelerator')
+
+
+def test_only_a_cpu_works_on_portions(monkeypatch):
+  seen = []
+
+  def function(x, y):
+    seen.append(len(x))
+    return mixed(x, y)
+
+  monkeypatch.setattr('dreamer_nnx.nn.forms.NUMBERS', 2)
+  few, every = Portions(1, CPU), Portions(1, OTHER)
+  assert few.few and not every.few
+  np.testing.assert_allclose(few(function, X, Y), mixed(X, Y), rtol=1e-6)
+  assert set(seen) == {2}
+  np.testing.assert_array_equal(every(function, X, Y), mixed(X, Y))
+  assert seen[-1] == len(X)
+
+
+def test_windows_are_folded_where_that_is_fast():
+  folds = forms.folds_windows
+  assert folds(FEW_CHANNELS, MANY_IMAGES, CPU)
+  assert not folds(FEW_CHANNELS + 1, MANY_IMAGES, CPU)
+  assert folds(FEW_CHANNELS // 4, MANY_IMAGES - 1, CPU)
+  assert not folds(FEW_CHANNELS, MANY_IMAGES - 1, CPU)
+  assert folds(512, 1, OTHER)
+
+
+def test_few_rows_are_counted_over_all_leading_axes():
+  assert forms.few_rows(FEW_ROWS // 2, 2) and forms.few_rows()
+  assert not forms.few_rows(FEW_ROWS // 2, 3)
+
+
+def test_only_the_forms_ask_where_they_run():
+  package = pathlib.Path(forms.__file__).parents[1]
+  asking = {
+    path.relative_to(package).as_posix()
+    for path in package.rglob('*.py')
+    if 'on_cpu' in path.read_text('utf-8')
+  }
+  assert asking == {'nn/forms.py', 'nn/precision.py'}
