@@ -262,10 +262,10 @@ class GroupedMap(nnx.Module):
   ):
     kw = dict(winit=winit, precision=precision, rngs=rngs)
     (deter,) = latent_space['deter']
-    wholes = {'depth * mults[-1]': shape[-1], "the dynamics' deter": deter}
-    for name, whole in wholes.items():
-      if whole % blocks:
-        raise UserError(f'must divide {name} = {whole}.', 'bspace', blocks)
+    sizes = {'depth * mults[-1]': shape[-1], "the dynamics' deter": deter}
+    for name, size in sizes.items():
+      if size % blocks:
+        raise UserError(f'must divide {name} = {size}.', 'bspace', blocks)
     size = math.prod(shape)
     self.deter = BlockLinear(deter, size, blocks, **kw)
     self.hidden = Dense(

@@ -192,8 +192,8 @@ def _maximum_forward(parts):
   return y, (bits, [None] * len(parts))
 
 
-def _maximum_backward(remembered, cotangent):
-  bits, parts = remembered
+def _maximum_backward(residuals, cotangent):
+  bits, parts = residuals
   share = cotangent / jax.lax.population_count(bits).astype(cotangent.dtype)
   largest = [bits & (1 << i) != 0 for i in range(len(parts))]
   return ([jnp.where(mask, share, 0) for mask in largest],)

@@ -137,8 +137,8 @@ def _product_forward(x, kernel):
   return read @ _flat(kernel), (x, read, kernel)
 
 
-def _product_backward(remembered, cotangent):
-  x, read, kernel = remembered
+def _product_backward(residuals, cotangent):
+  x, read, kernel = residuals
   rows, columns, channels, outputs = kernel.shape
   if outputs > 2 * channels:
     scatter = jax.linear_transpose(lambda x: patches(x, rows, columns), x)

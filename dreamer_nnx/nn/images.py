@@ -24,8 +24,8 @@ def minimal_sides(sides: tuple[int, int], halvings: int) -> tuple[int, ...]:
   """Returns the sides after halvings; UserError unless whole and 3..16."""
   factor = 2**halvings
   small = tuple(side // factor for side in sides)
-  whole = all(side % factor == 0 for side in sides)
-  if whole and all(MIN_SIDE <= side <= MAX_SIDE for side in small):
+  even = all(side % factor == 0 for side in sides)
+  if even and all(MIN_SIDE <= side <= MAX_SIDE for side in small):
     return small
   raise UserError(
     f'{halvings} halvings of an image of {sides[0]}x{sides[1]} pixels must '

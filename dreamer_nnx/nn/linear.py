@@ -119,20 +119,20 @@ class BlockLinear(nnx.Module):
       (..., O).
     """
     blocks, inputs, _ = self.kernel.shape
-    own = inputs - common.shape[-1]
+    size = inputs - common.shape[-1]
     # (..., G·I₁) to (..., G, I₁).
-    grouped = x.reshape(*x.shape[:-1], blocks, own)
+    grouped = x.reshape(*x.shape[:-1], blocks, size)
     if not looping() and forms.few_rows(*x.shape[:-1]):
       shape = (*x.shape[:-1], blocks, common.shape[-1])
       repeated = jnp.broadcast_to(common[..., None, :], shape)
       joined = jnp.concatenate([grouped, repeated], -1)
       # (..., G, I₁ + I₂) to (..., I).
       return self(joined.reshape(*x.shape[:-1], -1))
-    y = self._product(grouped, slice(own), slice(None))
+    y = self._product(grouped, slice(size), slice(None))
 
     def side_by_side(kernel):
       # (G, I₂, O/G) to (I₂, G, O/G), and to (I₂, O).
-      rows = kernel[:, own:].astype(x.dtype).swapaxes(0, 1)
+      rows = kernel[:, size:].astype(x.dtype).swapaxes(0, 1)
       return rows.reshape(common.shape[-1], -1)
 
     # (..., G, O/G) to (..., O).

@@ -97,8 +97,8 @@ def scan(
     )
     return result, (pull, inputs, params)
 
-  def backward(remembered, cotangent):
-    pull, inputs, params = remembered
+  def backward(residuals, cotangent):
+    pull, inputs, params = residuals
     carry, xs, taps, closed = pull(cotangent)
     grads = _gradients(kernels, inputs, params, taps)
     return grads, carry, xs, closed
@@ -144,15 +144,17 @@ def _gradients(kernels, inputs, params, cotangents) -> list:
   """Computes gradients of parameters, from the inputs of all steps at once."""
   every = zip(kernels, inputs, params, cotangents, strict=True)
   return [
-    jax.vjp(functools.partial(kernel, x), own)[1](cotangent)[0]
-    for kernel, x, own, cotangent in every
+    jax.vjp(functools.partial(kernel, x), values)[1](cotangent)[0]
+    for kernel, x, values, cotangent in every
   ]
 
 
 def _prepare(kernels: list[Kernel], params: list) -> list:
   """Prepares all kernels, as values that stay outside the loop."""
   pairs = zip(kernels, params, strict=True)
-  return jax.lax.optimization_barrier([k.prepare(own) for k, own in pairs])
+  return jax.lax.optimization_barrier(
+    [k.prepare(values) for k, values in pairs]
+  )
 
 
 @contextlib.contextmanager

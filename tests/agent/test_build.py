@@ -10,6 +10,7 @@ from gymnasium import spaces as gs
 
 from dreamer_nnx.agent.agent import SlowParam
 from dreamer_nnx.agent.build import build, untrained_copy
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.nn.linear import Linear
 from dreamer_nnx.nn.precision import Precision
 from dreamer_nnx.registry import Choice, Part
@@ -144,6 +145,14 @@ def test_a_component_that_does_not_fit_the_spaces_is_refused():
   encoder = Choice(ENCODER, 'simple', mults=(2, 3))
   with pytest.raises(ValueError, match=re.escape(message)):
     abstract(space, encoder=encoder)
+
+
+@pytest.mark.parametrize('name', ['retnorm', 'valnorm', 'advnorm'])
+def test_a_normaliser_that_would_not_learn_is_refused(name):
+  choice = Choice(NORMALIZER, 'tests.agent.test_statistics:Trained')
+  message = f'config.{name}.Trained: `update` changes the Param `mean`, which'
+  with pytest.raises(UserError, match=re.escape(message)):
+    abstract(**{name: choice.at(f'config.{name}')})
 
 
 def test_an_observation_with_the_name_of_a_loss_is_refused():

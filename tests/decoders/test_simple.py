@@ -10,6 +10,7 @@ from flax import nnx
 from gymnasium import spaces as gs
 
 from dreamer_nnx.decoders.simple import SimpleDecoder, flat_stoch
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.nn.precision import Precision
 from dreamer_nnx.registry import Choice
 from dreamer_nnx.slots import DECODER
@@ -222,6 +223,12 @@ def test_groups_that_do_not_divide_the_channels_are_refused():
       precision=Precision(),
       rngs=nnx.Rngs(0),
     )
+
+
+def test_groups_that_do_not_divide_deter_are_refused():
+  message = "bspace = 3: must divide the dynamics' deter = 8."
+  with pytest.raises(UserError, match=re.escape(message)):
+    make({'image': image(16, 24)}, depth=3, bspace=3)
 
 
 def test_an_image_that_does_not_fit_is_refused():
