@@ -24,11 +24,8 @@ def takes(inner: Callable[..., Any]) -> Callable[[Function], Function]:
       function decorated names itself, perhaps with another default.
   """
   source = inner.__init__ if inspect.isclass(inner) else inner
-  taken = [
-    parameter
-    for parameter in inspect.signature(source).parameters.values()
-    if parameter.kind is KEYWORD
-  ]
+  parameters = inspect.signature(source, eval_str=True).parameters.values()
+  taken = [parameter for parameter in parameters if parameter.kind is KEYWORD]
 
   def declare(outer: Function) -> Function:
     signature = inspect.signature(outer)
