@@ -27,8 +27,8 @@ from dreamer_nnx.agent import world_model
 from dreamer_nnx.agent.build import build
 from dreamer_nnx.agent.context import apply_context
 from dreamer_nnx.agent.predictors import Policy, Predictor
-from dreamer_nnx.contracts import CONSEC
 from dreamer_nnx.agent.settings import AgentOptions, LossScales, SlowValue
+from dreamer_nnx.contracts import CONSEC
 from dreamer_nnx.interop.reference import convert
 from dreamer_nnx.numerics import sampling
 from dreamer_nnx.registry import Choice, Part, fields
