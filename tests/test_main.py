@@ -63,6 +63,7 @@ def test_same_command_again_trains_no_further(trained):
   assert 'untrained' not in result.out
   told = 'Resumes from step 60.\n  config.train.report_every: 20 -> 0\nReplay'
   assert told in result.out
+  assert 'ompiling' not in result.out
   assert load_meta(workdir)['counters']['updates'] == before
 
 

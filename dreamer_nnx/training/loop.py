@@ -87,11 +87,12 @@ class Trainer:
     Raises:
       Diverged: See `check`.
     """
-    self.phase('compiling the policy')
     if not self.actor.obs:
       self.actor.start()
     self.rates(env_steps=self.env_steps, updates=self.updates)
     while not (self.done or processes.anywhere(self.stop() or self.env_failed)):
+      if self.acted is None:
+        self.phase('compiling the policy')
       step = self.actor.act(self.acting(), self.env_steps)
       self.write_back()
       self.replay.add(

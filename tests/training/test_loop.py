@@ -156,6 +156,25 @@ def test_every_update_is_watched(envs, learner):
   assert all(count > 10 for _, count in seen)
 
 
+def test_phases_are_told_in_order(envs, learner):
+  trainer = make_trainer(envs, learner)
+  phases = []
+  trainer.phase = lambda name: name in phases[-1:] or phases.append(name)
+  trainer.should_save, trainer.should_report = Every(50), Every(40)
+  trainer.run()
+  assert phases == [
+    'compiling the policy',
+    'filling the replay',
+    'training',
+    'compiling the update',
+    'training',
+    'reporting',
+    'training',
+    'saving',
+    'training',
+  ]
+
+
 def test_summary_is_flat_numbers(envs, learner):
   trainer = make_trainer(envs, learner, train__log_every=0)
   trainer.run()
@@ -163,6 +182,8 @@ def test_summary_is_flat_numbers(envs, learner):
   json.dumps({name: float(value) for name, value in summary.items()})
   for name in (
     'episode/return',
+    'time/elapsed',
+    'train/opt/lr',
     'train/opt/loss',
     'replay/steps',
     'rate/updates',
