@@ -132,7 +132,7 @@ class Run(contextlib.ExitStack):
       root = self.workdir / checkpoint.FOLDER / str(found)
       with self.changes.named():
         self.saved = checkpoint.restore(root, self.learner.abstract)
-    counters = self.saved.meta['counters'] if self.saved else {}
+    counters = self.saved.meta.get('counters', {}) if self.saved else {}
     self.updates = counters.get('updates', 0)
     if self.saved:
       self.state = self.saved.state

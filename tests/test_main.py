@@ -11,6 +11,7 @@ import pytest
 
 from dreamer_nnx.training.checkpoint import load_meta
 from tests.launcher import ROOT, arguments, launch
+from tests.proprio import SIZES, write_reference
 
 
 @pytest.fixture(scope='module')
@@ -147,6 +148,14 @@ def test_an_agent_that_was_not_trained_here_is_not_called_so(
   fresh = launch(arguments(tmp_path, train__steps=2))
   assert fresh.status == 0 and 'Return trained' not in fresh.out
   assert len(re.findall('Return untrained', fresh.out)) == 2
+
+
+def test_an_imported_agent_is_called_so(tmp_path):
+  argv = [*arguments(tmp_path / 'run', **SIZES), '--mode=evaluate']
+  reference = write_reference(tmp_path / 'log')
+  result = launch([*argv, f'--import_reference={reference}'])
+  assert result.status == 0, result.err
+  assert re.findall(r'Return (\w+),', result.out) == ['imported']
 
 
 def test_first_and_last_evaluations_reach_the_loggers(tmp_path):
