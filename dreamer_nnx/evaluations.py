@@ -85,6 +85,8 @@ class Evaluations:
       line = {'env_steps': env_steps, 'policy': what}
       line |= returns.metrics('eval') | {'returns': returns.returns}
       line |= {'problem': returns.problem} if returns.problem else {}
+      # An evaluation of an import may be the first in its workdir.
+      self.file.parent.mkdir(parents=True, exist_ok=True)
       with self.file.open('a') as file:
         file.write(json.dumps(line) + '\n')
 
