@@ -4,7 +4,7 @@ Nothing here reads a flag; the launcher hands over what it was given.
 """
 
 import difflib
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from dreamer_nnx import nodes, overrides
 from dreamer_nnx.config import ConfigDict
@@ -49,9 +49,19 @@ FLAGS = {
   'checkpoint_path': '--restore',
   'evaluate_only': '--mode=evaluate',
   'eval': '--mode=evaluate',
+  'load': '--restore',
+  'pretrained': '--restore',
+  'resume': '--workdir, of a run that goes on',
+  'gpu': 'the environment variable JAX_PLATFORMS',
+  'tpu': 'the environment variable JAX_PLATFORMS',
+  'cpu': 'the environment variable JAX_PLATFORMS',
+  'device': 'the environment variable JAX_PLATFORMS',
+  'platform': 'the environment variable JAX_PLATFORMS',
 }
 FIELDS = {
   'learning_rate': 'lr',
+  'replay_size': 'capacity',
+  'buffer_size': 'capacity',
   'task': 'env.name',
   'environment': 'env.name',
   'env_name': 'env.name',
@@ -125,7 +135,9 @@ def unknown(
   if argument == '--':
     return UserError('nothing is read after it. Leave it out.', '--')
   if not argument.startswith('-'):
-    hint = f' Did you mean --config={argument}?' if '.py' in argument else ''
+    meant = f'--config={argument}' if '.py' in argument else ''
+    meant = f'--{argument}' if argument.startswith('config.') else meant
+    hint = f' Did you mean {meant}?' if meant else ''
     return UserError(f'{argument!r} is no flag.{hint}', 'command line')
   return UserError(
     f'there is no such flag.{_meant(word, value, list(flags), config)}', dashed
@@ -137,16 +149,28 @@ def _meant(
 ) -> str:
   if word in FLAGS:
     return f' Did you mean {FLAGS[word]}?'
-  fields = {} if config is None else nodes.leaves(config)
-  if field := _field(FIELDS.get(word, word), value, config):
-    return f' Did you mean {field}?'
-  names = {path.rpartition('.')[2] for path in fields} | set(flags)
-  close = difflib.get_close_matches(word, sorted(names), n=1)
-  if not close:
-    return ' --help lists all.'
-  if close[0] in flags:
+  for name in _readings(word):
+    if field := _field(name, value, config):
+      return f' Did you mean {field}?'
+  if close := difflib.get_close_matches(word, sorted(flags), n=1):
     return f" Did you mean '--{close[0]}'?"
-  return f' Did you mean {_field(close[0], value, config)}?'
+  names = set()
+  if config is not None:
+    fields = nodes.leaves(config)
+    names = {path.rpartition('.')[2] for path in fields} | set(config)
+  # Less than that is chance, among so many.
+  if close := difflib.get_close_matches(word, sorted(names), n=1, cutoff=0.7):
+    return f' Did you mean {_field(close[0], value, config)}?'
+  return ' --help lists all.'
+
+
+def _readings(word: str) -> Iterator[str]:
+  """The names of fields that a word may stand for, the likeliest first."""
+  word = word.replace('-', '_').lower()
+  yield FIELDS.get(word, word)
+  parts = word.split('_')
+  for i in range(1, len(parts)):
+    yield f'{"_".join(parts[:i])}.{"_".join(parts[i:])}'
 
 
 def _field(word: str, value: str, config: ConfigDict | None) -> str:
@@ -155,7 +179,14 @@ def _field(word: str, value: str, config: ConfigDict | None) -> str:
     return ''
   if isinstance(node := config.get(word), ConfigDict):
     tag = next((tag for tag in ('name', 'names') if tag in node), 'FIELD')
-    slot = node.get(value) if value else None
-    return f'--config.{word}.{tag}{f"={value}" if slot is not None else ""}'
+    known = bool(value) and value in node
+    return f'--config.{word}.{tag}{f"={value}" if known else ""}'
+  for section, node in config.items():
+    if isinstance(node, ConfigDict) and word in node and 'names' in node:
+      names = ','.join(dict.fromkeys((*node.names, word)))
+      return f'--config.{section}.names={names}'
+    known = isinstance(node, ConfigDict) and {'name', word} <= set(node)
+    if known and word != 'name':
+      return f'--config.{section}.name={word}'
   found = overrides.field_in(config, word)
   return found and f'--{found}'

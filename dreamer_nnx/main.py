@@ -284,7 +284,7 @@ def make_config(argv: Sequence[str], folder: pathlib.Path) -> ConfigDict:
   else:
     _, *rest = overrides.without_overrides(argv)
     if rest:
-      raise commandline.unknown(rest[0], list(flags.FLAGS))
+      raise commandline.unknown(rest[0], own_flags())
     raise UserError(
       'name a config file, e.g. configs/demo.py, or by --workdir a run that '
       'has one.',
@@ -292,8 +292,14 @@ def make_config(argv: Sequence[str], folder: pathlib.Path) -> ConfigDict:
     )
   _, *rest = overrides.override(config, list(argv))
   if rest:
-    raise commandline.unknown(rest[0], list(flags.FLAGS), config)
+    raise commandline.unknown(rest[0], own_flags(), config)
   return configs.resolve(config)
+
+
+def own_flags() -> list[str]:
+  """The names of the flags of this file."""
+  module = flags.FLAGS.find_module_defining_flag(_WORKDIR.name)
+  return [flag.name for flag in flags.FLAGS.get_flags_for_module(module)]
 
 
 def config_of_workdir(named: Mapping[str, Any]) -> ConfigDict:
@@ -301,6 +307,9 @@ def config_of_workdir(named: Mapping[str, Any]) -> ConfigDict:
   from dreamer_nnx.run import saved_config
 
   workdir = paths.parse(_WORKDIR.value, '--workdir')
+  if not workdir.exists() and _MODE.value != 'evaluate':
+    text = f'name a config file; {workdir} is not there to take it from.'
+    raise UserError(text, '--config')
   step = first_step(workdir)
   try:
     return saved_config(workdir, step, trust_config=_TRUST.value, named=named)

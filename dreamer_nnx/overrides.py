@@ -4,7 +4,6 @@ Every override is checked against the tree before any is applied, so that what
 is wrong is said by path. `--noconfig.a.b` is `--config.a.b=false`.
 """
 
-import ast
 import importlib.util
 import inspect
 import re
@@ -16,6 +15,7 @@ from ml_collections import ConfigDict
 
 from dreamer_nnx import config as tree_of
 from dreamer_nnx import explaining, nodes
+from dreamer_nnx.flagvalues import as_int_hint, elements, literal
 from dreamer_nnx.nodes import ConfigError
 from dreamer_nnx.registry import Choice, Choices, Part, cast, suggest
 from dreamer_nnx.schema import wanted
@@ -29,7 +29,6 @@ BOOLS = {
   'f': False,
   '0': False,
 }
-CLOSING = {'(': ')', '[': ']', '{': '}'}
 
 
 def load_file(name: str, folder: Path | None = None) -> ConfigDict:
@@ -110,7 +109,7 @@ def named(argv: Sequence[str]) -> dict[str, Any]:
   for path, text, *_ in _flags(argv):
     many = path == 'plugins' or path.endswith('.names')
     value = True if text is None else text
-    result[path] = tuple(map(str, _elements(text or ''))) if many else value
+    result[path] = tuple(map(str, elements(text or ''))) if many else value
   return result
 
 
@@ -260,13 +259,15 @@ def _complaint(place: _Place, owner: str, key: str, path: str) -> str:
     if key in nodes.branches(place.spec, place.node) or key in place.node:
       return _not_chosen(place, key)
     what = f'no {slot.name} is named {key!r}.'
+    if key in ('name', 'names'):
+      return f'{what} Did you mean {nodes.tag_of(place.spec)!r}?'
   elif not owner:
     what = 'there is no such section.'
   rest = f'config.{path}'.removeprefix(f'{place.path}.')
   if found := _field_named(place, rest, key):
     path, comma, setting = found.partition(',')
     return f'{what} Did you mean {path!r}{comma}{setting}?'
-  return what + suggest(key, place.node.keys())
+  return what + suggest(key.lower(), place.node.keys())
 
 
 def _not_chosen(place: _Place, key: str) -> str:
@@ -328,15 +329,15 @@ def _parse(flag: _Flag, default: Any, where: str) -> Any:
   if text is None:
     raise ConfigError(f'has no value. Write --{where}=VALUE.', where)
   if kind is tuple:
-    elements = _elements(text)
+    found = elements(text)
     if default and not isinstance(default[0], str):
       # One that is not of the type leaves the others what they are.
-      elements = tuple(map(_literal, elements))
-    return cast(elements, default, where)
+      found = tuple(map(literal, found))
+    return cast(found, default, where)
   try:
     return kind(text)
   except ValueError as error:
-    hint = _as_int(text) if kind is int else ''
+    hint = as_int_hint(text) if kind is int else ''
     raise ConfigError(
       f'must be {wanted(default)}{hint}.', where, text
     ) from error
@@ -350,51 +351,3 @@ def _switch(flag: _Flag, kind: type, where: str) -> bool:
   if flag.negated or flag.text.lower() not in BOOLS:
     raise ConfigError('must be true or false.', where, flag.text)
   return BOOLS[flag.text.lower()]
-
-
-def _as_int(text: str) -> str:
-  """How to write an int that looks like a float."""
-  try:
-    value = float(text)
-  except ValueError:
-    return ''
-  return f', write {int(value)}' if value.is_integer() else ''
-
-
-def _elements(text: str) -> tuple:
-  """`(1, 2)`, `1,2`, `1`, `a,b`, `('a', 'b')` or `a=[1, 2],b` to a tuple."""
-  text = text.strip()
-  try:
-    value = ast.literal_eval(text)
-  except (ValueError, SyntaxError):
-    if text[:1] in ('(', '[') and text[-1:] == CLOSING[text[0]]:
-      text = text[1:-1]
-    value = tuple(word for word in _words(text) if word)
-  return tuple(value) if isinstance(value, (tuple, list)) else (value,)
-
-
-def _literal(value: Any) -> Any:
-  try:
-    return ast.literal_eval(value) if isinstance(value, str) else value
-  except (ValueError, SyntaxError):
-    return value
-
-
-def _words(text: str) -> Iterator[str]:
-  """Parts between commas that are in no brackets or quotes."""
-  word, closing, quote = '', [], ''
-  for letter in text:
-    if quote:
-      quote = '' if letter == quote else quote
-    elif letter in '"\'':
-      quote = letter
-    elif letter in CLOSING:
-      closing.append(CLOSING[letter])
-    elif closing and letter == closing[-1]:
-      closing.pop()
-    elif letter == ',' and not closing:
-      yield word.strip()
-      word = ''
-      continue
-    word += letter
-  yield word.strip()

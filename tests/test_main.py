@@ -242,6 +242,25 @@ MISTAKES = {
     r'mean --config.env.gymnasium.id, with --config.env.name=gymnasium\?',
   ),
   'wish misspelt': (['--stesp=3'], r'mean --config.train.steps\?'),
+  'wish with its section': (
+    ['--train_steps=4'],
+    r'--train_steps: .* mean --config.train.steps\?',
+  ),
+  'wish for a logger': (
+    ['--wandb'],
+    r'mean --config.loggers.names=terminal,jsonl,wandb\?',
+  ),
+  'wish for a section, misspelt': (
+    ['--logger=tensorboard'],
+    r'mean --config.loggers.names=tensorboard\?',
+  ),
+  'nothing alike': (['--plasmid=x'], r'^--plasmid: [^?]* --help lists all'),
+  'wish for a device': (['--gpu'], r'mean the environment variable JAX_PLAT'),
+  'no dashes': (['config.seed=3'], r'mean --config.seed=3\?'),
+  'end of flags': (['--', '--config.seed=3'], r'^--: nothing is read after'),
+  'tag': (['--config.loggers.name=terminal'], r"Did you mean 'names'\?"),
+  'capitals': (['--config.TRAIN.steps=3'], r"Did you mean 'train'\?"),
+  'size in capitals': (['--config=configs/demo.py:1M'], r"mean '1m'\?"),
   'flag of others': (['--logdir=x'], r'--logdir: .* mean --workdir\?'),
   'flag of absl': (['--log_dir=x'], r'--log_dir: .* mean --workdir\?'),
   'nothing like it': (['--xyzzy'], r'--xyzzy: .* --help lists all'),
@@ -444,6 +463,12 @@ def test_mistake_about_an_environment_is_one_message(fields, text, tmp_path):
 
 def test_missing_config_is_asked_for():
   refused([], r'--config: name a config file')
+
+
+def test_a_config_is_asked_for_where_the_workdir_is_new(tmp_path):
+  refused([f'--workdir={tmp_path}/new'], '^--config: name a config file; .*new')
+  refused(['--steps=3'], '^--steps: there is no such flag')
+  assert not list(tmp_path.iterdir())
 
 
 def test_unwritable_workdir_is_named(tmp_path):
