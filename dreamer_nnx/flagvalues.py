@@ -4,8 +4,6 @@ import ast
 from collections.abc import Iterator
 from typing import Any
 
-CLOSING = {'(': ')', '[': ']', '{': '}'}
-
 
 def as_int_hint(text: str) -> str:
   """How to write an int that looks like a float."""
@@ -17,15 +15,39 @@ def as_int_hint(text: str) -> str:
 
 
 def elements(text: str) -> tuple:
-  """`(1, 2)`, `1,2`, `1`, `a,b`, `('a', 'b')` or `a=[1, 2],b` to a tuple."""
+  """`(1, 2)`, `1,2`, `1`, `a,b`, `('a', 'b')` or `a=[1, 2],b=3` to a tuple."""
   text = text.strip()
   try:
     value = ast.literal_eval(text)
   except (ValueError, SyntaxError):
-    if text[:1] in ('(', '[') and text[-1:] == CLOSING[text[0]]:
-      text = text[1:-1]
-    value = tuple(word for word in _words(text) if word)
+    words = list(_split(text))
+    if len(words) == 1 and text[:1] + text[-1:] in ('()', '[]'):
+      words = list(_split(text[1:-1]))
+    value = tuple(map(_unquoted, filter(None, words)))
   return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+
+
+def _split(text: str) -> Iterator[str]:
+  """The parts between commas that are in no brackets and no quotes."""
+  depth, quote, start = 0, '', 0
+  for place, letter in enumerate(text):
+    if quote:
+      quote = '' if letter == quote else quote
+    elif letter in '"\'':
+      quote = letter
+    elif letter in '([{':
+      depth += 1
+    elif letter in ')]}':
+      depth -= 1
+    elif letter == ',' and not depth:
+      yield text[start:place].strip()
+      start = place + 1
+  yield text[start:].strip()
+
+
+def _unquoted(word: str) -> str:
+  quoted = len(word) > 1 and word[0] == word[-1] and word[0] in '"\''
+  return word[1:-1] if quoted else word
 
 
 def literal(value: Any) -> Any:
@@ -34,23 +56,3 @@ def literal(value: Any) -> Any:
     return ast.literal_eval(value) if isinstance(value, str) else value
   except (ValueError, SyntaxError):
     return value
-
-
-def _words(text: str) -> Iterator[str]:
-  """Parts between commas that are in no brackets or quotes."""
-  word, closing, quote = '', [], ''
-  for letter in text:
-    if quote:
-      quote = '' if letter == quote else quote
-    elif letter in '"\'':
-      quote = letter
-    elif letter in CLOSING:
-      closing.append(CLOSING[letter])
-    elif closing and letter == closing[-1]:
-      closing.pop()
-    elif letter == ',' and not closing:
-      yield word.strip()
-      word = ''
-      continue
-    word += letter
-  yield word.strip()
