@@ -20,6 +20,7 @@ Builder = Callable[..., Any]
 KEYWORD = inspect.Parameter.KEYWORD_ONLY
 EITHER = inspect.Parameter.POSITIONAL_OR_KEYWORD
 SCALARS = (bool, int, float, str)
+FLOAT32_MAX = 3.4028234e38
 
 
 class RegistryError(UserError):
@@ -237,13 +238,18 @@ def check(
   Raises:
     RegistryError: It is; infinity is refused where the default is finite.
   """
-  if not _all(math.isfinite, value) and _all(math.isfinite, default):
+  if not _all(_finite, value) and _all(_finite, default):
     raise RegistryError('must be a finite number.', where, value)
   if not _all(lambda number: number == number, value):
     raise RegistryError('must be a number.', where, value)
   for limit in limits:
     if why := limit.refuse(value):
       raise RegistryError(why, where, value)
+
+
+def _finite(number: float) -> bool:
+  # Larger ones are infinite where they are computed with.
+  return abs(number) <= FLOAT32_MAX
 
 
 def _all(test: Callable[[float], bool], value: Any) -> bool:
