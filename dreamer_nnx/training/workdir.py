@@ -62,16 +62,19 @@ def owned(workdir: paths.Path) -> Iterator[Owner]:
     WorkdirError: Another process has it, it cannot be written, or it is inside
       of another run.
   """
-  _check_place(workdir)
   started = threading.Event()
-  before = Before(workdir)
+  with _reaching(workdir):
+    _check_place(workdir)
+    before = Before(workdir)
   try:
     with _locked(workdir) as check:
       try:
         yield Owner(check, started.set)
       finally:
         if not started.is_set() and _holds(check):
-          before.put_back()
+          # The error that ended the start is the one to tell.
+          with contextlib.suppress(OSError, WorkdirError), _reaching(workdir):
+            before.put_back()
   finally:
     if not started.is_set():
       before.remove_folders()
@@ -149,6 +152,22 @@ def _names(folder: paths.Path) -> set[str]:
 
 
 @contextlib.contextmanager
+def _reaching(workdir: paths.Path) -> Iterator[None]:
+  """Turns a refusal of a bucket into an error that names the workdir."""
+  try:
+    yield
+  except UserError:
+    raise
+  except Exception as error:
+    reason = paths.refused(error) or (isinstance(error, OSError) and error)
+    if not reason or not paths.in_bucket(workdir):
+      raise
+    raise WorkdirError(
+      f'the bucket cannot be used ({reason}).', f'--workdir={workdir}'
+    ) from error
+
+
+@contextlib.contextmanager
 def _locked(workdir: paths.Path) -> Iterator[Callable[[], None]]:
   if paths.in_bucket(workdir):
     with _leased(workdir) as check:
@@ -169,16 +188,11 @@ def _locked(workdir: paths.Path) -> Iterator[Callable[[], None]]:
 
 @contextlib.contextmanager
 def _leased(workdir: paths.Path) -> Iterator[Callable[[], None]]:
-  try:
-    lease = leases.Lease(workdir / LOCK)
-  except leases.LeaseError as error:
-    raise _taken(workdir, str(error)) from error
-  except Exception as error:
-    if not (reason := paths.refused(error)) and not isinstance(error, OSError):
-      raise
-    raise WorkdirError(
-      f'the bucket cannot be used ({reason or error}).', f'--workdir={workdir}'
-    ) from error
+  with _reaching(workdir):
+    try:
+      lease = leases.Lease(workdir / LOCK)
+    except leases.LeaseError as error:
+      raise _taken(workdir, str(error)) from error
   if not lease.holds:
     print(
       f'{workdir}: this store ignores preconditions, so its lock cannot hold: '
