@@ -280,7 +280,7 @@ MISTAKES = {
   ),
   'best metric': (
     ['--config.checkpoint.best_metric=eval/score'],
-    r"config.checkpoint.best_metric = 'eval/score': must be one of 'eval/ret",
+    r"config.checkpoint.best_metric = 'eval/score': must be one of 'eval/",
   ),
   'contradiction': (
     ['--config.mesh.data=-1', '--config.mesh.fsdp=-1'],
