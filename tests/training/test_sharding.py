@@ -171,7 +171,7 @@ def test_devices_that_the_mesh_does_not_use_are_refused():
   )
   with pytest.raises(ValueError, match=re.escape(message)):
     MeshOptions(data=3).sizes(8)
-  with pytest.raises(ValueError, match='do not make up'):
+  with pytest.raises(ValueError, match='does not make up'):
     MeshOptions(fsdp=3).sizes(8)
 
 
