@@ -159,8 +159,6 @@ class Run(contextlib.ExitStack):
         stop there; nothing was saved since.
     """
     trainer = self._trainer(evaluate)
-    if self.owner:
-      self.owner.keep()
     self._write_info()
     with Interrupt() as self.stop:
       if evaluate and not self.saved:
@@ -247,6 +245,8 @@ class Run(contextlib.ExitStack):
     return None
 
   def _show(self, env_steps: int, updates: int, result: float | None) -> None:
+    if self.owner:
+      self.owner.keep()
     self.updates = updates
     self.progress.update(env_steps, updates, result)
 

@@ -42,14 +42,15 @@ def test_a_wrong_environment_is_one_message(tmp_path, name, message):
   (line,) = result.err.splitlines()
   where = f"config.env.custom.make = 'tests.envs.odd:{name}': environment 0 at "
   assert line.startswith(where) and message in line
-  assert not (tmp_path / 'run').exists()
+  assert {path.name for path in (tmp_path / 'run').glob('*')} <= {
+    'evaluations.jsonl'
+  }
 
 
 def test_episodes_cut_by_a_fault_do_not_count(tmp_path):
-  odd.CutOnce.made = 0
-  # Of the first evaluation, which comes before training.
-  how = {'evaluate__episodes': 3, 'evaluate__envs': 1, 'train__envs': 1}
+  # The training environment is made before that of the first evaluation.
   odd.CutOnce.made = -1
+  how = {'evaluate__episodes': 3, 'evaluate__envs': 1, 'train__envs': 1}
   result = launch(flags(tmp_path, 'CutOnce', **how))
   assert result.status == 0, result.err
   cut = '; 1 episode was cut by faults and not counted'
@@ -60,11 +61,13 @@ def test_episodes_cut_by_a_fault_do_not_count(tmp_path):
 
 
 def test_an_evaluation_without_enough_episodes_ends_with_status_1(tmp_path):
-  how = {'env__custom__max_restarts': 2, 'train__steps': 2}
+  how = {'env__custom__max_restarts': 2, 'evaluate__envs': 1}
+  how |= {'train__steps': 2}
   result = launch(flags(tmp_path, 'CutAlways', **how))
   assert result.status == 1
-  assert 'no episode was complete; 3 episodes were cut by faults' in result.out
-  assert 'The evaluation is incomplete: 3 episodes were cut' in result.out
+  assert 'no episode was complete; 2 episodes were cut by faults' in result.out
+  assert 'The evaluation is incomplete: config.env.custom.make' in result.out
+  assert 'crashed 3 times in a row, giving up' in result.out
   assert result.out.splitlines()[-1].endswith(str(tmp_path))
   assert load_meta(tmp_path)['counters']['env_steps'] == 2
 
