@@ -89,7 +89,9 @@ def check_flags(mode: str, given: Collection[str], in_bucket: bool) -> None:
   text = 'has no effect here. Did you mean --workdir?'
   _refuse(('log_dir',), given, lambda _: text)
   if mode == 'evaluate':
-    _refuse(TRAINING, given, _evaluated)
+    # A run of the reference can be evaluated as it is.
+    idle = (name for name in TRAINING if name != 'import_reference')
+    _refuse(idle, given, _evaluated)
     if not in_bucket:
       text = 'has no effect when a workdir on this machine is evaluated.'
       _refuse(('scratch',), given, lambda _: f'{text} Leave it out.')

@@ -322,7 +322,7 @@ MISTAKES = {
   ),
   'image size': (
     ['--config.env.track.size=24', '--config.encoder.simple.mults=(2,2,2,2)'],
-    r'image of 24x24 pixels: 4 halvings must leave',
+    r'4 halvings of an image of 24x24 pixels must leave',
   ),
   'steps': (['--config.train.steps=0'], r'config\.train\.steps = 0'),
   'memory': (
@@ -343,12 +343,13 @@ MISTAKES = {
 
 
 IDLE = ['--restore=x', '--restore_include=x', '--restore_exclude=x']
-IDLE += ['--import_reference=x', '--restore_again', '--profile', '--scratch=x']
-IDLE += ['--stopped_status=3']
+IDLE += ['--restore_again', '--profile', '--scratch=x', '--stopped_status=3']
+IDLE = [(flag, mode) for flag in IDLE for mode in ('evaluate', 'show')]
 
 
-@pytest.mark.parametrize('mode', ['evaluate', 'show'])
-@pytest.mark.parametrize('flag', IDLE)
+@pytest.mark.parametrize(
+  'flag, mode', [*IDLE, ('--import_reference=x', 'show')]
+)
 def test_a_flag_without_effect_in_a_mode_is_refused(flag, mode, tmp_path):
   name = flag.partition('=')[0]
   argv = [*arguments(tmp_path), flag, f'--mode={mode}']

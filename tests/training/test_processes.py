@@ -83,5 +83,5 @@ def test_summaries_of_processes_become_one():
 
 
 def test_returns_are_joined_in_order():
-  parts = [([1.0, 2.0], [3, 4]), ([], []), ([5.0], [6])]
-  assert Returns.joined(parts) == Returns((1.0, 2.0, 5.0), (3, 4, 6))
+  parts = [([1.0, 2.0], [3, 4], 1, ''), ([], [], 0, ''), ([5.0], [6], 2, '')]
+  assert Returns.joined(parts) == Returns((1.0, 2.0, 5.0), (3, 4, 6), 3)

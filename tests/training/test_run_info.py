@@ -21,7 +21,8 @@ def starts(workdir):
   return json.loads((workdir / 'run.json').read_text())
 
 
-def test_each_start_is_added(tmp_path):
+def test_each_start_is_added(tmp_path, monkeypatch):
+  monkeypatch.setattr(sys, 'orig_argv', ['python', '-m', 'pytest', 'a b'])
   run_info.write(tmp_path, '{"a": 1}', 0, '1 cpu')
   run_info.write(tmp_path, '{"a": 2}', 40, '1 cpu')
   assert (tmp_path / 'config.json').read_text() == '{"a": 2}'
@@ -30,7 +31,7 @@ def test_each_start_is_added(tmp_path):
   assert second['devices'] == '1 cpu'
   assert second['packages']['jax'] == jax.__version__
   assert second['python'] == '.'.join(map(str, sys.version_info[:3]))
-  assert 'pytest' in second['command']
+  assert second['command'] == "python -m pytest 'a b'"
   assert sorted(x.name for x in tmp_path.iterdir()) == [
     'config.json',
     'run.json',
