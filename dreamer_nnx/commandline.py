@@ -1,4 +1,4 @@
-"""The launcher's own flags: which go together, and what others are meant.
+"""Flags of the launcher: combinations that are allowed, and unknown flags.
 
 Nothing here reads a flag; the launcher hands over what it was given.
 """

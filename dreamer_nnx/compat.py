@@ -1,4 +1,4 @@
-"""One map from the names in older workdirs to those of today."""
+"""The map from the names in older workdirs to those of today."""
 
 import copy
 import re
@@ -21,7 +21,7 @@ STATE = {
 
 
 def config(saved: Mapping[str, Any]) -> dict[str, Any]:
-  """A saved config, resolved, with the fields of today."""
+  """Renames the fields of a saved config, resolved, to those of today."""
   result = copy.deepcopy(dict(saved))
   for fields in _branches(result, 'env'):
     for old in ENV_FIELDS.keys() & fields.keys():
@@ -34,7 +34,7 @@ def config(saved: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def episodes(saved: Mapping[str, Any]) -> dict[str, Any]:
-  """The state of `Episodes`."""
+  """Renames the entries of a saved state of `Episodes`."""
   if 'score' not in saved['running']:
     return dict(saved)
   totals = _renamed(saved['totals'], TOTALS)

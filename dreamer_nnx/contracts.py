@@ -1,4 +1,4 @@
-"""What each slot must deliver: structural interfaces, never base classes.
+"""Interfaces of the slots: Protocols that products satisfy, not base classes.
 
 Letters: B batch, T time, H imagined steps, W environments, E tokens, F
 features. A *latent* is a dict of arrays, the recurrent state of the dynamics;

@@ -1,4 +1,4 @@
-"""The error that is a message to the user; all others are defects of code."""
+"""The error that is a message to the user; any other is a defect."""
 
 from typing import Any, Self
 
@@ -37,7 +37,7 @@ class UserError(ValueError):
 
   @property
   def placed(self) -> bool:
-    """Whether the path is a whole one, and not a component's own."""
+    """Tells whether the path is complete, and not relative to a component."""
     return self.path.startswith(('config.', '--')) or self.path == 'config'
 
   def within(self, path: str) -> Self:

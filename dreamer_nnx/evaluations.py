@@ -1,4 +1,4 @@
-"""Evaluations of a run: played, told, logged, and kept in the workdir."""
+"""Evaluations of a run: played, printed, logged, and kept in the workdir."""
 
 import contextlib
 import dataclasses
@@ -92,7 +92,7 @@ class Evaluations:
 
 
 def agent_word(updates: int, source: Collection[str]) -> str:
-  """Names what an agent is: trained, or else where it comes from.
+  """Describes an agent in a word: trained, or else its origin.
 
   Args:
     source: The flags by which its run started from other arrays.

@@ -1,4 +1,4 @@
-"""How an error ends the program: its message, its status, or a traceback."""
+"""Errors that end the program: message, exit status, or traceback."""
 
 import re
 import sys
@@ -19,19 +19,19 @@ OF_ABSL = (
 
 
 def expected(error: BaseException) -> bool:
-  """Whether an error is no defect of the code, and its message says all."""
+  """Tells whether an error's message is enough, without a traceback."""
   return bool(isinstance(error, UserError | OSError) or paths.refused(error))
 
 
 def status_of(error: BaseException) -> int:
-  """2 for what was asked for; 1 for what went wrong with it."""
+  """Returns exit status 2 for a wrong request, 1 for a failure on the way."""
   if isinstance(error, UserError):
     return error.status
   return 2 if expected(error) else 1
 
 
 def lost_others(error: BaseException | None) -> bool:
-  """Whether it was a failure of what processes compute together."""
+  """Tells whether a computation of several processes lost one of them."""
   import jax
 
   from dreamer_nnx.training.devices import OutOfMemoryError
@@ -44,7 +44,7 @@ def lost_others(error: BaseException | None) -> bool:
 
 
 def tell_once() -> None:
-  """Drops the pages about a failed save, whose error is raised and told."""
+  """Silences libraries about a failed save, whose error is shown anyway."""
   logging.get_absl_handler().addFilter(is_not_of_orbax)
   # Writes that Orbax had not begun; other coroutines are a component's own.
   warnings.filterwarnings('ignore', "coroutine 'async_serialize_from_host")
@@ -64,7 +64,7 @@ def unraisablehook(unraisable: 'sys.UnraisableHookArgs') -> None:
 
 
 def of_config(error: BaseException) -> bool:
-  """Whether ml_collections raised it, for a field that is not there or fits."""
+  """Tells whether ml_collections refused a config's field or its value."""
   last: TracebackType | None = error.__traceback__
   while last and last.tb_next:
     last = last.tb_next
@@ -73,7 +73,7 @@ def of_config(error: BaseException) -> bool:
 
 
 def explain(error: BaseException) -> str:
-  """The message of an error in one breath, without traceback or class.
+  """Returns the message of an error, without traceback or class.
 
   Errors of ml_collections, which name no path, are put in our words.
   """

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def as_int_hint(text: str) -> str:
-  """How to write an int that looks like a float."""
+  """Suggests the int to write for text that looks like a float."""
   try:
     value = float(text)
   except ValueError:
@@ -15,7 +15,7 @@ def as_int_hint(text: str) -> str:
 
 
 def elements(text: str) -> tuple:
-  """`(1, 2)`, `1,2`, `1`, `a,b`, `('a', 'b')` or `a=[1, 2],b=3` to a tuple."""
+  """Parses `(1, 2)`, `1,2`, `1`, `a,b`, `('a', 'b')` or `a=[1, 2],b=3`."""
   text = text.strip()
   try:
     value = ast.literal_eval(text)
@@ -28,7 +28,7 @@ def elements(text: str) -> tuple:
 
 
 def _split(text: str) -> Iterator[str]:
-  """The parts between commas that are in no brackets and no quotes."""
+  """Splits text at the commas outside brackets and quotes."""
   depth, quote, start = 0, '', 0
   for place, letter in enumerate(text):
     if quote:
@@ -51,7 +51,7 @@ def _unquoted(word: str) -> str:
 
 
 def literal(value: Any) -> Any:
-  """A text as the Python value that it writes, or as it is."""
+  """Parses a text as a Python literal, or returns it as it is."""
   try:
     return ast.literal_eval(value) if isinstance(value, str) else value
   except (ValueError, SyntaxError):

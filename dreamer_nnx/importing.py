@@ -1,4 +1,4 @@
-"""The import of what a config names, and whose fault it is if it fails."""
+"""Imports of modules that a config names, with the reason if one fails."""
 
 import importlib
 from types import ModuleType

@@ -178,7 +178,7 @@ def fail(message: str, status: int = 2) -> NoReturn:
 
 
 def dispatch(argv: Sequence[str]) -> None:
-  """Does what the flags say."""
+  """Runs the mode that the flags ask for."""
   if not flags.FLAGS['verbosity'].present:
     logging.set_verbosity(logging.WARNING)
   if not _DEBUG.value:
@@ -222,7 +222,7 @@ def check_flags() -> None:
 
 
 def agree(config: ConfigDict) -> None:
-  """Ends all processes of a run that are not alike, before any compiles."""
+  """Ends a run whose processes are not alike, before any of them compiles."""
   from dreamer_nnx.training import agreement
 
   if _DISTRIBUTED.value:
@@ -249,9 +249,9 @@ def join_processes() -> None:
 
 
 def keep_collectives_in_order() -> None:
-  """Has CPUs run what several processes compute in one order in all of them.
+  """Makes CPUs run what several processes compute in the same order in each.
 
-  To be called before JAX sees any device; does nothing where an accelerator
+  Call it before JAX sees any device. It does nothing where an accelerator
   may be in use.
   """
   import jax
@@ -319,7 +319,7 @@ def config_of_workdir(named: Mapping[str, Any]) -> ConfigDict:
 
 
 def source_and_step() -> 'tuple[Source, int | None]':
-  """What a new run starts from, and the step of the workdir to go back to."""
+  """Returns the source of a new run, and the step to go back to, if any."""
   from dreamer_nnx.training.start import Source
 
   source = Source(

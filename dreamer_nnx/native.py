@@ -1,4 +1,4 @@
-"""The native spaces of environments: what they become, and their values.
+"""Native spaces of environments: their normalised forms and their values.
 
 An environment is not to be believed: an array that its space does not hold is
 refused before it is converted, for it would come out as another number.
@@ -19,7 +19,7 @@ WHITE = 255
 
 
 class Converter(NamedTuple):
-  """What one native space is read as.
+  """The normalised form of a native space, and the conversions.
 
   Args:
     space: The normalised one; see `dreamer_nnx.spaces`.
@@ -152,7 +152,7 @@ def _image(space: spaces.Box, where: str) -> Converter:
 
 
 def _axes(shape: tuple[int, ...], where: str) -> tuple[tuple[int, ...], str]:
-  """The order of axes (height, width, channels...), and what to tell of it."""
+  """Finds the order of axes (height, width, channels...), and a note on it."""
   if len(shape) > 4:
     raise UserError(
       f'its shape is {shape}, of rank {len(shape)}. Arrays of at most rank 4 '
@@ -247,7 +247,7 @@ def _outside(number: Any, space: spaces.Space, why: str = '') -> ValueError:
 
 
 def _cast(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-  """To another type; integers are rounded and kept in the type's range."""
+  """Casts to another type; rounds to integers and clips to the type's range."""
   values = np.asarray(values)
   if dtype == np.bool_:
     return values > 0.5

@@ -32,7 +32,7 @@ BOOLS = {
 
 
 def load_file(name: str, folder: Path | None = None) -> ConfigDict:
-  """What `get_config(ARG)` of `FILE:ARG`, or `get_config()` of `FILE`, returns.
+  """Calls `get_config(ARG)` of `FILE:ARG`, or `get_config()` of `FILE`.
 
   Args:
     folder: Where a relative path begins; by default the current one.
@@ -82,7 +82,7 @@ def _function(module: Any, name: str) -> Callable[..., Any]:
 def _argument(
   function: Callable[..., Any], name: str, colon: str, argument: str
 ) -> tuple[str, ...]:
-  """What to call `get_config` with."""
+  """Returns the arguments to call `get_config` with."""
   given = (argument,) if colon else ()
   try:
     inspect.signature(function).bind(*given)
@@ -252,7 +252,7 @@ def _open(place: _Place, choice: Choice) -> None:
 
 
 def _complaint(place: _Place, owner: str, key: str, path: str) -> str:
-  """What is wrong with a key of a node, and what was probably meant."""
+  """Says why a node has no such key, and what was probably meant."""
   what = f'{owner} has no such field.'
   if isinstance(place.spec, Choice | Choices):
     slot = place.spec.slot
@@ -306,7 +306,7 @@ def _field_named(place: _Place, *words: str) -> str:
 
 
 def _needed(place: _Place, path: str) -> str:
-  """What else a field of a branch that is not chosen needs, as text."""
+  """Says what else a field of a branch that is not chosen needs."""
   node, spec, where = place.node, place.spec, place.path
   for key in path.removeprefix(f'{where}.').split('.'):
     if isinstance(spec, Choice | Choices) and key in node:

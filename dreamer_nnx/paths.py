@@ -78,7 +78,7 @@ def parse(text: str | os.PathLike, what: str) -> Path:
 
 
 def in_bucket(path: str | os.PathLike) -> bool:
-  """Whether a path is in a bucket, and not on a disk of this machine."""
+  """Tells whether a path is in a bucket, and not on a disk of this machine."""
   return bool(_SCHEME.match(os.fspath(path)))
 
 
@@ -225,7 +225,7 @@ def upload(file: pathlib.Path, path: Path) -> None:
 
 
 def refused(error: BaseException | None) -> str:
-  """Why a bucket cannot be used, in a line; empty for other errors."""
+  """Explains in a line why a bucket refuses; empty for other errors."""
   while error:
     client = type(error).__module__.partition('.')[0] in _CLIENTS
     if client or (isinstance(error, OSError) and 'Forbidden' in str(error)):

@@ -358,7 +358,7 @@ class Choices(tuple, Deferred):
 
 
 def _lacks(product: Any, promise: type) -> list[str]:
-  """What `promise` names and `product` has not."""
+  """Lists what `promise` names and `product` lacks."""
   if not getattr(promise, '_is_protocol', False):
     return [] if isinstance(product, promise) else [promise.__name__]
   members = set()

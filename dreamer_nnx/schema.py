@@ -60,7 +60,7 @@ class Imports:
   mark: str = ''
 
   def holds(self, value: Any) -> bool:
-    """Whether this value makes code run."""
+    """Tells whether this value makes code run."""
     return bool(value) and (not isinstance(value, str) or self.mark in value)
 
 
@@ -83,7 +83,7 @@ class Range:
   length: int = 0
 
   def refuse(self, value: Any) -> str:
-    """What is wrong with the value; empty if nothing is."""
+    """Says what is wrong with the value; empty if nothing is."""
     if isinstance(value, tuple):
       if len(value) < self.length:
         return f'must have at least {_count(self.length, "element")}.'
@@ -119,7 +119,7 @@ class OneOf:
     object.__setattr__(self, 'options', options)
 
   def refuse(self, value: Any) -> str:
-    """What is wrong with the value; empty if nothing is."""
+    """Says what is wrong with the value; empty if nothing is."""
     elements = value if isinstance(value, tuple) else (value,)
     wrong = [x for x in elements if x not in self.options]
     if not wrong:
@@ -160,12 +160,12 @@ class Deferred(abc.ABC):
 
   @abc.abstractmethod
   def accepts(self, value: Any) -> bool:
-    """Whether `value` can stand where this is the default."""
+    """Tells whether `value` can stand where this is the default."""
 
   @property
   @abc.abstractmethod
   def kind(self) -> str:
-    """What `value` has to be, with its article."""
+    """Names what a value has to be, with the article."""
 
 
 def fields(
@@ -223,7 +223,7 @@ def imports(builder: Builder) -> dict[str, Imports]:
 
 
 def limits(builder: Builder) -> dict[str, tuple[Range | OneOf, ...]]:
-  """What `Range` and `OneOf` say of the fields of a builder."""
+  """Limits of the fields of a builder, by their annotations."""
   return {
     name: tuple(mark for mark in found if isinstance(mark, Range | OneOf))
     for name, found in (_marks(builder) or {}).items()
@@ -253,7 +253,7 @@ def _finite(number: float) -> bool:
 
 
 def _all(test: Callable[[float], bool], value: Any) -> bool:
-  """Whether the floats that a value is, or has, pass a test."""
+  """Tells whether the floats that a value is, or has, pass a test."""
   if isinstance(value, tuple):
     return all(_all(test, element) for element in value)
   return not isinstance(value, float) or test(value)
@@ -261,7 +261,7 @@ def _all(test: Callable[[float], bool], value: Any) -> bool:
 
 @functools.cache
 def _marks(builder: Builder) -> dict[str, tuple[Any, ...]] | None:
-  """What annotations say beside the type; None where none can be read."""
+  """Annotations beside the types; None if they cannot be read."""
   function = builder.__init__ if inspect.isclass(builder) else builder
   try:
     hints = get_type_hints(function, include_extras=True)

@@ -1,4 +1,4 @@
-"""What a config builds, from abstract values: nothing is allocated."""
+"""A description of what a config builds; nothing is allocated."""
 
 import collections
 import math

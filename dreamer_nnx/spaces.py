@@ -1,4 +1,4 @@
-"""The kinds of space that the toolkit reads, and the way there.
+"""The kinds of space that the toolkit reads, and conversions to them.
 
 A *flat* space is a dict of string keys to spaces of the normalised kinds:
 
@@ -29,7 +29,7 @@ MAX_LOGGED = 64
 
 
 def is_image(space: Space) -> bool:
-  """Whether the space is a Box of uint8 images (H, W, C)."""
+  """Tells whether the space is a Box of uint8 images (H, W, C)."""
   return (
     isinstance(space, spaces.Box)
     and space.dtype == np.uint8
@@ -38,7 +38,7 @@ def is_image(space: Space) -> bool:
 
 
 def is_discrete(space: Space) -> bool:
-  """Whether the space holds class indices: Discrete or MultiDiscrete."""
+  """Tells whether a space holds class indices: Discrete or MultiDiscrete."""
   return isinstance(space, spaces.Discrete | spaces.MultiDiscrete)
 
 
@@ -101,11 +101,11 @@ class Normalized:
 
   @property
   def notes(self) -> tuple[str, ...]:
-    """What is to be told of how the space is read."""
+    """Notes for the user on the way the space is read."""
     return tuple(leaf.note for leaf in self.leaves if leaf.note)
 
   def flatten(self, value: Any) -> dict[str, np.ndarray]:
-    """A native value as flat arrays.
+    """Converts a native value to flat arrays.
 
     Raises:
       ValueError: If an entry is missing or has another shape than its space.
@@ -113,7 +113,7 @@ class Normalized:
     return {leaf.key: _encode(leaf, value) for leaf in self.leaves}
 
   def unflatten(self, arrays: Mapping[str, np.ndarray]) -> Any:
-    """Flat arrays as the native value."""
+    """Converts flat arrays to the native value."""
     values = {leaf.path: leaf.decode(arrays[leaf.key]) for leaf in self.leaves}
     return _nest(self.native, (), values)
 

@@ -17,7 +17,7 @@ LIMIT, SEED_LIMIT = 2**32, 2**31
 
 @enum.unique
 class Stream(enum.IntEnum):
-  """What draws; behind each, what is folded in after its number."""
+  """Sources of randomness; comments name what is folded in after the number."""
 
   # Keys.
   INIT = 1  # a count of the arrays: initial parameters
@@ -67,7 +67,7 @@ def another(given: int, count: int) -> int:
 
 
 def _checked(number: int) -> int:
-  """Larger numbers would be cut off, and so equal smaller ones."""
+  """Refuses numbers that JAX would cut off, so that they equal smaller ones."""
   number = int(number)
   if not 0 <= number < LIMIT:
     raise ValueError(f'config.seed = {number}: must be in [0, 2**32).')

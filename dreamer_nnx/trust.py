@@ -1,4 +1,4 @@
-"""What a saved config would run that this package does not have.
+"""Code outside this package that a saved config would run.
 
 A checkpoint holds a config, and a config names code: plugins, components by
 `package.module:attribute`, and the fields that their builders mark by

@@ -133,7 +133,7 @@ def make_replay(
 
 
 def replay_seed(config: Parts) -> int:
-  """That of the replay buffer of this process."""
+  """Returns the seed of the replay buffer of this process."""
   seed = configs.bind_all(config)['seed']
   return streams.seed(seed, Stream.REPLAY, processes.index())
 

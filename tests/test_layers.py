@@ -1,4 +1,4 @@
-"""The shape of the code: layers, where JAX's machinery is, and sizes.
+"""The shape of the code: layers, where JAX's machinery is, sizes, and words.
 
 Each rule is a function from a source file to its violations, so that every
 rule is also tested on a line that breaks it.
@@ -75,6 +75,13 @@ UNDOCUMENTED = {'num_carry', 'num_consts'}
 # Of named tuples and of `os`, documented.
 DOCUMENTED = {'_asdict', '_exit', '_fields', '_make', '_replace'}
 VAGUE_NAMES = {'base', 'common', 'helpers', 'utils'}
+# A docstring begins with a verb or a noun, so none of these.
+NO_BEGINNING = re.compile(
+  r'(and|are|as|at|because|by|for|from|has|have|how|if|in|into|is|its?|like'
+  r'|likewise|nothing|of|on|or|such|than|that|these|this|those|to|what|when'
+  r'|where|whether|which|while|who|whose|why|with)\b',
+  re.IGNORECASE,
+)
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 35
 
@@ -237,6 +244,15 @@ def functions_are_short(path: str, tree: ast.Module) -> Iterator[str]:
       yield f'{where} has {lines} lines, {MAX_FUNCTION_LINES} at most'
 
 
+def docstrings_begin_well(path: str, tree: ast.Module) -> Iterator[str]:
+  kinds = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+  for node in nodes(tree):
+    text = isinstance(node, kinds) and ast.get_docstring(node)
+    if found := NO_BEGINNING.match(text or ''):
+      line = getattr(node, 'lineno', 1)
+      yield f'{path}:{line}: a docstring begins with {found[0]!r}'
+
+
 def names_say_something(path: str, tree: ast.Module) -> Iterator[str]:
   for vague in VAGUE_NAMES & {part.lower() for part in Path(path).parts}:
     yield f'{path}: a folder called {vague} says nothing'
@@ -279,6 +295,7 @@ PACKAGE_RULES = (
   agent_is_handed_its_parts,
   machinery_stays_home,
   process_is_left_alone,
+  docstrings_begin_well,
 )
 CODE_RULES = (functions_are_short, names_say_something)
 
@@ -361,6 +378,18 @@ BROKEN = (
   (libraries_show_what_is_used, 'nn/a.py', 'f._cache_size()'),
   (libraries_show_what_is_used, 'nn/a.py', 'e.params["num_consts"]'),
   (libraries_show_what_is_used, 'nn/a.py', 'self._np_random'),
+  (docstrings_begin_well, 'nn/a.py', '"""What a layer has."""'),
+  (docstrings_begin_well, 'nn/a.py', 'class A:\n  """Those of B."""'),
+  (
+    docstrings_begin_well,
+    'nn/a.py',
+    'async def f():\n  """\n  Whether.\n  """',
+  ),
+  (
+    docstrings_begin_well,
+    'nn/a.py',
+    'class A:\n  def f(self):\n    """Likewise, backwards."""',
+  ),
   (functions_are_short, 'config.py', 'def f():' + '\n  x = 1' * 36),
   (names_say_something, 'nn/utils.py', ''),
   (names_say_something, 'common/mlp.py', ''),
@@ -389,6 +418,8 @@ KEPT = (
   (machinery_stays_home, 'nn/mlp.py', 'import numpy as np\nnp.split(1, 2)'),
   (process_is_left_alone, 'main.py', 'import os\nos.environ["A"] = "b"'),
   (process_is_left_alone, 'config.py', 'import os\nx = os.environ["A"]'),
+  (docstrings_begin_well, 'nn/a.py', '"""Ways of what there is."""'),
+  (docstrings_begin_well, 'nn/a.py', 'def f():\n  "`b` of a."\n  x = "What"'),
   (
     functions_are_short,
     'config.py',

@@ -18,7 +18,7 @@ def apply_context(
   length: int,
   action_keys: Iterable[str],
 ) -> tuple[contracts.Latent, contracts.Action, dict[str, Array]]:
-  """Takes the steps before the last `length` of a window off.
+  """Splits a window into its context and the last `length` steps.
 
   The last of these context steps gives the initial latent, as replay stored
   it, and the previous action. Where `CONSEC` is positive, the sequence goes on

@@ -27,7 +27,7 @@ class LossScales:
 
 @dataclasses.dataclass(frozen=True)
 class SlowValue:
-  """How the slow value moves: slow = rate · value + (1 - rate) · slow.
+  """Movement of the slow value: slow = rate · value + (1 - rate) · slow.
 
   Args:
     rate: 1, or below 0.5.
@@ -45,7 +45,7 @@ class SlowValue:
 
 @dataclasses.dataclass(frozen=True)
 class AgentOptions:
-  """How the losses are put together.
+  """Options of the losses and of what they train.
 
   Args:
     horizon: Effective horizon in steps; the discount is 1 - 1/horizon. With
@@ -61,7 +61,7 @@ class AgentOptions:
     slowtar: The slow value bootstraps the imagined returns.
     repval_loss: The value also learns on replayed returns.
     repval_grad: That loss trains the world model.
-    repval_lam, repval_slowreg: Likewise, for replay.
+    repval_lam, repval_slowreg: `lam` and `slowreg` of replayed returns.
   """
 
   horizon: Count = 333

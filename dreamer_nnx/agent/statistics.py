@@ -1,4 +1,4 @@
-"""Normalisers whose statistics training would not keep are refused.
+"""Refusal of normalisers whose statistics training would not keep.
 
 Between updates the arrays in Variables are kept, and those in Params are
 changed by gradients alone. Anything else that `update` changes is lost.
@@ -52,7 +52,7 @@ def normalizer(choice: Choice) -> contracts.Normalizer:
 
 
 def _problem(normalizer: contracts.Normalizer, x: jax.Array) -> str:
-  """Says what a Variable cannot hold, or what `update` would lose, if any."""
+  """Names what a Variable cannot hold or `update` would lose; '' if nothing."""
   kept = [
     value
     for _, value in nnx.iter_graph(Holder(normalizer))

@@ -1,4 +1,4 @@
-"""What a vector of environments must deliver, checked where it comes in."""
+"""Checks of what a vector of environments returns."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,7 @@ MAX_RANK = 2
 
 
 class CheckedVectorEnv:
-  """A `VectorEnv` whose every answer is of its spaces.
+  """A `VectorEnv` that checks every value it returns against its spaces.
 
   Types of the same kind are converted (float64 to float32); all else that the
   contract does not say is refused with its key, environment and step.
@@ -46,12 +46,12 @@ class CheckedVectorEnv:
 
   @property
   def cut(self) -> np.ndarray:
-    """Which episodes of the last step a fault ended, (W,)."""
+    """Flags (W,) of the episodes that a fault ended in the last step."""
     return getattr(self._env, 'cut', np.zeros(self.num_envs, bool))
 
   @property
   def max_restarts(self) -> int:
-    """How many faults are survived."""
+    """Number of crashes in a row that the run survives."""
     return getattr(self._env, 'max_restarts', 0)
 
   def reset(self) -> dict[str, np.ndarray]:

@@ -44,7 +44,7 @@ def end(pids: Iterable[int]) -> list[str]:
 
 
 def _runs(pid: int) -> bool:
-  """Whether a child still runs; one that has ended is reaped."""
+  """Tells whether a child still runs; reaps one that has ended."""
   for child in multiprocessing.active_children():
     if child.pid == pid:
       return True

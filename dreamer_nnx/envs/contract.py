@@ -1,4 +1,4 @@
-"""What gymnasium asks of an environment, checked where it answers."""
+"""Checks of gymnasium's rules for the values an environment returns."""
 
 import functools
 import inspect
@@ -32,7 +32,7 @@ class Checked(gymnasium.Wrapper):
 
 
 def watched(env: gymnasium.Env) -> gymnasium.Env:
-  """The same environment; what its inmost one answers is checked, too.
+  """Returns the same environment, with checks around its innermost one, too.
 
   The wrappers between unpack the answer, with an error that says nothing.
   """
@@ -108,7 +108,7 @@ def _flag(name: str, value: Any) -> bool:
 
 
 def _kind(value: Any) -> str:
-  """What came, in a few words."""
+  """Describes a value in a few words."""
   if isinstance(value, tuple | list):
     return f'a {type(value).__name__} of {len(value)}'
   return 'None' if value is None else f'a {type(value).__name__}'

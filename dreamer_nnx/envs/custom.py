@@ -21,7 +21,7 @@ def custom(
   arguments: Annotated[tuple[str, ...], Imports()] = (),
   options: single.Options,
 ) -> GymVectorEnv:
-  """W environments from W calls; see `single.Options` for the other fields.
+  """Makes W environments by W calls; see `single.Options` for other fields.
 
   Args:
     make: 'package.module:make_env'. The function returns a gymnasium.Env; it

@@ -1,4 +1,4 @@
-"""What the built-in pixel environments share: a grid, boxes and two colours."""
+"""Drawing for the built-in pixel games: a grid, boxes and two colours."""
 
 from typing import Annotated
 
@@ -28,21 +28,21 @@ def space(size: int) -> spaces.Box:
 
 
 def shift(column: Array, by: Array, *, columns: int) -> Array:
-  """Moves by -1, 0 or 1 and stays within the columns."""
+  """Moves a column by -1, 0 or 1, within the grid."""
   return jnp.clip(column + jnp.clip(by, -1, 1), 0, columns - 1)
 
 
 def box(
   size: int, top: Array | int, bottom: Array | int, left: Array, width: int
 ) -> Array:
-  """A mask (size, size) of one filled box."""
+  """Draws a mask (size, size) of one filled box."""
   row, column = jnp.arange(size)[:, None], jnp.arange(size)[None, :]
   tall = (top <= row) & (row < bottom)
   return tall & (left <= column) & (column < left + width)
 
 
 def paint(thing: Array, paddle: Array) -> Array:
-  """Two masks (size, size) as one image (size, size, 3) on black."""
+  """Paints two masks (size, size) as one image (size, size, 3) on black."""
   thing, paddle = thing[..., None], paddle[..., None]
   return thing * jnp.asarray(OBJECT) + paddle * jnp.asarray(PADDLE)
 

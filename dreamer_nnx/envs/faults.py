@@ -1,4 +1,4 @@
-"""What goes wrong in an environment: crashes, restarts, broken numbers."""
+"""Faults of environments: crashes, restarts, broken numbers."""
 
 import dataclasses
 import functools
@@ -19,7 +19,7 @@ class EnvError(UserError):
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
-  """What is reported of a crash, or of the loss of a worker.
+  """Report of a crash, or of the loss of a worker.
 
   Args:
     restarts: How many new starts this step took.
@@ -34,7 +34,7 @@ class Fault:
 
 
 def describe(error: BaseException) -> str:
-  """An exception in one line, with the place that raised it."""
+  """Describes an exception in one line, with the place that raised it."""
   if isinstance(error, EnvError):
     return str(error)
   frames = traceback.extract_tb(error.__traceback__)

@@ -45,7 +45,7 @@ class Link(Protocol):
   hint: str
 
   def ask(self, name: str, *arguments: Any) -> None:
-    """Has the host call a method of its own, and does not wait for that.
+    """Asks the host to call one of its methods, without waiting for the result.
 
     It waits for the worker to run, which is not the environment's time.
     """
@@ -61,15 +61,15 @@ class Link(Protocol):
     ...
 
   def discard(self) -> str:
-    """Frees what is left of a lost worker; says how it ended."""
+    """Frees what is left of a lost worker; returns how it ended."""
     ...
 
   def release(self) -> None:
-    """Has the environment closed, and does not wait."""
+    """Asks the worker to close its environment, without waiting."""
     ...
 
   def close(self, deadline: float) -> list[str] | None:
-    """Waits for that and ends the worker; kills it at the monotonic time.
+    """Waits for `release` and ends the worker; kills it at the monotonic time.
 
     Returns:
       What is to be told of it, a line each.
@@ -78,12 +78,12 @@ class Link(Protocol):
 
 
 class Hub(Protocol):
-  """What starts workers of one kind."""
+  """A starter of workers of one kind."""
 
   def connect(self, make: Callable[[], Host], index: int) -> Link: ...
 
   def close(self) -> list[str] | None:
-    """Ends what the workers share; returns what is to be told, in lines."""
+    """Ends what the workers share; returns lines to tell the user."""
     ...
 
 
@@ -123,7 +123,7 @@ class Fleet:
     self.spaces: Spaces = spaces
 
   def reset(self, seeds: Sequence[int]) -> dict[str, np.ndarray]:
-    """Begins an episode in each; (W, ...) observations."""
+    """Begins an episode in each environment; returns (W, ...) observations."""
     for worker, seed in zip(self._workers, seeds, strict=True):
       worker.ask_reset(seed)
     return self._receive()[0]
@@ -176,7 +176,7 @@ class Fleet:
     return obs, *(np.array([getattr(a, n) for a in answers]) for n in names)
 
   def _check_first_step(self, answers: Sequence[Answer]) -> None:
-    """Ends a run whose environments fail in their first step, all of them."""
+    """Ends the run if every environment failed in its first step."""
     if self._stepped or not any(answer.cut for answer in answers):
       self._stepped = self._stepped or self._begun
       self._begun = True
@@ -276,7 +276,7 @@ class Worker:
     return answer
 
   def release(self) -> None:
-    """Has the environment closed, and does not wait."""
+    """Asks the worker to close its environment, without waiting."""
     if self._link is not None:
       self._link.release()
 

@@ -36,7 +36,7 @@ def gymnasium_suite(
   arguments: Annotated[tuple[str, ...], Imports()] = (),
   options: single.Options,
 ) -> GymVectorEnv:
-  """W copies of one environment; see `single.Options` for the other fields.
+  """Makes W copies of one environment; see `single.Options` for other fields.
 
   Args:
     id: An id of gymnasium's registry, or 'module:NAME', which imports the
@@ -98,7 +98,7 @@ def _build(id, fields, options, num_envs, seed):
 
 
 def _found(id: str) -> EnvSpec | Callable[..., gymnasium.Env]:
-  """The entry of the registry, or the function, that an id names."""
+  """Finds the registry entry, or the function, that an id names."""
   module, colon, name = id.partition(':')
   loaded = None
   if colon:

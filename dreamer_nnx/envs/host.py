@@ -1,4 +1,4 @@
-"""One environment where it lives: made there, and made again if it raises."""
+"""A host of one environment: makes it, steps it, makes it anew if it raises."""
 
 import dataclasses
 import pickle
@@ -28,7 +28,7 @@ class Spaces(NamedTuple):
 
 
 class Answer(NamedTuple):
-  """What one environment answers to one step or reset.
+  """The result of one step or reset of one environment.
 
   An episode that a fault has ended is `truncated` and `cut`.
   """
@@ -84,7 +84,7 @@ class Host:
     return self._spaces
 
   def reset(self, seed: int | None) -> Answer:
-    """The first observation of a new episode."""
+    """Begins an episode and returns its first step."""
     fault, restarts = None, 0
     while True:
       try:
@@ -103,7 +103,7 @@ class Host:
         seed = streams.seed(seed, Stream.CRASH)
 
   def step(self, action: Mapping[str, np.ndarray]) -> Answer:
-    """What an action leads to."""
+    """Takes an action and returns what it leads to."""
     try:
       obs, reward, terminated, truncated, _ = self._env.step(action)
     except self._caught as error:
@@ -152,7 +152,7 @@ class Host:
 
 
 def call(host: Host, name: str, arguments: tuple) -> Any:
-  """The result of a method, or an exception that can be sent elsewhere."""
+  """Returns a method's result, or an exception that can be sent elsewhere."""
   try:
     return getattr(host, name)(*arguments)
   except Exception as error:
@@ -160,7 +160,7 @@ def call(host: Host, name: str, arguments: tuple) -> Any:
 
 
 def portable(error: Exception) -> Exception:
-  """The same exception if it can be pickled and matters, else its words."""
+  """Returns the exception if it can be pickled and matters, else its words."""
   if isinstance(error, KEPT):
     error.add_note(
       f'In its worker:\n{"".join(traceback.format_exception(error))}'

@@ -24,7 +24,7 @@ _FLAGS = ('reward', 'is_first', 'is_last', 'is_terminal')
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-  """What a step leads to; scalars."""
+  """The result of a step; scalars."""
 
   reward: Array
   terminated: Array
@@ -90,7 +90,7 @@ class JaxVectorEnv:
     return _host(step)
 
   def close(self) -> None:
-    """Nothing is held outside this process."""
+    """Does nothing: no resources are held outside this process."""
 
   def state(self) -> dict[str, Any] | None:
     """JSON-able; None before the first reset."""
@@ -101,7 +101,7 @@ class JaxVectorEnv:
     return lists({**self._carry, 'key': key})
 
   def restore(self, state: dict[str, Any]) -> None:
-    """Goes on exactly where `state` was taken.
+    """Continues exactly where `state` was taken.
 
     Raises:
       ValueError: If the state is of another environment or number of them.
@@ -113,7 +113,7 @@ class JaxVectorEnv:
     self._carry = carry
 
   def stats(self) -> dict[str, float]:
-    """These environments do not crash."""
+    """Returns no metrics, for these environments do not crash."""
     return {'env/restarts': 0.0}
 
   def _first(self):
@@ -211,9 +211,9 @@ def _load(saved, like, where):
 
 
 def device() -> jax.Device:
-  """Where games are computed: the CPU, for they are not worth the way further.
+  """Chooses the device that computes games: the CPU, for they are small.
 
-  Where JAX_PLATFORMS leaves the CPU out, it is the first device there is.
+  If JAX_PLATFORMS leaves the CPU out, it is the first device there is.
   """
   try:
     return jax.local_devices(backend='cpu')[0]

@@ -1,4 +1,4 @@
-"""Workers that are none: all environments in this process, one by one."""
+"""Environments in this process, without workers, stepped one after another."""
 
 import functools
 import os
@@ -38,7 +38,7 @@ class Local:
 
 
 class LocalHub:
-  """Has the environments here; see `fleet.Hub`.
+  """Makes environments in this process; see `fleet.Hub`.
 
   One that hangs cannot be replaced: it ends this process, see `Watchdog`.
   """
@@ -61,7 +61,7 @@ class LocalHub:
     return Local(host, index, self)
 
   def call(self, index: int, host: Host, name: str, arguments: tuple) -> Any:
-    """Calls a method, and looks at what it has done to this process."""
+    """Calls a method, and notes what it has changed in this process."""
     method, what = getattr(host, name), (index, name)
     if name == 'step':
       return self._watchdog.run(what, method, *arguments)

@@ -18,7 +18,7 @@ GRACE = 2.0
 
 
 class Reaper:
-  """The program, as long as this process lives or until `close`."""
+  """The program that kills workers; runs until `close` or this process ends."""
 
   def __init__(self) -> None:
     self._workers: set[int] = set()
@@ -66,7 +66,7 @@ def kill(pid: int) -> None:
 
 
 def kill_group(pid: int) -> bool:
-  """Kills what is left of the group of a worker; whether there was any."""
+  """Kills what is left of a worker's process group; True if there was any."""
   try:
     os.killpg(pid, signal.SIGKILL)
   except ProcessLookupError:
@@ -75,7 +75,7 @@ def kill_group(pid: int) -> bool:
 
 
 def main() -> None:
-  """Reads lines of process ids, of which the last one counts."""
+  """Reads lines of process ids; when they end, kills those of the last line."""
   for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, signal.SIG_IGN)
   workers = []

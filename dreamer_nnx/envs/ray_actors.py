@@ -22,7 +22,7 @@ from dreamer_nnx.envs.host import Answer, Host, call
 
 
 def require() -> Any:
-  """The package ray.
+  """Imports the package ray.
 
   Raises:
     EnvError: It is not installed.
@@ -64,7 +64,7 @@ class ActorHub:
 
 
 class Remote:
-  """What an actor holds."""
+  """The object that an actor holds."""
 
   def __init__(self, make: Callable[[], Host]) -> None:
     self._host = make()

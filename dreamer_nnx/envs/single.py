@@ -1,4 +1,4 @@
-"""How one gymnasium environment is found, made and wrapped."""
+"""One gymnasium environment: finding, making and wrapping it."""
 
 import ast
 import contextlib
@@ -27,10 +27,10 @@ Limit = Annotated[int, Range(0)]
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-  """What every builder of gymnasium environments can be asked for.
+  """Options of every builder of gymnasium environments.
 
   Args:
-    workers: Where environments are stepped: in this process, in processes, or
+    workers: The place of environments: in this process, in processes, or
       in actors of a Ray cluster.
     repeat: How often each action is taken.
     image_size: Height and width that images are scaled to.
@@ -87,7 +87,7 @@ def vectorize(
   seed: int,
   where: str,
 ) -> GymVectorEnv:
-  """W environments from a maker of number i.
+  """Makes W environments by a function that makes number i.
 
   Args:
     where: What errors begin with.
@@ -173,7 +173,7 @@ class Maker:
 
 
 def load(path: str, where: str) -> Any:
-  """The attribute that 'package.module:attribute' names.
+  """Imports the attribute that 'package.module:attribute' names.
 
   Raises:
     UserError: If there is no such module or attribute.
@@ -211,7 +211,7 @@ def load_module(name: str, where: str) -> ModuleType:
 
 
 def literals(arguments: tuple[str, ...], where: str) -> dict[str, Any]:
-  """Keyword arguments from texts such as `size=3` or `map=["SF", "HG"]`.
+  """Parses keyword arguments such as `size=3` or `map=["SF", "HG"]`.
 
   Raises:
     UserError: One is not `name=value` with a Python literal for the value.

@@ -149,7 +149,7 @@ class Process:
 
 
 def serve(connection: Connection) -> None:
-  """The life of a worker: makes a `Host` and calls what it is asked for.
+  """Runs a worker: makes a `Host` and calls the methods it is asked for.
 
   It ends when the other end of the connection is closed.
   """

@@ -99,7 +99,7 @@ class GymVectorEnv:
       _logger.warning('%s: %s', self._where, line)
 
   def state(self) -> None:
-    """Gymnasium environments cannot be saved."""
+    """Returns None: gymnasium environments cannot be saved."""
     return None
 
   def restore(self, state: dict) -> None:
@@ -152,7 +152,7 @@ class GymVectorEnv:
       self._warn_of_bounds(values)
 
   def _warn_of_bounds(self, values):
-    """Tells once of each key that leaves the bounds of its space.
+    """Warns once of each key that leaves the bounds of its space.
 
     Only floats can; they are kept as they are, so nothing is lost.
     """

@@ -1,4 +1,4 @@
-"""Ends this process where a call hangs in it, and shows where."""
+"""A watchdog: ends this process when a call hangs, and shows the place."""
 
 import faulthandler
 import math
@@ -42,7 +42,7 @@ class Watchdog:
       watch.start()
 
   def run(self, what: Any, call: Callable, *arguments: Any) -> Any:
-    """Calls it; `what` says what it is."""
+    """Calls a function; `what` describes it in messages."""
     if not self._limit:
       return call(*arguments)
     now = time.monotonic()

@@ -1,1 +1,1 @@
-"""Bringing a run of the reference, danijar/dreamerv3, to this project."""
+"""Import of runs of the reference implementation, danijar/dreamerv3."""

@@ -83,7 +83,7 @@ def convert(
   target: Mapping[str, object],
   image_keys: Sequence[tuple[str, int]] = (),
 ) -> dict[str, np.ndarray]:
-  """The reference's arrays under the names of `target`.
+  """Converts the reference's arrays to the names of `target`.
 
   Args:
     reference: Flat names to arrays, e.g. `enc/cnn0/kernel`.
@@ -111,7 +111,7 @@ def convert(
 def rename(
   name: str, target: Mapping[str, object], decoder_stages: int
 ) -> str | None:
-  """This project's name of a reference name; None for running statistics."""
+  """Translates a reference name to this project's; None for statistics."""
   if re.match(r'(ret|val|adv)norm/', name) or name == 'slowval_count/value':
     return None
   if name == 'opt/step/value':
@@ -151,7 +151,7 @@ def _decoder_stages(reference):
 
 
 def _statistics(reference):
-  """Running averages: two scalars of the reference are one array here."""
+  """Converts running averages: two scalars there are one array here."""
   result = {}
   for name, value in reference.items():
     match = re.fullmatch(r'((?:ret|val|adv)norm)/(\w+)/value', name)

@@ -59,7 +59,7 @@ class TerminalLogger:
     print('\n  '.join(lines), file=sys.stdout, flush=True)
 
   def close(self) -> None:
-    """Nothing is held open."""
+    """Does nothing: no file is held open."""
 
 
 def table(values: Mapping[str, float], width: int) -> list[str]:

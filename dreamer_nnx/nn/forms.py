@@ -26,7 +26,7 @@ FEW_CHANNELS, MANY_IMAGES = 16, 64
 
 
 def few_rows(*leading: int) -> bool:
-  """Whether a kernel is better used as it is than taken apart.
+  """Tells whether a kernel is better used as it is than taken apart.
 
   Args:
     leading: The axes of the input but the last.
@@ -35,7 +35,7 @@ def few_rows(*leading: int) -> bool:
 
 
 def one_product(precision: Precision) -> bool:
-  """Whether one large product is faster than one for each part of its outputs.
+  """Tells whether one large product is faster than one per part of the output.
 
   On accelerators it is not, for slices of one product would be copies.
   """
@@ -43,7 +43,7 @@ def one_product(precision: Precision) -> bool:
 
 
 def folds_windows(channels: int, images: int, precision: Precision) -> bool:
-  """Whether a convolution of whole 2x2 windows is faster than of pixels."""
+  """Tells whether convolving whole 2x2 windows is faster than pixels."""
   limit = FEW_CHANNELS if images >= MANY_IMAGES else FEW_CHANNELS // 4
   return channels <= limit or not precision.on_cpu
 

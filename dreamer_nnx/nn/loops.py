@@ -49,7 +49,7 @@ def product(
 
 
 def looping() -> bool:
-  """Whether the body of a `scan` is being traced."""
+  """Tells whether the body of a `scan` is being traced."""
   return _MULTIPLY.get() is not None
 
 

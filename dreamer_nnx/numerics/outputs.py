@@ -1,4 +1,4 @@
-"""What heads return: distributions and regressions in one interface.
+"""Outputs of heads: distributions and regressions in one interface.
 
 Every class holds float32 parameters with leading batch axes (...,) and answers
 `pred`, `loss`, `sample`, `logp`, `prob`, `entropy`, `kl` elementwise;

@@ -1,4 +1,4 @@
-"""What every optimiser does before and after it scales the gradients."""
+"""Steps of every optimiser before and after it scales the gradients."""
 
 import optax
 

@@ -88,7 +88,7 @@ class Archive:
 
   @property
   def busy(self) -> bool:
-    """Whether files are being written."""
+    """Tells whether files are being written."""
     return self._writing is not None and not self._writing.done
 
   def recycle(self, slots: slice) -> None:

@@ -127,7 +127,7 @@ class ChunkedReplay:
 
   @property
   def priority_wanted(self) -> bool:
-    """Whether `update` makes use of priorities."""
+    """Tells whether `update` makes use of priorities."""
     return self.priority > 0
 
   @property
@@ -137,7 +137,7 @@ class ChunkedReplay:
 
   @property
   def ready(self) -> bool:
-    """Whether batch_size * batch_length sequences are held."""
+    """Tells whether batch_size * batch_length sequences are held."""
     return self.sequences >= self.batch_size * self.batch_length
 
   def add(self, steps: Mapping[str, np.ndarray]) -> None:

@@ -39,7 +39,7 @@ class ChunkFileError(ValueError):
 
 
 def storable(dtype: Any) -> bool:
-  """Whether files have the format: those that TensorStore has, too."""
+  """Tells whether files can hold the format, as TensorStore can."""
   try:
     name = np.dtype(dtype).name
     return tensorstore.dtype(np.dtype(dtype)).name == name

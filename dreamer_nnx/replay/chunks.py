@@ -170,7 +170,7 @@ class ChunkPool:
     return [self.num_envs, self.num_groups, self.chunk_size]
 
   def fits(self, index: Mapping[str, Any]) -> bool:
-    """Whether the slots of a saved pool mean the same here.
+    """Tells whether the slots of a saved pool mean the same here.
 
     Another number of groups does, if the ring was not full and has room.
     """

@@ -21,7 +21,7 @@ class IndexFormError(ValueError):
 
 
 def is_name(value: Any) -> bool:
-  """Whether it is the name of a stored file, which leads nowhere else."""
+  """Tells whether a value is the name of a stored file, and no other path."""
   return isinstance(value, str) and bool(NAME.fullmatch(value))
 
 
@@ -104,7 +104,7 @@ def _check_draws(index: Mapping[str, Any], slots: int) -> None:
 
 
 def _is_generator(state: Any) -> bool:
-  """Whether it is what `generators.to_json` makes of a PCG64."""
+  """Tells whether a state is one that `generators.to_json` makes of a PCG64."""
   if not isinstance(state, Mapping) or state.get('bit_generator') != 'PCG64':
     return False
   numbers, word = state.get('state'), state.get('uinteger')

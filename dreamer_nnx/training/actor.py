@@ -51,7 +51,7 @@ class Actor:
     self.obs = self.envs.step(self.action)
 
   def arrays(self) -> dict[str, np.ndarray]:
-    """What an exact resume needs, by name."""
+    """Returns the arrays that an exact resume needs, by name."""
     return flat({'obs': self.obs, 'carry': jax.device_get(self.carry)})
 
   def resume(self, arrays: Mapping[str, np.ndarray]) -> None:

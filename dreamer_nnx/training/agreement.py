@@ -1,4 +1,4 @@
-"""Whether the processes of a run are the same program with the same config."""
+"""Checks that the processes of a run have the same program and config."""
 
 import hashlib
 import importlib.metadata
@@ -23,7 +23,7 @@ class DisagreementError(UserError):
 def identity(
   config: Mapping[str, Any], plugins: Iterable[str], more: Mapping[str, Any]
 ) -> dict[str, str]:
-  """What has to be the same in all processes, by its name, as text.
+  """Describes what has to be the same in all processes: name to text.
 
   Args:
     config: Dotted path to value, of every field.

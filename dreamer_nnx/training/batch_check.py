@@ -1,4 +1,4 @@
-"""What of a step is kept, and whether a replay gives batches of it."""
+"""The steps that a replay keeps, and a check of the batches it returns."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -86,7 +86,7 @@ def check_batch(
 
 
 def _check_keys(batch: Any, replay: contracts.Replay, kept: StepSpaces) -> None:
-  """Checks that all is there, and an array."""
+  """Checks that every key is there and an array."""
   if not isinstance(batch, Mapping):
     got = type(batch).__name__
     _refuse(replay, f'a batch must be a dict of arrays, and is a {got}.')
@@ -115,7 +115,7 @@ def _check_length(
   kept: StepSpaces,
   size: tuple[int, int],
 ) -> None:
-  """Checks the number of steps, if it is all that is wrong with the shapes."""
+  """Checks the number of steps, if nothing else is wrong with the shapes."""
   (rows, length), context = size, replay.context
   if not isinstance(context, int | np.integer) or context < 0:
     _refuse(replay, f'`context` must be an int of at least 0, not {context!r}.')

@@ -1,4 +1,4 @@
-"""What a run that goes on does otherwise than its checkpoint says."""
+"""Differences between the config of a resumed run and its checkpoint's."""
 
 import contextlib
 import dataclasses
@@ -103,7 +103,7 @@ class Changes:
 
 
 def described(obs_space: Spaces, action_space: Spaces) -> dict[str, str]:
-  """What of spaces has to stay the same, JSON-able; bounds may change."""
+  """Describes spaces, JSON-able, without their bounds, which may change."""
   named = {f'observation {k!r}': s for k, s in obs_space.items()}
   named |= {f'action {k!r}': s for k, s in action_space.items()}
   return {
@@ -143,7 +143,7 @@ def _leaves(saved: Mapping[str, Any], above: str = '') -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-  """With tuples for the lists that JSON has."""
+  """Turns JSON's lists into tuples."""
   if isinstance(value, list | tuple):
     return tuple(map(_plain, value))
   return value

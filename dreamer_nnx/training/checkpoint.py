@@ -208,9 +208,9 @@ class Checkpoints:
     files.write_manifest(files.unfinished(self._directory, self._pending))
 
   def slow(self) -> bool:
-    """Whether a save in flight takes longer than `patience`; waits until then.
+    """Tells whether a save takes longer than `patience`; waits that long.
 
-    The first time that a save does, this is said.
+    Warns the first time, for each save.
     """
     slow = not self._flight.over(self._patience - self._flight.seconds)
     if slow and not self._told:

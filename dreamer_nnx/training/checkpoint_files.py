@@ -1,4 +1,4 @@
-"""The files of checkpoints: where a step is, and whether it is whole.
+"""Files of checkpoints: finding a step, and checking that it is complete.
 
 `files.json` in a step lists the size and CRC-32 of every file of its items.
 Orbax reads a flipped bit as data and answers a cut file with pages of
@@ -148,7 +148,7 @@ def sync(directory: Path, step: int) -> None:
 
 
 def unfinished(directory: Path, step: int) -> Path:
-  """Where Orbax writes a step that is not complete yet."""
+  """Finds the folder in which Orbax writes a step that is not complete yet."""
   if paths.in_bucket(directory):
     return directory / str(step)
   (root,) = directory.glob(f'{step}.orbax-checkpoint-tmp*')
@@ -201,7 +201,7 @@ def _files(root: Path) -> dict[str, paths.File]:
 
 
 def _changed(path: Path, file: paths.File, saved: int | str) -> bool:
-  """Whether contents differ from what was saved, as far as that is known."""
+  """Tells whether contents differ from what was saved, as far as is known."""
   if isinstance(saved, str):  # What a bucket says of its objects.
     return bool(file.checksum) and file.checksum != saved
   return _crc(path) != saved
@@ -244,7 +244,7 @@ def _listed(steps: list[int]) -> str:
 
 
 def reason(error: Exception) -> str:
-  """Why a save failed, and what to do."""
+  """Explains why a save failed, and what to do."""
   full = os.strerror(errno.ENOSPC)
   if full not in str(error):
     return first_line(error)
@@ -255,6 +255,6 @@ def reason(error: Exception) -> str:
 
 
 def first_line(error: Exception) -> str:
-  """What went wrong, without the specifications TensorStore appends."""
+  """Shortens an error's text by the specifications TensorStore appends."""
   text = str(error) or type(error).__name__
   return text.splitlines()[0].split(' [tensorstore_spec')[0][:200]

@@ -1,4 +1,4 @@
-"""Whether a checkpoint is what a config builds, and can be saved and ranked."""
+"""Checks that a checkpoint fits a config, and can be saved and ranked."""
 
 import math
 import re
@@ -21,7 +21,7 @@ LATER = {'diverged': -1}
 
 
 def named_as(target: Target, saved: Leaves) -> tuple[Leaves, dict[str, str]]:
-  """What a step holds under the names of today, and those it is stored by."""
+  """Renames what a step holds to the names of today; also maps new to old."""
   stored = compat.stored_names(saved, target)
   return {new: saved[old] for new, old in stored.items()}, stored
 
@@ -59,7 +59,7 @@ def check(step: str, saved: Leaves, target: Target) -> None:
 def parted(
   step: str, saved: Leaves, target: Target
 ) -> tuple[dict[str, jax.ShapeDtypeStruct], dict[str, jax.Array]]:
-  """What of a target a step holds, and what a later version added to it.
+  """Splits a target into what a step holds and what later versions added.
 
   Raises:
     CheckpointError: as in `check`.
@@ -123,7 +123,7 @@ def check_savable(arrays: Mapping[str, Any]) -> None:
 
 
 def storable(dtype: Any) -> bool:
-  """Whether TensorStore has the format; typed PRNG keys are stored as numbers.
+  """Tells whether TensorStore has a format; typed PRNG keys become numbers.
 
   It takes other names for text and raw bytes, and they come back as these.
   """
@@ -170,7 +170,7 @@ def upgraded(
 def score(
   best_metric: str | None, metrics: Mapping[str, float] | None
 ) -> dict[str, float] | None:
-  """What ranks a step, for the manager to keep; None where none is kept.
+  """Returns the metric that ranks a step; None without a best metric.
 
   Raises:
     ValueError: There are metrics, and this one is not among them.
@@ -191,5 +191,5 @@ def score(
 
 
 def read_score(metrics: Mapping[str, float], *, name: str) -> float:
-  """The rank of a step by what `score` returned."""
+  """Reads the rank of a step from what `score` returned."""
   return metrics.get(name, -math.inf)

@@ -1,4 +1,4 @@
-"""What a checkpoint has beside its state, one item of which others write.
+"""Items of a checkpoint beside its state; others may write one of them.
 
 Orbax calls a save done when what its items wait for is done, in the thread that
 saves and in every process; only then does the step appear.
@@ -18,7 +18,7 @@ from dreamer_nnx.training import checkpoint_fit as fit
 
 
 class BehindHandler(ocp.AsyncCheckpointHandler):
-  """Stores nothing itself."""
+  """A handler that stores nothing: it only waits for what others write."""
 
   async def async_save(
     self, directory: epath.Path, args: 'BehindSave'
@@ -37,7 +37,7 @@ class BehindHandler(ocp.AsyncCheckpointHandler):
 @ocp.args.register_with_handler(BehindHandler, for_save=True, for_restore=True)
 @dataclasses.dataclass
 class BehindSave(ocp.args.CheckpointArgs):
-  """Is done when a function has returned; the save fails as it does."""
+  """An item that is saved once a function has returned; fails as it fails."""
 
   wait: Callable[[], None]
 
@@ -55,7 +55,7 @@ def beside(
   meta: Mapping[str, Any],
   behind: Callable[[], None] | None,
 ) -> dict[str, ocp.args.CheckpointArgs]:
-  """What is saved beside the state, if all of it can be; see `Checkpoints`.
+  """Makes the items beside the state; see `Checkpoints.save`.
 
   Raises:
     CheckpointError: An array is of a format that cannot be stored.

@@ -1,4 +1,4 @@
-"""When to do what: clocks over step counters.
+"""Clocks over step counters, which say when something is due.
 
 Their `state()` can be written as JSON; `restore` continues exactly there.
 """

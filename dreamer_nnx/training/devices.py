@@ -1,4 +1,4 @@
-"""What a run computes on, in words, and what to do where that fails."""
+"""Devices of a run in words, and advice for lack of memory."""
 
 import contextlib
 import os
@@ -70,7 +70,7 @@ def explaining_memory(batch_size: int, batch_length: int) -> Iterator[None]:
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
-  """Whether an error, or one that it came from, is that memory ran out."""
+  """Tells whether an error, or one behind it, says that memory ran out."""
   while error is not None:
     if isinstance(error, MemoryError):
       return True

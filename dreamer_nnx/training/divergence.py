@@ -39,7 +39,7 @@ class Diverged(UserError):
     self.update, self.array, self.env_steps = update, array, env_steps
 
   def told(self, rest: str) -> 'Diverged':
-    """The same with what is kept, and what to do."""
+    """Adds what is kept, and what to do, to the message."""
     return Diverged(self.update, self.array, self.env_steps, rest)
 
 
@@ -55,7 +55,7 @@ def losses_of(metrics: Mapping[str, Array]) -> dict[str, Array]:
 def labels(
   losses: Iterable[str], trained: Iterable[str], statistics: Iterable[str]
 ) -> list[str]:
-  """What `first_bad` finds, by its place."""
+  """Names the arrays that `first_bad` checks, in order."""
   kinds = {
     'the loss ': losses,
     'the norm of the gradient of ': trained,
@@ -101,7 +101,7 @@ def recorded(before: Array, update: Array, place: Array) -> Array:
 
 
 def remedy(workdir: paths.Path, good: int | None, rewinds: int) -> str:
-  """What is kept of a run that diverged, and what to do.
+  """Says what is kept of a run that diverged, and what to do.
 
   Args:
     good: The step of the last checkpoint, if there is one.

@@ -28,7 +28,7 @@ class Returns:
 
   @classmethod
   def joined(cls, parts: Iterable[Sequence]) -> 'Returns':
-    """Joins the fields of several."""
+    """Joins the returns of several."""
     returns, lengths, cut, problems = zip(*parts, strict=True)
     chain = lambda lists: tuple(x for part in lists for x in part)
     problem = next(filter(None, problems), '')

@@ -1,4 +1,4 @@
-"""The save in flight: what is done in a thread while training goes on."""
+"""The save in flight, in a thread beside training."""
 
 import time
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from concurrent import futures
 
 
 class Flight:
-  """Has a thread of its own save, one save at a time.
+  """A thread that saves, one save at a time.
 
   A save begins by a call that may take a while, and is over when another one
   has returned.
@@ -20,7 +20,7 @@ class Flight:
 
   @property
   def seconds(self) -> float:
-    """Since the last save began."""
+    """Seconds since the last save began."""
     return time.monotonic() - self._since
 
   def start(self, begin: Callable[[], bool], end: Callable[[], None]) -> None:
@@ -34,7 +34,7 @@ class Flight:
     self._thread.submit(function).result()
 
   def over(self, patience: float) -> bool:
-    """Whether no save is in flight, or it is over in so many seconds."""
+    """Waits up to `patience` seconds; True if no save is in flight then."""
     if self._over:
       futures.wait([self._over], patience)
     return not self._over or self._over.done()
@@ -44,7 +44,7 @@ class Flight:
     futures.wait([self._begun] if self._begun else [])
 
   def join_begun(self) -> bool:
-    """Likewise; whether it was done, raising what it raised, and once."""
+    """Waits likewise; returns or raises the beginning's result, once."""
     begun, self._begun = self._begun, None
     try:
       return not begun or begun.result()
@@ -53,7 +53,7 @@ class Flight:
       raise
 
   def join(self) -> bool:
-    """Waits until a save in flight is over; whether there was one."""
+    """Waits until a save in flight is over; True if there was one."""
     over, self._over = self._over, None
     if over:
       over.result()

@@ -97,7 +97,7 @@ class Lease:
         raise LeaseError(str(now.get('owner')))
 
   def _is_gone(self, found: dict) -> bool:
-    """Whether its owner was on this machine and is no more."""
+    """Tells whether the owner was a process of this machine that has ended."""
     if found.get('host') != socket.gethostname():
       return False
     pid = found.get('pid')

@@ -39,7 +39,7 @@ def check_text(path: paths.Path, size: int) -> None:
 
 
 def check_texts(root: paths.Path) -> None:
-  """Does so with all files of a checkpoint that are not of arrays."""
+  """Checks every file of a checkpoint but its arrays, by `check_text`."""
   for name, file in sorted(paths.walk(root).items()):
     if '/d/' not in name:
       check_text(root / name, file.size)

@@ -121,12 +121,12 @@ class Trainer:
 
   @property
   def done(self) -> bool:
-    """Returns whether all steps are trained, or the task is solved."""
+    """Tells whether all steps are trained, or the task is solved."""
     solved = self.evaluated >= self.stop_at
     return solved or self.env_steps >= self.options.steps
 
   def ready(self) -> bool:
-    """Returns whether the replay of every process is; it stays so."""
+    """Tells whether the replay of every process is ready; it stays so."""
     if not self.learning:
       self.learning = not processes.anywhere(not self.replay.ready)
       self.phase(self.stage)
@@ -157,7 +157,7 @@ class Trainer:
       raise Diverged(*found, self.env_steps)
 
   def update(self) -> None:
-    """One batch: sample, learn, write the last update's latents back.
+    """Trains on one batch: sample, learn, write the last latents back.
 
     Nothing here waits for this update: of several in a row, a batch is sampled
     and put on the device while the update before it is computed, and so does
@@ -372,6 +372,6 @@ def merged(summaries: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def fits(arrays: Mapping, like: Mapping) -> bool:
-  """Returns whether names and shapes are the same."""
+  """Tells whether names and shapes are the same."""
   shapes = lambda tree: {name: np.shape(x) for name, x in tree.items()}
   return shapes(arrays) == shapes(like)

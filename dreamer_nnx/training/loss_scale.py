@@ -24,7 +24,7 @@ def skipping(
 
 
 def initial() -> dict[str, Array]:
-  """What is kept in the state."""
+  """Returns the entries of the state for loss scaling."""
   return {
     'loss_scale': jnp.asarray(FIRST),
     'good_steps': jnp.zeros((), jnp.int32),
@@ -46,7 +46,7 @@ def following(state: Mapping[str, Array], finite: Array) -> dict[str, Array]:
 
 
 def hopeless(scale: Array, opt_state: optax.ApplyIfFiniteState) -> Array:
-  """Whether an overflow is divergence: no smaller scale, or too many in a row.
+  """Tells whether an overflow is divergence: smallest scale, or too many.
 
   Args:
     scale: That of this update.
@@ -59,11 +59,11 @@ def hopeless(scale: Array, opt_state: optax.ApplyIfFiniteState) -> Array:
 def kept(
   finite: Array, new: Mapping[str, Array], old: Mapping[str, Array]
 ) -> dict[str, Array]:
-  """The arrays of before, where an overflow spoilt the new ones."""
+  """Returns the old arrays where an overflow spoilt the new ones."""
   return {k: jnp.where(finite, new[k], old[k]) for k in old}
 
 
 def cleared(tree):
-  """Zeros for what is not finite, as at the beginning of an episode."""
+  """Replaces what is not finite by 0, as at the beginning of an episode."""
   clear = lambda x: jnp.where(jnp.isfinite(x), x, jnp.zeros_like(x))
   return jax.tree.map(clear, tree)

@@ -89,7 +89,7 @@ class Mirror:
       logging.warning('%s', failed)  # The first error is the one to tell.
 
   def flush(self) -> None:
-    """Has everything uploaded soon; does not wait."""
+    """Asks for everything to be uploaded soon, without waiting."""
     if self._remote:
       self._asked.set()
 

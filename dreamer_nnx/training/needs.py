@@ -1,4 +1,4 @@
-"""What of the stored replay the kept checkpoints need; the rest is deleted."""
+"""Files of the stored replay that kept checkpoints need; others are deleted."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Sizes of gradients, changes and parameters, and the first not finite."""
+"""Sizes of gradients, changes and parameters; the first that is not finite."""
 
 from collections.abc import Collection, Mapping
 

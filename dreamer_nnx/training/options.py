@@ -8,7 +8,7 @@ from dreamer_nnx.schema import OneOf, Range
 
 @dataclasses.dataclass(frozen=True)
 class TrainOptions:
-  """How to train.
+  """Options of training.
 
   Args:
     steps: Environment steps of all workers together, resets included.
@@ -38,7 +38,7 @@ class TrainOptions:
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateOptions:
-  """How to evaluate.
+  """Options of evaluations.
 
   Args:
     episodes: Episodes per evaluation and mode.

@@ -72,7 +72,7 @@ def index() -> int:
 
 
 def first() -> bool:
-  """Returns whether this is the process that prints and logs."""
+  """Tells whether this is the process that prints and logs."""
   return index() == 0
 
 
@@ -96,7 +96,7 @@ def local_share(total: int, path: str) -> int:
 
 
 def anywhere(flag: bool) -> bool:
-  """Returns whether the flag is set in any process; all have to ask."""
+  """Tells whether the flag is set in any process; all have to ask."""
   if count() == 1:
     return flag
   return bool(multihost_utils.process_allgather(np.array(flag)).any())

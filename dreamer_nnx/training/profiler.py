@@ -28,7 +28,7 @@ class Profiler:
     self.tracing = False
 
   def __call__(self, updates: int, metrics: Mapping[str, jax.Array]) -> None:
-    """To be called after each update, with what it computes."""
+    """Starts or ends the trace; call it after each update, with its metrics."""
     del updates
     self.seen += 1
     if self.seen == self.begin:

@@ -1,4 +1,4 @@
-"""How far a run is: a live line on a terminal, plain lines elsewhere."""
+"""Progress of a run: a live line on a terminal, plain lines elsewhere."""
 
 import time
 from collections import deque
@@ -192,7 +192,7 @@ class Progress:
     return _joined(fields, width, '  ', short)
 
   def evaluation_line(self, width: int | None = None) -> str:
-    """How far the evaluation is, as text of at most so many columns."""
+    """Progress of the evaluation, as text of at most so many columns."""
     start, done, wanted, steps = self._evaluation
     seconds = self._clock() - start
     fields = [
@@ -214,7 +214,7 @@ class Progress:
     return steps, (last.updates - first.updates) / seconds
 
   def seconds_left(self) -> float:
-    """At the recent speed; infinite while that is 0."""
+    """Seconds left at the recent speed; infinite while that is 0."""
     left = self._total - self._samples[-1].env_steps if self._samples else 1
     speed = self.speeds()[0]
     if left <= 0:
@@ -232,7 +232,7 @@ class Progress:
 
   @property
   def _drawn(self) -> bool:
-    """Returns whether there is a terminal in which a line can be redrawn."""
+    """Tells whether there is a terminal in which a line can be redrawn."""
     console = self._console
     return console.is_terminal and not console.is_dumb_terminal
 

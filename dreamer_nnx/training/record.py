@@ -1,4 +1,4 @@
-"""What a workdir records of its start: from where, and what it left behind.
+"""The record of a run's start: its source, and superseded checkpoints.
 
 All of it is one file beside the checkpoints, written whole, so that going back
 to an older step is done or not done, whenever the process is killed.
@@ -21,7 +21,7 @@ class CheckpointError(UserError):
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-  """How the run of a workdir started.
+  """The start of the run of a workdir.
 
   Args:
     source: What it took arrays from, by the names of the flags; empty for
@@ -37,7 +37,7 @@ class Record:
 
   @classmethod
   def read(cls, directory: paths.Path) -> 'Record':
-    """Of a folder of checkpoints; an empty one where there is no file.
+    """Reads the record of a folder of checkpoints; empty if there is no file.
 
     Raises:
       CheckpointError: The file is no record.

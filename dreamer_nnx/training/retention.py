@@ -1,4 +1,4 @@
-"""Which checkpoints Orbax keeps and sees, and how it saves them."""
+"""Settings of Orbax: the checkpoints it keeps and sees, and its saves."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -40,7 +40,7 @@ def options(
   best_metric: str | None,
   finished: Callable[[], None],
 ) -> ocp.CheckpointManagerOptions:
-  """Of a manager that keeps the last, one in so many steps, and the best.
+  """Makes options that keep the last, one in so many steps, and the best.
 
   Args:
     finished: Called after the arrays are on disk and before the step is there.

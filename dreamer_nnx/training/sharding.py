@@ -1,4 +1,4 @@
-"""The device mesh, and where on it every array lives.
+"""The device mesh, and the place of every array on it.
 
 The mesh has the axes `data`, `fsdp` and `tensor`. Rows of a batch are split
 over the first two. Parameters carry the names of their axes, and one table of
@@ -29,11 +29,11 @@ Axes = Sequence[str] | None
 
 @dataclasses.dataclass(frozen=True)
 class MeshOptions:
-  """How devices are arranged, and what is split over which.
+  """Options of the mesh of devices, and of what is split over which axis.
 
   Args:
     data: Devices with the same parameters and other rows.
-    fsdp: Likewise, but each of them stores a part of the parameters.
+    fsdp: As `data`, but each of them stores a part of the parameters.
     tensor: Devices that each compute a part of every layer. One of the three
       may be -1, for all devices that are left.
     rules: `name:axis` entries. Kernels have the axes `inputs` and `outputs`,
@@ -98,7 +98,7 @@ class MeshOptions:
 
 @dataclasses.dataclass(frozen=True)
 class Sharding:
-  """Where arrays live: `replicated`, `batch` (split by row), or `stored`."""
+  """Placements of arrays: `replicated`, `batch` (split by row), `stored`."""
 
   mesh: Mesh | AbstractMesh
   rules: tuple[tuple[str, str], ...] = MeshOptions().table()
@@ -113,12 +113,12 @@ class Sharding:
 
   @property
   def local_device(self) -> jax.Device:
-    """Where this process acts; `local_copy` is there."""
+    """The device on which this process acts; `local_copy` is there."""
     return self.mesh.local_devices[0]
 
   @property
   def rows(self) -> int:
-    """Into how many parts the rows of a batch are split."""
+    """Number of parts that the rows of a batch are split into."""
     return math.prod(self.mesh.shape[axis] for axis in ROWS)
 
   @property
@@ -127,11 +127,11 @@ class Sharding:
     return {axis for axis, size in self.mesh.shape.items() if size > 1}
 
   def stored(self, shape: Sequence[int], axes: Axes) -> NamedSharding:
-    """Where an array whose axes have these names is kept between updates."""
+    """Placement between updates of an array whose axes have these names."""
     return NamedSharding(self.mesh, Spec(*self._split(shape, axes)))
 
   def gathered(self, shape: Sequence[int], axes: Axes) -> NamedSharding:
-    """Where it is while it is computed with: split over `tensor` alone."""
+    """Placement while it is computed with: split over `tensor` alone."""
     split = self._split(shape, axes)
     kept = (axis if axis == 'tensor' else None for axis in split)
     return NamedSharding(self.mesh, Spec(*kept))
@@ -150,7 +150,7 @@ class Sharding:
     ]
 
   def check_batch(self, batch_size: int) -> None:
-    """ValueError unless the batch splits evenly over the devices."""
+    """Refuses a batch that does not split evenly over the devices."""
     if batch_size % self.rows:
       raise UserError(
         f"must be a multiple of the {self.rows} devices on the axes 'data' and "
@@ -215,7 +215,7 @@ def planned(options: MeshOptions) -> Sharding:
 
 
 def within_processes(mesh: Mesh) -> bool:
-  """Returns whether devices that compute the same rows are of the same process.
+  """Tells whether devices that compute the same rows are of one process.
 
   Every process brings rows of its own, from its own replay.
   """

@@ -1,4 +1,4 @@
-"""What a checkpoint is written from while training overwrites its arrays."""
+"""Copies that a checkpoint is written from while training goes on."""
 
 from collections.abc import Mapping
 
@@ -34,7 +34,7 @@ class Snapshot:
 
 
 def useful(state: Mapping[str, jax.Array]) -> bool:
-  """Whether all arrays are on the CPU, in this process alone."""
+  """Tells whether all arrays are on the CPU, in this process alone."""
   platforms = {
     device.platform for array in state.values() for device in array.devices()
   }

@@ -1,4 +1,4 @@
-"""Where a run in a workdir starts: anew, from its latest step, or an older one.
+"""The start of a run in a workdir: new, from its latest step, or an older one.
 
 The same command has to mean the same however often it is given, for clusters
 give it again after each stop. So what it asks for is recorded, done once, and
@@ -20,7 +20,7 @@ Flags = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-  """What a new run starts from, other than fresh parameters.
+  """The source of a new run's parameters, if they are not fresh.
 
   Args:
     restore: Workdir or checkpoint folder, or None.
@@ -44,7 +44,7 @@ class Source:
       raise UserError(text, '--restore')
 
   def flags(self) -> Flags:
-    """By the names of the flags; empty for fresh parameters."""
+    """Returns values by the names of the flags; empty for fresh parameters."""
     if self.reference:
       path = paths.parse(self.reference, '--import_reference')
       return {'import_reference': str(path)}
@@ -59,7 +59,7 @@ class Source:
 
 
 class Plan(NamedTuple):
-  """How a run starts.
+  """The start of a run, decided but not yet recorded.
 
   Args:
     record: Of the workdir, from then on.
@@ -73,7 +73,7 @@ class Plan(NamedTuple):
 
 
 class Start:
-  """How a run in a workdir starts; made and recorded by all processes.
+  """The start of a run in a workdir, which all processes decide together.
 
   Args:
     source: What the run takes arrays from, when it is new.
@@ -104,7 +104,7 @@ class Start:
       print(notice, flush=True)
 
   def record(self) -> None:
-    """Makes it so; to be called once all that it starts from was read."""
+    """Records the start; call it after what the run starts from was read."""
     if processes.first() and self._record != Record.read(self._directory):
       self._record.write(self._directory)
     processes.gather(None)
@@ -113,7 +113,7 @@ class Start:
 def plan(
   workdir: paths.Path, asked: Flags, back: int | None, again: bool
 ) -> Plan:
-  """What a start will be; nothing is changed."""
+  """Decides about a start; changes nothing."""
   if again and not asked and back is None:
     raise CheckpointError(
       'goes with --restore, --restore_step or --import_reference.',

@@ -238,7 +238,7 @@ class Learner:
   def train_step(
     self, state: State, carry: Carry, batch: Mapping[str, Any]
   ) -> tuple[State, Carry, dict[str, Array], dict[str, Array]]:
-    """One update. The state given is consumed.
+    """Makes one update. The state given is consumed.
 
     Args:
       state: From `init` or the last update.

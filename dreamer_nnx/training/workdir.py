@@ -1,4 +1,4 @@
-"""A workdir belongs to one run at a time."""
+"""The lock of a workdir, so that it belongs to one run at a time."""
 
 import contextlib
 import fcntl
@@ -28,7 +28,7 @@ class WorkdirError(UserError):
 
 
 def check(workdir: paths.Path) -> None:
-  """Refuses a workdir from which something that a run uses leads away.
+  """Refuses a workdir with links that lead out of it.
 
   Raises:
     WorkdirError: A link leads out of it, or what should be a file is none.
@@ -41,7 +41,7 @@ def check(workdir: paths.Path) -> None:
 
 
 class Owner(NamedTuple):
-  """Who holds the lock of a workdir.
+  """The holder of the lock of a workdir.
 
   Args:
     check: Raises WorkdirError if the lock was lost meanwhile, which can happen
@@ -109,7 +109,7 @@ def _check_place(workdir: paths.Path) -> None:
 
 
 class Before:
-  """What is in a workdir before a run starts there."""
+  """Contents of a workdir before a run starts there."""
 
   def __init__(self, workdir: paths.Path):
     self._workdir = workdir
@@ -124,7 +124,7 @@ class Before:
     self._recorded = self._record.read_bytes() if exists else None
 
   def put_back(self) -> None:
-    """Removes what has come since, and restores the record of the start."""
+    """Removes what was added since, and restores the record of the start."""
     old = self._recorded
     if old is not None and self._record.read_bytes() != old:
       paths.write(self._record, old)
