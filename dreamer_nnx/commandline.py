@@ -36,7 +36,7 @@ STARTING = (
 )
 TRAINING = (*STARTING, 'profile', 'stopped_status')
 FILTERS = ('restore_include', 'restore_exclude')
-# What is called otherwise elsewhere: another name of a flag or of a field.
+# Names that other tools use for a flag or a field, and the name here.
 FLAGS = {
   'logdir': '--workdir',
   'log_dir': '--workdir',

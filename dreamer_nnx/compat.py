@@ -9,7 +9,7 @@ from typing import Any
 ENV_FIELDS = {'vectorization': 'workers'}
 # Fields that are gone, by the path of their section.
 GONE_FIELDS = {('replay', 'chunked'): ('keep_indices',)}
-# Of running episodes. Their `length` counted the first observation, too.
+# Fields of running episodes. `length` counted the first observation, too.
 RUNNING = {'score': 'return', 'length': 'observations'}
 TOTALS = {'score': 'return'}
 # Arrays of a checkpoint's state: what is found in a name, and what replaces it.

@@ -257,12 +257,12 @@ def apply(
   what they bring.
 
   Args:
-    where: What the patterns are, for errors.
+    where: Name of the patterns in error messages.
     tree: Another tree than that of the toolkit.
 
   Raises:
     ConfigError: A pattern matches nothing; nothing has been set.
-    RegistryError: A value is of another type than its field; likewise.
+    RegistryError: A value is of another type than its field; nothing is set.
   """
   draft, plugins = config, patterns.get('plugins')
   names = {k: v for k, v in patterns.items() if k.endswith(('.name', '.names'))}

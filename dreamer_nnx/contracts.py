@@ -231,7 +231,7 @@ class Replay(Protocol):
     """Writes back what training found out about a batch.
 
     Args:
-      handle: From `sample`.
+      handle: The one that `sample` returned with the batch.
       latents: (B, T, ...) by the names in `spaces`, `latent/*`: newer ones of
         the steps trained on, without those of the context.
       priority: (B, T) losses of these steps, at least 0; None for no change.

@@ -15,7 +15,7 @@ from dreamer_nnx.training.evaluate import Returns
 from dreamer_nnx.training.progress import Progress
 from dreamer_nnx.training.step import Learner, State
 
-# By the kind of policy: how it acts, and the group of its metrics.
+# For each kind of policy: its mode of acting, and the group of its metrics.
 MODES = {'greedy': 'mode', 'sampled': 'sample'}
 GROUPS = {'greedy': 'eval', 'sampled': 'eval_sampled'}
 

@@ -11,7 +11,7 @@ from absl import logging
 from dreamer_nnx import paths
 from dreamer_nnx.errors import UserError
 
-# What absl says of a value, and what is said here.
+# Pairs of absl's message about a value and the one given here.
 OF_ABSL = (
   ('Non-boolean argument', 'must be true or false.'),
   ('invalid literal for int()', 'must be an int.'),
@@ -20,7 +20,7 @@ OF_ABSL = (
 
 def expected(error: BaseException) -> bool:
   """Tells whether an error's message is enough, without a traceback."""
-  return bool(isinstance(error, UserError | OSError) or paths.refused(error))
+  return bool(isinstance(error, UserError | OSError) or paths.refusal(error))
 
 
 def status_of(error: BaseException) -> int:
@@ -43,7 +43,7 @@ def lost_others(error: BaseException | None) -> bool:
   return error is not None
 
 
-def tell_once() -> None:
+def silence_save_errors() -> None:
   """Silences libraries about a failed save, whose error is shown anyway."""
   logging.get_absl_handler().addFilter(is_not_of_orbax)
   # Writes that Orbax had not begun; other coroutines are a component's own.
@@ -96,7 +96,7 @@ def explain(error: BaseException) -> str:
   flag = re.match(r'flag --([^=]+)=(.*?): (.*)', text, re.DOTALL)
   if not flag:
     return text
-  what = next((ours for theirs, ours in OF_ABSL if theirs in text), flag[3])
+  what = next((said for found, said in OF_ABSL if found in text), flag[3])
   return f'--{flag[1]} = {flag[2]!r}: {what}'
 
 

@@ -116,7 +116,7 @@ _DEBUG = flags.DEFINE_bool('debug', False, 'Show tracebacks of all errors.')
 
 def run() -> None:
   """Entry point of the console script."""
-  # As `python -m` does, so that plugins are found in the current folder.
+  # Plugins are found in the current folder, as with `python -m`.
   if (here := os.getcwd()) not in sys.path:
     sys.path.insert(0, here)
   app.run(main, flags_parser=parse)
@@ -182,7 +182,7 @@ def dispatch(argv: Sequence[str]) -> None:
   if not flags.FLAGS['verbosity'].present:
     logging.set_verbosity(logging.WARNING)
   if not _DEBUG.value:
-    explaining.tell_once()
+    explaining.silence_save_errors()
   folder = pathlib.Path.cwd()
   check_flags()
   use_cache(_CACHE.value)
@@ -263,7 +263,7 @@ def keep_collectives_in_order() -> None:
   # With two programs at once, one that waits for other processes holds threads
   # that the one before it may need: all of them can end up waiting.
   jax.config.update('jax_cpu_enable_async_dispatch', False)
-  # Of a program that is scheduled for concurrency each process begins the
+  # In a program that is scheduled for concurrency, each process begins the
   # collectives in an order of its own, so that they do not match.
   given = os.environ.get('XLA_FLAGS', '')
   if ORDERED not in given:
@@ -284,7 +284,7 @@ def make_config(argv: Sequence[str], folder: pathlib.Path) -> ConfigDict:
   else:
     _, *rest = overrides.without_overrides(argv)
     if rest:
-      raise commandline.unknown(rest[0], own_flags())
+      raise commandline.unknown(rest[0], launcher_flags())
     raise UserError(
       'name a config file, e.g. configs/demo.py, or by --workdir a run that '
       'has one.',
@@ -292,11 +292,11 @@ def make_config(argv: Sequence[str], folder: pathlib.Path) -> ConfigDict:
     )
   _, *rest = overrides.override(config, list(argv))
   if rest:
-    raise commandline.unknown(rest[0], own_flags(), config)
+    raise commandline.unknown(rest[0], launcher_flags(), config)
   return configs.resolve(config)
 
 
-def own_flags() -> list[str]:
+def launcher_flags() -> list[str]:
   """The names of the flags of this file."""
   module = flags.FLAGS.find_module_defining_flag(_WORKDIR.name)
   return [flag.name for flag in flags.FLAGS.get_flags_for_module(module)]
@@ -329,7 +329,7 @@ def source_and_step() -> 'tuple[Source, int | None]':
     exclude=_EXCLUDE.value,
     reference=_REFERENCE.value,
   )
-  # Of the run to start from, if there is one; else of this one.
+  # The step is of the run to start from, if there is one; else of this one.
   return source, None if source.restore else source.step
 
 

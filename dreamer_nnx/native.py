@@ -26,7 +26,7 @@ class Converter(NamedTuple):
     encode: Maps a native array, of the native shape, to the normalised one;
       raises ValueError for one that is not in the native space.
     decode: Maps back.
-    note: What is to be told of the conversion, if anything.
+    note: A note for the user on the conversion, or empty.
   """
 
   space: spaces.Space
@@ -107,7 +107,7 @@ def _box(space: spaces.Box, where: str) -> Converter:
       _check_bounds(value, space.low, space.high, space)
     elif value.dtype.kind not in 'fiub':
       raise _outside(value.flat[0], space)
-    # Of a float64 larger than every float32 comes an infinity, refused later.
+    # A float64 larger than every float32 becomes infinite and is refused later.
     with np.errstate(over='ignore'):
       return value.astype(np.float32)
 
@@ -259,6 +259,6 @@ def _cast(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
   if not np.issubdtype(values.dtype, np.floating):
     return np.clip(values, low, high).astype(dtype)
   if np.iinfo(dtype).bits > 32:
-    # As floats the limits of int64 round outwards, and would overflow.
+    # The limits of int64, as floats, round outwards and would overflow.
     low, high = np.nextafter([float(low), float(high)], 0)
   return np.clip(np.rint(values.astype(np.float64)), low, high).astype(dtype)

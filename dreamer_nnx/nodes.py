@@ -164,7 +164,7 @@ def branches(
   """Key to choice, of every branch that a node may have.
 
   Args:
-    registered: Of all builders of the slot, not only of those named.
+    registered: Includes all builders of the slot, not only those named.
   """
   slot = spec.slot
   names = slot.names() if registered else ()

@@ -27,7 +27,7 @@ _SCHEME = re.compile(r'([A-Za-z][A-Za-z0-9+.-]*)://')
 
 # Packages by which a bucket is reached, and whose errors tell of it.
 _CLIENTS = ('gcsfs', 'google', 'aiohttp', 'requests')
-# What another process writes has to be seen here, so listings are not kept.
+# Listings are not cached, so that other processes' files are seen.
 for _scheme in SCHEMES:
   fsspec.config.conf.setdefault(_scheme, {})['use_listings_cache'] = False
 
@@ -224,7 +224,7 @@ def upload(file: pathlib.Path, path: Path) -> None:
   _store().put_file(str(file), str(path))
 
 
-def refused(error: BaseException | None) -> str:
+def refusal(error: BaseException | None) -> str:
   """Explains in a line why a bucket refuses; empty for other errors."""
   while error:
     client = type(error).__module__.partition('.')[0] in _CLIENTS

@@ -28,7 +28,7 @@ from dreamer_nnx.training.record import Record
 from dreamer_nnx.training.start import Source, Start
 from dreamer_nnx.training.step import State
 from dreamer_nnx.training.video import Videos
-from dreamer_nnx.training.workdir import Owner, check, owned
+from dreamer_nnx.training.workdir import Owner, check, lock_workdir
 
 
 class Run(contextlib.ExitStack):
@@ -82,7 +82,7 @@ class Run(contextlib.ExitStack):
   def _open(self) -> None:
     workdir = self.workdir
     check(workdir)
-    start = self._own_workdir() if self.training else None
+    start = self._lock_workdir() if self.training else None
     appending = self.training and processes.first()
     self.logs = self.enter_context(Mirror(workdir, self.scratch, appending))
     found = start.step if start else self.step
@@ -121,7 +121,7 @@ class Run(contextlib.ExitStack):
 
   def _make_envs(self, found: int | None) -> None:
     self.env_steps = found or 0
-    self.seed = streams.another(self.parts['seed'], self.rewinds)
+    self.seed = streams.seed_of_start(self.parts['seed'], self.rewinds)
     self.seeded = configs.Bound(self.parts | {'seed': self.seed})
     self.envs = workflow.make_envs(self.seeded, self.env_steps)
     self.life.callback(self.envs.close)
@@ -139,9 +139,9 @@ class Run(contextlib.ExitStack):
     else:
       self.state = initial_state(self.learner, self.seed, self.source)
 
-  def _own_workdir(self) -> Start:
+  def _lock_workdir(self) -> Start:
     if processes.first():
-      self.owner = self.enter_context(owned(self.workdir))
+      self.owner = self.enter_context(lock_workdir(self.workdir))
     return Start(self.workdir, self.source, self.step, self.again)
 
   def _open_checkpoints(self) -> None:
@@ -256,12 +256,12 @@ class Run(contextlib.ExitStack):
     self.checkpoints.wait()
     good = checkpoint.latest(self.workdir)
     if options.on_divergence == 'stop' or self.rewinds >= options.max_rewinds:
-      raise diverged.told(remedy(self.workdir, good, self.rewinds))
+      raise diverged.with_advice(remedy(self.workdir, good, self.rewinds))
     self.rewinds += 1
     where = 'the start' if good is None else f'step {good}'
     count = f'time {self.rewinds} of at most {options.max_rewinds}'
     print_once(
-      diverged.told(f'Going back to {where} with another seed, {count}.')
+      diverged.with_advice(f'Going back to {where} with another seed, {count}.')
     )
     self.life.close()
     self._make_envs(good)
@@ -324,7 +324,7 @@ class Run(contextlib.ExitStack):
       raise self._unfit(saved, str(error)) from error
     try:
       trainer.resume(saved.meta['counters'], states, saved.loop)
-    # What JSON of another form than the saved one leads to.
+    # Errors that JSON of another form leads to.
     except (AttributeError, LookupError, TypeError, ValueError) as error:
       what = f'{type(error).__name__}: {error}'
       raise self._unfit(saved, f'meta cannot be taken up ({what}).') from error

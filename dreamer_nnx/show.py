@@ -80,7 +80,7 @@ def size(
   """Bytes of arrays of these shapes; PRNG keys are too small to count.
 
   Args:
-    local: Of the part on each device.
+    local: Counts only the part on each device.
   """
   shape = lambda x: x.sharding.shard_shape(x.shape) if local else x.shape
   return sum(
@@ -110,8 +110,8 @@ def memory_table(
   rows['one batch'] = batch, batch // learner.sharding.rows
   table = ['           in all        a device']
   table += [
-    f'  {whole / MIB:>11,.1f} MiB {own / MIB:>11,.1f} MiB  {name}'
-    for name, (whole, own) in rows.items()
+    f'  {total / MIB:>11,.1f} MiB {part / MIB:>11,.1f} MiB  {name}'
+    for name, (total, part) in rows.items()
   ]
   table.append(f'  {size(step):>12,} bytes of replay per environment step')
   return '\n'.join(table)

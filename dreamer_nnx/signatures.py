@@ -29,10 +29,10 @@ def takes(inner: Callable[..., Any]) -> Callable[[Function], Function]:
 
   def declare(outer: Function) -> Function:
     signature = inspect.signature(outer)
-    own = [p for p in signature.parameters.values() if p.kind is not VARIADIC]
-    names = {parameter.name for parameter in own}
+    named = [p for p in signature.parameters.values() if p.kind is not VARIADIC]
+    names = {parameter.name for parameter in named}
     more = [parameter for parameter in taken if parameter.name not in names]
-    outer.__signature__ = signature.replace(parameters=[*own, *more])
+    outer.__signature__ = signature.replace(parameters=[*named, *more])
     outer.__annotations__ |= {p.name: p.annotation for p in more}
     return outer
 

@@ -61,7 +61,7 @@ def seed(seed: int, stream: Stream, *path: int) -> int:
   return int(mixed.generate_state(1)[0]) % SEED_LIMIT
 
 
-def another(given: int, count: int) -> int:
+def seed_of_start(given: int, count: int) -> int:
   """The seed of all streams at the count-th new start; at 0 the one given."""
   return seed(given, Stream.AGAIN, count) if count else given
 

@@ -77,7 +77,7 @@ def _walk(
 def _node(
   spec: Any, node: Any, path: str, named: Collection[str]
 ) -> Iterator[tuple[str, Any]]:
-  # What is not of the spec's form is refused when it is bound to the spec.
+  # A node of another form is refused later, when it is bound to the spec.
   if not isinstance(node, Mapping):
     return
   if isinstance(spec, Part):
@@ -86,14 +86,14 @@ def _node(
     return
   tag = 'name' if isinstance(spec, Choice) else 'names'
   names = (node.get(tag),) if tag == 'name' else node.get(tag, ())
-  own = {c.name: c for c in (spec if tag == 'names' else (spec,))}
+  given = {c.name: c for c in (spec if tag == 'names' else (spec,))}
   for name in names if isinstance(names, (tuple, list)) else ():
-    registered = name in own or name in spec.slot.names()
+    registered = name in given or name in spec.slot.names()
     if not registered and ':' in str(name):
       yield f'{path}.{tag}', name
       registered = f'{path}.{tag}' in named
     if registered:
-      choice, key = own.get(name, Choice(spec.slot, name)), branch(name)
+      choice, key = given.get(name, Choice(spec.slot, name)), branch(name)
       yield from _fields(choice, node.get(key), f'{path}.{key}', named)
 
 

@@ -22,7 +22,7 @@ from ml_collections import ConfigDict
 from dreamer_nnx import config as configs
 from dreamer_nnx import contracts, paths, streams
 from dreamer_nnx.agent.build import build
-from dreamer_nnx.envs.make import make
+from dreamer_nnx.envs.make import make_vector_env
 from dreamer_nnx.registry import fields
 from dreamer_nnx.streams import Stream
 from dreamer_nnx.training import devices, processes
@@ -47,7 +47,7 @@ def make_envs(config: Parts, env_steps: int = 0) -> contracts.VectorEnv:
   count = processes.local_share(parts['train']().envs, 'config.train.envs')
   place = processes.index(), env_steps
   seed = streams.seed(parts['seed'], Stream.ENVS, *place)
-  return make(parts['env'], count, seed)
+  return make_vector_env(parts['env'], count, seed)
 
 
 def make_eval_envs(config: Parts) -> contracts.VectorEnv:
@@ -56,7 +56,7 @@ def make_eval_envs(config: Parts) -> contracts.VectorEnv:
   count = max(1, parts['evaluate']().envs // processes.count())
   stream = Stream.EVALUATION_ENVS
   seed = streams.seed(parts['seed'], stream, processes.index())
-  return make(parts['env'], count, seed)
+  return make_vector_env(parts['env'], count, seed)
 
 
 def make_learner(
@@ -72,7 +72,7 @@ def make_learner(
     CheckpointError: An array is of a format that checkpoints do not have.
   """
   parts = configs.bind_all(config)
-  sharding = sharding or meshes.make(parts['mesh']())
+  sharding = sharding or meshes.make_sharding(parts['mesh']())
   train, precision = parts['train'](), parts['precision']()
   sharding.check_batch(train.batch_size)
   make_agent = functools.partial(

@@ -25,7 +25,7 @@ from dreamer_nnx.training import checkpoint, sharding
 from dreamer_nnx.training import checkpoint_files as files
 
 
-def copied(workdir: pathlib.Path, target: pathlib.Path) -> pathlib.Path:
+def copy_workdir(workdir: pathlib.Path, target: pathlib.Path) -> pathlib.Path:
   """A copy of a workdir."""
   shutil.copytree(workdir, target, symlinks=True)
   return target
@@ -87,7 +87,7 @@ def main(honest: str, *workdirs: str) -> None:
     config,
     envs.obs_space,
     envs.action_space,
-    sharding.make(devices=jax.devices()[:1]),
+    sharding.make_sharding(devices=jax.devices()[:1]),
   )
   read = lambda path: checkpoint.restore(pathlib.Path(path), learner.abstract)
   read(honest)

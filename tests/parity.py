@@ -194,7 +194,7 @@ def make_learner(fixture: Fixture) -> Learner:
   return Learner(
     lambda rngs: make_agent(rngs=rngs),
     optimizer,
-    sharding.make(devices=jax.devices()[:1]),
+    sharding.make_sharding(devices=jax.devices()[:1]),
     batch_length=fixture.meta['batch_length'],
   )
 

@@ -68,14 +68,14 @@ def test_it_is_evaluated_and_started_from_where_it_is(run, tmp_path):
 
 
 def test_it_goes_back_and_marks_what_is_superseded(run):
-  copy = copied(run)
+  copy = copy_of(run)
   result = launch(flags(copy, '--restore_step=40', train__steps=44))
   assert result.status == 0, result.err
   assert latest(copy) == 44
   assert (copy / 'checkpoints' / '60' / 'commit_success.txt').exists()
 
 
-def copied(run):
+def copy_of(run):
   """The same objects in another folder."""
   target = run.parent / f'copy {time.time_ns()}'
   for name in paths.walk(run):
@@ -94,7 +94,7 @@ def copied(run):
 def test_a_damaged_object_is_named_and_an_older_step_offered(
   run, harm, message
 ):
-  copy = copied(run)
+  copy = copy_of(run)
   root = copy / 'checkpoints' / '60'
   found = {k: v for k, v in paths.walk(root).items() if k.startswith('state/d')}
   name = max(found, key=lambda name: found[name].size)
@@ -107,7 +107,7 @@ def test_a_damaged_object_is_named_and_an_older_step_offered(
 
 
 def test_a_save_that_was_cut_off_is_no_step(run):
-  copy = copied(run)
+  copy = copy_of(run)
   (copy / 'checkpoints' / '60' / 'commit_success.txt').unlink()
   assert latest(copy) == 40
 

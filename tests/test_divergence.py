@@ -196,7 +196,7 @@ def test_a_rewound_run_goes_on_from_the_last_checkpoint(once, tmp_path):
   state = state_of(tmp_path)
   assert all(np.isfinite(x).all() for x in state.values())
   assert state['diverged'].tolist() == [-1, -1]
-  key = streams.key(streams.another(0, 1), Stream.UPDATE)
+  key = streams.key(streams.seed_of_start(0, 1), Stream.UPDATE)
   np.testing.assert_array_equal(state['key'], jax.random.key_data(key))
   lines = logged(tmp_path)
   assert [x['env_steps'] for x in lines if 'diverged/update' in x] == [50]

@@ -51,8 +51,8 @@ def test_the_same_future_follows_from_any_of_them(whole, tmp_path, step):
 def test_nothing_is_stored_that_none_of_them_needs(whole):
   needed = set()
   for step in steps(whole):
-    (own,) = load_meta(whole, step)['processes']
-    needed |= sharing.files(own['replay'])
+    (state,) = load_meta(whole, step)['processes']
+    needed |= sharing.files(state['replay'])
   files = [path for path in (whole / 'replay').iterdir() if path.is_file()]
   assert {path.name for path in files} == needed
 

@@ -107,6 +107,6 @@ def test_a_local_file_is_copied_and_replaces_another(store, tmp_path):
 def test_only_errors_of_a_bucket_are_its_refusals(store):
   with pytest.raises(Exception) as caught:
     paths.write(paths.parse('gs://no-such-bucket/x', 'path'), b'')
-  assert paths.refused(caught.value) or isinstance(caught.value, OSError)
-  assert not paths.refused(ValueError('wrong'))
-  assert not paths.refused(OSError('full'))
+  assert paths.refusal(caught.value) or isinstance(caught.value, OSError)
+  assert not paths.refusal(ValueError('wrong'))
+  assert not paths.refusal(OSError('full'))

@@ -45,8 +45,8 @@ def end(processes, status=0):
 
 
 def chunk_ids(workdir):
-  owns = load_meta(workdir)['processes']
-  return [[chunk[1] for chunk in own['replay']['chunks']] for own in owns]
+  states = load_meta(workdir)['processes']
+  return [[chunk[1] for chunk in state['replay']['chunks']] for state in states]
 
 
 @pytest.fixture(scope='module')
@@ -124,8 +124,8 @@ def test_the_same_topology_resumes_bit_for_bit(pair, tmp_path):
   assert digests(restored(tmp_path).state) == digests(restored(pair[0]).state)
   metas = [load_meta(path) for path in (tmp_path, pair[0])]
   assert metas[0]['counters'] == metas[1]['counters']
-  owns = [[own['envs'] for own in meta['processes']] for meta in metas]
-  assert owns[0] == owns[1]
+  states = [[state['envs'] for state in meta['processes']] for meta in metas]
+  assert states[0] == states[1]
 
 
 def test_parameters_are_gathered_once_an_update_and_acting_gathers_none(

@@ -28,7 +28,7 @@ def restored(workdir):
   """The latest checkpoint of a run, from its path alone."""
   config = configs.resolve(saved_config(workdir, trust_config=True))
   envs = workflow.make_envs(config)
-  mesh = sharding.make(devices=jax.devices()[:1])
+  mesh = sharding.make_sharding(devices=jax.devices()[:1])
   built = learner(config, envs.obs_space, envs.action_space, mesh)
   return restore(workdir, built.abstract)
 

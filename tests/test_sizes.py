@@ -32,7 +32,7 @@ CONFIGS = {path.stem: path for path in (ROOT / 'configs').glob('*.py')}
 
 
 def count(config, spaces):
-  devices = sharding.make(devices=jax.devices()[:1])
+  devices = sharding.make_sharding(devices=jax.devices()[:1])
   layout = workflow.make_learner(config, *spaces, devices).layout
   return sum(layout.shapes[name].size for name in layout.trained)
 

@@ -94,7 +94,7 @@ def test_generators_of_seeds_differ():
 
 
 def test_a_new_start_has_other_streams_and_the_first_its_own():
-  again = [streams.another(5, count) for count in range(4)]
+  again = [streams.seed_of_start(5, count) for count in range(4)]
   assert again[0] == 5 and len(set(again)) == 4
   keys = {data(streams.key(seed, *x)) for seed in again for x in places(KEYS)}
   assert len(keys) == 4 * len(list(places(KEYS)))

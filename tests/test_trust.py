@@ -185,7 +185,7 @@ def honest(tmp_path_factory):
 @pytest.fixture
 def shell(honest, tmp_path):
   """A workdir whose config runs a command, and the file that it makes."""
-  workdir = hostile.copied(honest, tmp_path / 'theirs')
+  workdir = hostile.copy_workdir(honest, tmp_path / 'theirs')
   ran = tmp_path / 'ran'
 
   def change(meta):
@@ -283,7 +283,7 @@ def test_a_plugin_is_trusted_where_the_command_line_names_it(
   honest, tmp_path, name
 ):
   (tmp_path / 'mine_plugin.py').write_text(PLUGIN)
-  workdir = hostile.copied(honest, tmp_path / 'run')
+  workdir = hostile.copy_workdir(honest, tmp_path / 'run')
   ran = tmp_path / 'ran'
   env = {'name': name, 'mine': {'code': ''}}
   plugins = ['mine_plugin'] if name == 'mine' else []
@@ -333,7 +333,7 @@ def removed(path):
 @pytest.mark.parametrize('mode', ['evaluate', 'train'])
 @pytest.mark.parametrize('name', LINKS)
 def test_links_out_of_the_folder_are_refused(honest, tmp_path, name, mode):
-  workdir = hostile.copied(honest, tmp_path / 'theirs')
+  workdir = hostile.copy_workdir(honest, tmp_path / 'theirs')
   outside = tmp_path / 'outside'
   link, kind = workdir / name, LINKS[name]
   if kind == 'folder':
@@ -362,7 +362,7 @@ def contents(path):
 
 @pytest.mark.parametrize('name', ['checkpoints/40/meta/metadata', 'replay/x'])
 def test_what_would_hang_is_refused(honest, tmp_path, name):
-  workdir = hostile.copied(honest, tmp_path / 'theirs')
+  workdir = hostile.copy_workdir(honest, tmp_path / 'theirs')
   removed(workdir / name)
   os.mkfifo(workdir / name)
   result = launch([f'--workdir={workdir}', '--mode=train'])
@@ -371,7 +371,7 @@ def test_what_would_hang_is_refused(honest, tmp_path, name):
 
 
 def test_links_within_a_workdir_and_to_it_are_followed(honest, tmp_path):
-  workdir = hostile.copied(honest, tmp_path / 'run')
+  workdir = hostile.copy_workdir(honest, tmp_path / 'run')
   (workdir / 'checkpoints').rename(workdir / 'moved')
   (workdir / 'checkpoints').symlink_to('moved')
   (tmp_path / 'link').symlink_to(workdir)
@@ -457,7 +457,7 @@ def readings(honest, tmp_path_factory):
   folder = tmp_path_factory.mktemp('corpus')
   paths = []
   for index, (change, _) in enumerate(CORPUS.values()):
-    paths.append(hostile.copied(honest, folder / str(index)))
+    paths.append(hostile.copy_workdir(honest, folder / str(index)))
     change(paths[-1])
   result = subprocess.run(
     [sys.executable, '-m', 'tests.hostile', honest, *paths],

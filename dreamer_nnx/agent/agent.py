@@ -30,8 +30,8 @@ class Agent(nnx.Module):
   A carry is {'latent': ..., 'action': ...}, both (B, ...), from `initial`.
 
   Args:
-    obs_space: What is encoded and decoded, by key.
-    action_space: By key.
+    obs_space: Spaces of what is encoded and decoded, by key.
+    action_space: Spaces of the actions, by key.
   """
 
   def __init__(
@@ -199,7 +199,7 @@ class Agent(nnx.Module):
     nnx.update(self.slow_value, jax.tree.map(mix, before, current))
 
   def _scale(self, name: str) -> float:
-    return self.scales.of('rec' if name in self.obs_space else name)
+    return self.scales.weight('rec' if name in self.obs_space else name)
 
   @jax.named_scope('behave')
   def _behavior_losses(self, latents, features, steps, key, update):

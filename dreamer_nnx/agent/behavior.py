@@ -33,7 +33,7 @@ class Critic:
     """Computes the loss to normalised returns and to the slow value.
 
     Args:
-      output: Of the value, at (N, H+1) states.
+      output: Output of the value at (N, H+1) states.
       slow: (N, H+1) predictions of the slow value.
       returns: (N, H).
       slowreg: Weight of the second.

@@ -18,7 +18,7 @@ class Predictor(nnx.Module):
   """An MLP and a head: features (..., F) to one output.
 
   Args:
-    layers, trunk: Of the layers before the head, see `nn.mlp.MLP`.
+    layers, trunk: Layers before the head and their fields; see `nn.mlp.MLP`.
     head: The output layer.
   """
 

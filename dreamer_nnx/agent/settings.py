@@ -20,7 +20,7 @@ class LossScales:
   value: Weight = 1.0
   repval: Weight = 0.3
 
-  def of(self, name: str) -> float:
+  def weight(self, name: str) -> float:
     """Looks a weight up; a component's own further losses weigh 1."""
     return getattr(self, name, 1.0)
 
@@ -60,7 +60,7 @@ class AgentOptions:
     slowreg: Weight of the pull of the value to the slow value.
     slowtar: The slow value bootstraps the imagined returns.
     repval_loss: The value also learns on replayed returns.
-    repval_grad: That loss trains the world model.
+    repval_grad: The value's loss on replayed returns trains the world model.
     repval_lam, repval_slowreg: `lam` and `slowreg` of replayed returns.
   """
 

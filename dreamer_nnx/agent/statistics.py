@@ -61,7 +61,7 @@ def _problem(normalizer: contracts.Normalizer, x: jax.Array) -> str:
   for path, (holder, value) in _snapshot(normalizer).items():
     if isinstance(holder, nnx.Variable) and not hasattr(value, 'shape'):
       return f'the Variable `{path}` has to begin with an array, not {value!r}.'
-  # What the first update caches is no statistic.
+  # Values that the first update caches are no statistics.
   normalizer.update(x)
   before = _snapshot(normalizer)
   normalizer.update(x)

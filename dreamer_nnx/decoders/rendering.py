@@ -23,7 +23,7 @@ def image_outputs(
   """Makes one output of squared error for each image key.
 
   Args:
-    render: From maps (N, h, w, c) to means (N, H, W, C) of all keys.
+    render: Draws maps (N, h, w, c) to means (N, H, W, C) of all keys.
     maps: (..., h, w, c).
     channels: How many of C each key has, in order.
     portions: How many images to work on at a time.
@@ -50,7 +50,7 @@ class Rendering:
   The loss, summed over the image, is all that leaves the loop over the images.
 
   Args:
-    render: From maps (n, h, w, c) to means (n, H, W, C).
+    render: Draws maps (n, h, w, c) to means (n, H, W, C).
     maps: (..., h, w, c).
   """
 

@@ -126,7 +126,7 @@ class ImageEncoder(nnx.Module):
     self.keys = tuple(sorted(obs_space))
     self.precision = precision
     stages = range(len(depths))
-    # How often the image was halved before each stage, and in the end.
+    # Number of halvings of the image before each stage, and in the end.
     halved = [max(0, i - outer) for i in (*stages, len(depths))]
     height, width = image_sides(obs_space)
     sides = minimal_sides((height, width), halved[-1])

@@ -1,7 +1,14 @@
-"""Environments: the built-ins of the slot `ENV`, and `make`."""
+"""Environments: the built-ins of the slot `ENV`, and `make_vector_env`."""
 
 from dreamer_nnx.envs import catch, custom, gym_suite, track
 from dreamer_nnx.envs.faults import EnvError
-from dreamer_nnx.envs.make import make
+from dreamer_nnx.envs.make import make_vector_env
 
-__all__ = ['EnvError', 'catch', 'custom', 'gym_suite', 'make', 'track']
+__all__ = [
+  'EnvError',
+  'catch',
+  'custom',
+  'gym_suite',
+  'make_vector_env',
+  'track',
+]

@@ -31,7 +31,7 @@ class Checked(gymnasium.Wrapper):
     return _step(self.env.step, action)
 
 
-def watched(env: gymnasium.Env) -> gymnasium.Env:
+def with_checks(env: gymnasium.Env) -> gymnasium.Env:
   """Returns the same environment, with checks around its innermost one, too.
 
   The wrappers between unpack the answer, with an error that says nothing.

@@ -93,7 +93,7 @@ class Fleet:
   Args:
     makers: One for each environment.
     limit: Crashes, and losses, of one worker in a row that are survived.
-    notify: Told of every crash and loss, with the index, when it happens; it
+    notify: Called with every crash or loss, and the index, at once; it
       raises to end the run.
   """
 
@@ -203,7 +203,7 @@ class Worker:
   Args:
     start: Connects to a new worker, whose environment has these spaces.
     limit: Losses in a row that are survived.
-    notify: Told of every fault; it raises to end the run.
+    notify: Called with every fault; it raises to end the run.
     spaces: None for whatever the environment has.
   """
 

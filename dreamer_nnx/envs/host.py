@@ -14,7 +14,7 @@ from dreamer_nnx.envs.faults import EnvError, Fault, describe
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.streams import Stream
 
-# What stays as it is on its way to the user; see `single.vectorize`.
+# Errors that reach the user as they are; see `single.vectorize`.
 KEPT = (UserError, gymnasium.error.DependencyNotInstalled)
 
 
@@ -23,7 +23,7 @@ class Spaces(NamedTuple):
 
   observation: dict[str, gymnasium.Space]
   action: dict[str, gymnasium.Space]
-  # What is to be told of how these were read.
+  # Notes for the user on the way the spaces are read.
   notes: tuple[str, ...] = ()
 
 
@@ -53,7 +53,7 @@ class Host:
     make: Makes the environment, with flat spaces; called when it is needed.
     limit: Crashes in a row (without an episode that ended by itself between
       them) after which the run stops; a first reset is tried twice at most.
-    spaces: Those that it must have; None for whatever it has.
+    spaces: Spaces that the environment must have; None for any.
     caught: Exceptions that count as crashes.
   """
 

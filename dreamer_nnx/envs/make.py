@@ -10,7 +10,7 @@ from dreamer_nnx.errors import UserError
 from dreamer_nnx.registry import Choice, Part
 
 
-def make(choice: Choice, num_envs: int, seed: int) -> VectorEnv:
+def make_vector_env(choice: Choice, num_envs: int, seed: int) -> VectorEnv:
   """Builds W environments from a choice of the slot `ENV`.
 
   A builder that does not name `num_envs` is taken for a function that makes
@@ -30,7 +30,7 @@ def make(choice: Choice, num_envs: int, seed: int) -> VectorEnv:
   builder = choice.builder
   if 'num_envs' in inspect.signature(builder).parameters:
     envs = choice(num_envs=num_envs, seed=seed)
-    # That of gymnasium's environments checks more, and by itself.
+    # A `GymVectorEnv` checks its environments itself, and more.
     checks = isinstance(envs, GymVectorEnv)
     return envs if checks else CheckedVectorEnv(envs, choice.path)
   values = choice.values()

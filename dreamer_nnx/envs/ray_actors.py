@@ -114,9 +114,9 @@ class Actor:
     if isinstance(answer, Exception):
       raise answer
     if isinstance(answer, Answer):
-      # What comes out of Ray's memory cannot be written to.
-      copied = {key: np.array(value) for key, value in answer.obs.items()}
-      return answer._replace(obs=copied)
+      # Arrays from Ray's memory are read-only.
+      obs = {key: np.array(value) for key, value in answer.obs.items()}
+      return answer._replace(obs=obs)
     return answer
 
   def discard(self) -> str:

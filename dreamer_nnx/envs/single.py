@@ -62,8 +62,8 @@ class Options:
 def with_options(builder: Callable[..., Any]) -> Callable[..., Any]:
   """Adds the fields of `Options` to a builder, which takes `options`."""
   fields = inspect.signature(Options).parameters
-  own = dict(inspect.signature(builder).parameters)
-  del own['options']
+  parameters = dict(inspect.signature(builder).parameters)
+  del parameters['options']
 
   @functools.wraps(builder)
   def build(**arguments: Any) -> Any:
@@ -72,7 +72,7 @@ def with_options(builder: Callable[..., Any]) -> Callable[..., Any]:
 
   keyword = inspect.Parameter.KEYWORD_ONLY
   added = [x.replace(kind=keyword) for x in fields.values()]
-  build.__signature__ = inspect.Signature([*own.values(), *added])
+  build.__signature__ = inspect.Signature([*parameters.values(), *added])
   hints = {name: x.annotation for name, x in fields.items()}
   kept = {k: v for k, v in builder.__annotations__.items() if k != 'options'}
   build.__annotations__ = {**kept, **hints}
@@ -90,7 +90,7 @@ def vectorize(
   """Makes W environments by a function that makes number i.
 
   Args:
-    where: What errors begin with.
+    where: Beginning of error messages.
 
   Raises:
     EnvError: If an environment does not start, with its own words.
@@ -138,7 +138,7 @@ class Wrapped:
 
   def _wrap(self, env: gymnasium.Env) -> gymnasium.Env:
     options, where = self.options, self.where
-    env = contract.Checked(contract.watched(env))
+    env = contract.Checked(contract.with_checks(env))
     if options.time_limit:
       env = gymnasium.wrappers.TimeLimit(env, options.time_limit)
     if options.repeat > 1:

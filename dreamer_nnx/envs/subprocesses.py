@@ -65,11 +65,13 @@ class Process:
     self._timeout, self._reaper = timeout, reaper
     self._hung = self._name = ''
     self._asked = time.monotonic()
-    self._connection, theirs = context.Pipe()
-    self._process = context.Process(target=serve, args=(theirs,), daemon=True)
+    self._connection, worker_end = context.Pipe()
+    self._process = context.Process(
+      target=serve, args=(worker_end,), daemon=True
+    )
     with _without_main():
       self._process.start()
-    theirs.close()
+    worker_end.close()
     reaper.add(self._process.pid)
     self._selector = selectors.DefaultSelector()
     for file in (self._connection, self._process.sentinel):
@@ -81,7 +83,7 @@ class Process:
       self._begin(self._make)
       self._make = None
     self._name, self._asked = name, time.monotonic()
-    # Of a process that is gone `receive` will tell.
+    # If the process is gone, `receive` will say so.
     with contextlib.suppress(OSError):
       _send(self._connection, (name, arguments))
 
@@ -123,7 +125,7 @@ class Process:
     ready = self._selector.select(START_SECONDS if self._timeout else None)
     if not ready:
       self._hung = f'its process has not started for {START_SECONDS:g} seconds'
-    # By now the reaper knows of it: this runs code of the environment.
+    # This runs code of the environment, so it comes after the reaper knows.
     with contextlib.suppress(EOFError, OSError):
       if ready and self._connection.recv_bytes():
         self._connection.send_bytes(make)

@@ -32,7 +32,7 @@ class Watchdog:
 
   def __init__(self, limit: float, describe: Callable[[Any], str]) -> None:
     self._limit, self._describe = limit, describe
-    # In a tuple of its own, so that no two calls are taken for one.
+    # A new tuple for each call, so that no two calls are taken for one.
     self._current: tuple[Any] | None = None
     self._lock = threading.Lock()
     self._armed = self._left = -math.inf
@@ -70,7 +70,7 @@ class Watchdog:
   def _watch(self):
     tick, seen, waited = min(self._limit, 1.0) / 4, None, 0.0
     while not self._closed.wait(tick):
-      # Of a suspended process one tick counts, however long that was.
+      # While the process is suspended, one tick counts, however long it is.
       current = self._current
       waited = waited + tick if current is seen else 0.0
       seen = current

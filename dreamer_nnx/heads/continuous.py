@@ -34,7 +34,7 @@ class Regression(nnx.Module):
   """A mean, and an output made of it.
 
   Args:
-    output: From a mean to a distribution.
+    output: Makes a distribution of a mean.
   """
 
   @takes(Projection)

@@ -21,7 +21,7 @@ import numpy as np
 from dreamer_nnx import paths
 
 AGENT = 'agent.pkl'
-# Where `latest` is, below what a user may name; `agent` is of parallel runs.
+# Folders that may hold `latest`; parallel runs have `agent`.
 FOLDERS = ('.', 'ckpt', 'agent', 'ckpt/agent')
 
 # Steps of a pickle; an array takes about forty.

@@ -66,7 +66,7 @@ MODULES = {
   'val': 'value',
   'slowval': 'slow_value',
 }
-# How the reference's output layers are called here, by kind of head.
+# Names of the reference's output layers here, by kind of head.
 LAYERS = {
   'logits': ('logits', 'logits/linear'),
   'logit': ('logit',),

@@ -21,7 +21,7 @@ class WandbLogger:
   """Logs to one run per workdir; the same workdir continues its run.
 
   Fields:
-    name: Of the run; empty takes the name of the workdir.
+    name: Name of the run; empty takes the name of the workdir.
     mode: `offline` keeps the run in the workdir, for `wandb sync`; `online`
       uploads it and needs a login; `disabled` logs nothing.
     fps: Frames a second of the videos.

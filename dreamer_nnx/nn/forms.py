@@ -124,9 +124,9 @@ def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
   """Convolves, SAME, where there are gradients as one matrix product.
 
   It multiplies the patches of the input by the kernel, and its gradients are
-  such products, too. A CPU
-  is several times faster at this than at `native` and its gradient to the
-  kernel, if the patches of what it is given stay in the cache: see `Portions`.
+  such products, too. A CPU is several times faster at this than at `native`
+  and its gradient to the kernel, if the patches of what it is given stay in
+  the cache: see `Portions`.
   For a result alone, as in acting, `native` is faster.
   """
   return native(x, kernel)
@@ -163,7 +163,7 @@ def patches(
   """Collects what a SAME convolution reads around each pixel.
 
   Args:
-    ahead: Of an even number of taps the middle is before the pixel, not after.
+    ahead: Puts the middle of an even number of taps before the pixel.
 
   Returns:
     (N, H, W, rows·columns·C).

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 Array = jax.Array
-# What `product` calls instead of multiplying, while a `scan` traces its body.
+# Called by `product` instead of multiplying, while a `scan` traces its body.
 _MULTIPLY: contextvars.ContextVar[Callable | None] = contextvars.ContextVar(
   'multiply', default=None
 )

@@ -288,7 +288,7 @@ class MultiCategorical(Likelihood):
 
   Args:
     parts: In the order of the flat event.
-    shape: Of the event.
+    shape: Shape of the event.
   """
 
   parts: Sequence[Categorical]

@@ -29,7 +29,7 @@ class Scheduled(NamedTuple):
   """A gradient transformation whose learning rate can be asked for.
 
   Args:
-    learning_rate: Of a state, the rate of the update that is made from it.
+    learning_rate: Returns the rate of the update made from a state.
   """
 
   init: optax.TransformInitFn
@@ -50,7 +50,7 @@ SCHEDULES = {'const': _const, 'linear': _linear, 'cosine': _cosine}
 Schedule = Annotated[str, OneOf(*SCHEDULES)]
 # Updates are counted in int32.
 Updates = Annotated[int, Range(0, 2**31 - 1)]
-# Of a moving average; larger ones are 1 in float32, or all but.
+# The decay of a moving average; larger ones are about 1 in float32.
 Decay = Annotated[float, Range(0, 0.999999)]
 
 

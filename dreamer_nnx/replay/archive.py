@@ -318,7 +318,7 @@ class Archive:
     return sum(flat[key][:1].nbytes for key in self._keys[kind]) + 8
 
   def _still_held(self, rows: np.ndarray, idents: np.ndarray) -> np.ndarray:
-    return self._pool.owners(rows) == idents
+    return self._pool.chunk_ids(rows) == idents
 
   def _mark_unstored(self, kind: str, rows: np.ndarray) -> None:
     """Notes that some rows are not stored after all."""

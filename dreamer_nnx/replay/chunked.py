@@ -183,7 +183,7 @@ class ChunkedReplay:
     batch[CONSEC] = np.full(self.batch_size, part, np.int32)
     self._counts['samples'] += self.batch_size
     rows = rows[:, begin + self.context : begin + length]
-    return batch, Handle(rows, self._pool.owners(rows))
+    return batch, Handle(rows, self._pool.chunk_ids(rows))
 
   def update(
     self,
@@ -194,7 +194,7 @@ class ChunkedReplay:
     """Writes latents and priorities (B, T) back; recycled steps are left out.
 
     Args:
-      handle: From `sample`.
+      handle: The one that `sample` returned with the batch.
       latents: (B, T, ...) arrays, named with or without `latent/`.
       priority: Non-negative (B, T), or None for no change.
 
@@ -202,7 +202,7 @@ class ChunkedReplay:
       ValueError: An unknown name, another shape, or a priority not finite.
     """
     rows, ids = handle
-    alive = self._pool.owners(rows) == ids
+    alive = self._pool.chunk_ids(rows) == ids
     all_alive = bool(alive.all())
     if self._archive and latents:
       self._archive.mark_changed(rows[alive])
@@ -360,9 +360,9 @@ class ChunkedReplay:
   def _next_part(self) -> tuple[np.ndarray, int]:
     """Rows (B, L) of the long sample and the part of it to give out."""
     long, self._long = self._long, None
-    if long is None or (self._pool.owners(long.rows) != long.ids).any():
+    if long is None or (self._pool.chunk_ids(long.rows) != long.ids).any():
       rows = self._draw()
-      long = LongSample(rows, self._pool.owners(rows), 0)
+      long = LongSample(rows, self._pool.chunk_ids(rows), 0)
     if long.part + 1 < self.consec:
       self._long = long._replace(part=long.part + 1)
     return self._pool.around(long.rows, 0, self._pool.length - 1), long.part

@@ -101,7 +101,7 @@ def decode(
   size, crc = _END.unpack_from(data, body)
   if zlib.crc32(memoryview(data)[:body]) != crc:
     raise ChunkFileError('torn (the checksum differs)')
-  with refused():
+  with refusing_malformed():
     meta = json.loads(data[body - size : body])
     count = meta[_RUNS] if data.startswith(_MAGIC) else 0
     # (3 r,) -> (r, 3)
@@ -114,7 +114,7 @@ def peek(size: int, read: Callable[[int, int], bytes]) -> dict[str, Any] | None:
   """Reads the description of a large file from its first and last bytes.
 
   Args:
-    size: Of the file, in bytes.
+    size: Size of the file in bytes.
     read: Gives a number of its bytes, from a place on.
 
   Returns:
@@ -133,7 +133,7 @@ def peek(size: int, read: Callable[[int, int], bytes]) -> dict[str, Any] | None:
   length, _ = _END.unpack(read(body, _END.size))
   if length > _DESCRIPTION:
     raise ChunkFileError(f'torn (a description of {length} bytes)')
-  with refused():
+  with refusing_malformed():
     meta = json.loads(read(body - length, length))
     arrays = sum(
       meta['length'] * math.prod(shape) * _format(name).itemsize
@@ -146,7 +146,7 @@ def peek(size: int, read: Callable[[int, int], bytes]) -> dict[str, Any] | None:
 
 
 @contextlib.contextmanager
-def refused() -> Iterator[None]:
+def refusing_malformed() -> Iterator[None]:
   """Turns errors that a malformed description leads to into ChunkFileError."""
   try:
     yield

@@ -155,7 +155,7 @@ class ChunkPool:
   def relink(self, links: list[tuple[int, int]]) -> None:
     """Links (previous, next) slots and recounts steps and starts."""
     for before, after in links:
-      # Of two that went on from one chunk, the last given is linked.
+      # If two chunks continue the same one, the last given is linked.
       self.prev_slot[self.next_slot[before]] = -1
       self.next_slot[before] = after
       self.prev_slot[after] = before
@@ -242,7 +242,7 @@ class ChunkPool:
     # (rows, ...) at (B, L) -> (B, L, ...)
     return {key: flat.take(rows, axis=0) for key, flat in self.flat.items()}
 
-  def owners(self, rows: np.ndarray) -> np.ndarray:
+  def chunk_ids(self, rows: np.ndarray) -> np.ndarray:
     """Ids of the chunks that rows are in, -1 for row -1."""
     # (slots + 1,) at the shape of the rows -> that shape
     return self.ids[rows // self.chunk_size]

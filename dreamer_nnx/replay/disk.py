@@ -105,7 +105,7 @@ class ChunkDirectory:
       path = self.root / name
       meta = chunkfile.peek(paths.size(path), partial(_read_part, path))
       if meta is not None:
-        with chunkfile.refused():
+        with chunkfile.refusing_malformed():
           check(meta)
       data = path.read_bytes()
     except FileNotFoundError as error:
@@ -116,7 +116,7 @@ class ChunkDirectory:
       reason = getattr(error, 'strerror', None) or str(error)
       raise chunkfile.ChunkFileError(reason) from error
     found = chunkfile.decode(data)
-    with chunkfile.refused():
+    with chunkfile.refusing_malformed():
       check(found[0])
     return found
 
@@ -157,7 +157,7 @@ class ChunkDirectory:
     for folder in sorted(self.root.glob('process_*')):
       prefix = f'{folder.name}/'
       is_process = _FOLDER.fullmatch(prefix) and folder.is_dir()
-      if is_process and sharing.owner(prefix) % shares == share:
+      if is_process and sharing.writer(prefix) % shares == share:
         folders.append((folder, prefix))
     return folders
 

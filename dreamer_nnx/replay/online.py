@@ -60,5 +60,5 @@ class OnlineQueue:
     # (W,) -> (W, length) -> (W,)
     rows = pool.around(last + pool.offset - 1, pool.length - 1, 0)[:, 0]
     rows = rows[rows >= 0]
-    idents = pool.owners(rows).tolist()
+    idents = pool.chunk_ids(rows).tolist()
     self._starts.extend(zip(rows.tolist(), idents, strict=True))

@@ -19,7 +19,7 @@ def prefix(process: int) -> str:
   return f'process_{process}/' if process else ''
 
 
-def owner(name: str) -> int:
+def writer(name: str) -> int:
   """Process that wrote a file."""
   folder, _, _ = name.rpartition('/')
   return int(folder.removeprefix('process_')) if folder else 0

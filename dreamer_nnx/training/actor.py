@@ -18,7 +18,7 @@ class Actor:
   """The running episodes: last observations, and the policy's carry.
 
   Args:
-    seed: Of the whole run.
+    seed: Seed of the whole run.
   """
 
   envs: contracts.VectorEnv

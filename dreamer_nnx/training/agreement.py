@@ -37,13 +37,13 @@ def identity(
   return found | {f'plugin {name}': _text_of(name) for name in plugins}
 
 
-def check(own: Identity) -> None:
+def check(local: Identity) -> None:
   """Compares the identities of all processes, before anything is compiled.
 
   Raises:
     DisagreementError: In all of them, with what differs and where.
   """
-  if lines := differences(processes.gather(own)):
+  if lines := differences(processes.gather(local)):
     shown = ''.join(f'\n  {line}' for line in lines[:SHOWN])
     more = len(lines) - SHOWN
     raise DisagreementError(

@@ -54,7 +54,7 @@ def check_batch(
 
   Args:
     sampled: What `sample` returned in this process.
-    kept: From `step_spaces`.
+    kept: Result of `step_spaces`.
 
   Raises:
     UserError: With the first key that is missing, unknown, or not of the

@@ -25,7 +25,7 @@ class Changes:
   """The fields of a config that are not as they were saved.
 
   Args:
-    step: Of the checkpoint; None where there is none, and nothing to compare.
+    step: Step of the checkpoint; None if there is none to compare with.
     saved: The resolved config in it, as JSON.
     config: Dotted path to value, of the config that goes on from it.
     spaces: What `described` returned when it was saved, or another value.

@@ -170,7 +170,7 @@ class Checkpoints:
     items = beside(state, loop, meta, behind)
     score = fit.score(self._best_metric, metrics)
     self._pending, self._told = step, False
-    if copied := snapshot.useful(state):
+    if is_copied := snapshot.is_on_cpu(state):
       state = self._snapshot.take(state)
     args = ocp.args.Composite(state=ocp.args.PyTreeSave(dict(state)), **items)
     with self._saving():
@@ -179,7 +179,7 @@ class Checkpoints:
         # The manager tells each thread of a failed save, so it has but one.
         self._manager.wait_until_finished,
       )
-      if not copied:
+      if not is_copied:
         self._join()
     return True
 
@@ -261,8 +261,8 @@ def restore(
       another shape or dtype.
   """
   root = _verified(path, step, ('state', 'loop', 'meta'))
-  saved, stored = fit.named_as(target, _saved(root))
-  held, added = fit.parted(root.name, saved, target)
+  saved, stored = fit.renamed(target, _saved(root))
+  held, added = fit.split_target(root.name, saved, target)
   meta = _load_meta(root)
   loop = {}
   if (root / 'loop').is_dir():
@@ -294,7 +294,7 @@ def partial(
     target: As `restore` takes it.
     include: Regular expression, searched for in names like
       `encoder/mlp/layers/0/linear/kernel`.
-    exclude: Likewise; empty excludes nothing.
+    exclude: Regular expression, searched for too; empty excludes nothing.
     step: As `find` takes it.
 
   Raises:
@@ -303,7 +303,7 @@ def partial(
   """
   wanted = fit.matching(target, include, exclude)
   root = _verified(path, step, ('state',))
-  saved, stored = fit.named_as(target, _saved(root))
+  saved, stored = fit.renamed(target, _saved(root))
   loaded = sorted(wanted & saved.keys())
   if not loaded:
     held = sorted({re.sub('/.*', '/', name) for name in saved})
@@ -379,7 +379,7 @@ def _load_arrays(
 
 
 def _load_meta(root: Path) -> dict[str, Any]:
-  # By no Checkpointer, for all processes would have to call it.
+  # A Checkpointer would need a call by every process, so none is used.
   with files.reading(root, 'meta'):
     meta = ocp.JsonCheckpointHandler().restore(epath.Path(root / 'meta'))
     limits.check_meta(meta)

@@ -68,9 +68,9 @@ def find(path: str | Path, step: int | None = None) -> Path:
   return directory / str(step)
 
 
-def _check_inside(directory: Path, whole: Path) -> None:
+def _check_inside(directory: Path, root: Path) -> None:
   try:
-    paths.check_inside(directory, whole)
+    paths.check_inside(directory, root)
   except paths.PathError as error:
     raise CheckpointError(str(error)) from error
 
@@ -98,7 +98,7 @@ def make_room(directory: Path, step: int) -> None:
   """Removes a superseded step of this number, which is to be saved anew."""
   record = Record.read(directory)
   if step in record.superseded:
-    # In this order: killed in between, what is left of it stays superseded.
+    # If the process is killed in between, what is left stays superseded.
     paths.remove(directory / str(step))
     superseded = record.superseded - {step}
     dataclasses.replace(record, superseded=superseded).write(directory)
@@ -164,7 +164,7 @@ def writable(directory: Path) -> Path:
     probe.unlink()
     return directory
   except Exception as error:
-    why = paths.refused(error) or getattr(error, 'strerror', None)
+    why = paths.refusal(error) or getattr(error, 'strerror', None)
     if not why:
       raise
     raise CheckpointError(

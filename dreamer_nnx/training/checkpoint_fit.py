@@ -20,7 +20,7 @@ Leaves = Mapping[str, tuple[tuple[int, ...], np.dtype]]
 LATER = {'diverged': -1}
 
 
-def named_as(target: Target, saved: Leaves) -> tuple[Leaves, dict[str, str]]:
+def renamed(target: Target, saved: Leaves) -> tuple[Leaves, dict[str, str]]:
   """Renames what a step holds to the names of today; also maps new to old."""
   stored = compat.stored_names(saved, target)
   return {new: saved[old] for new, old in stored.items()}, stored
@@ -56,7 +56,7 @@ def check(step: str, saved: Leaves, target: Target) -> None:
   _reject(step, sorted(lines), hint)
 
 
-def parted(
+def split_target(
   step: str, saved: Leaves, target: Target
 ) -> tuple[dict[str, jax.ShapeDtypeStruct], dict[str, jax.Array]]:
   """Splits a target into what a step holds and what later versions added.
@@ -158,13 +158,13 @@ def upgraded(
   if 'counters' not in meta or 'processes' in meta:
     return dict(meta), dict(loop)
   counters = dict(meta['counters'])
-  own = {name: counters.pop(name) for name in ('episodes', 'envs')}
-  own['replay'] = meta['replay']
+  state = {name: counters.pop(name) for name in ('episodes', 'envs')}
+  state['replay'] = meta['replay']
   loop = {
     name: x if name.startswith('train|') else np.asarray(x)[None]
     for name, x in loop.items()
   }
-  return {**meta, 'counters': counters, 'processes': [own]}, loop
+  return {**meta, 'counters': counters, 'processes': [state]}, loop
 
 
 def score(

@@ -64,10 +64,10 @@ def beside(
   host = {name: np.array(value) for name, value in loop.items()}
   fit.check_savable({**state, **host})
   try:
-    copied = json.loads(json.dumps(dict(meta)))
+    plain = json.loads(json.dumps(dict(meta)))
   except (TypeError, ValueError) as error:
     raise TypeError(f'checkpoint meta must be JSON: {error}.') from error
-  items = {'meta': ocp.args.JsonSave(copied)}
+  items = {'meta': ocp.args.JsonSave(plain)}
   if host:
     items['loop'] = ocp.args.PyTreeSave(host)
   if behind:

@@ -25,8 +25,8 @@ class Diverged(UserError):
   Args:
     update: The first one that made any, from 1 on.
     array: What it was: `the loss rew`.
-    env_steps: When it was found.
-    rest: See `told`.
+    env_steps: Environment steps when it was found.
+    rest: See `with_advice`.
   """
 
   status = 1
@@ -38,7 +38,7 @@ class Diverged(UserError):
     )
     self.update, self.array, self.env_steps = update, array, env_steps
 
-  def told(self, rest: str) -> 'Diverged':
+  def with_advice(self, rest: str) -> 'Diverged':
     """Adds what is kept, and what to do, to the message."""
     return Diverged(self.update, self.array, self.env_steps, rest)
 

@@ -162,19 +162,19 @@ def evaluate(
     envs: Environments of their own; they are reset.
     episodes: How many are counted.
     mode: `sample`, or `mode` for greedy actions.
-    key: Of the policy's samples; each step folds its number in.
-    max_steps: Of an episode, after which it is not waited for; 0 for any.
+    key: Key of the policy's samples; each step folds its number in.
+    max_steps: Longest episode to wait for, in steps; 0 for any.
     stop: Asked after every step whether to end early, with fewer episodes.
     progress: Called before every step with the episodes done, those wanted,
       and the steps so far of all environments together.
   """
   acting, workers = learner.acting(state), envs.num_envs
   spare = getattr(envs, 'max_restarts', 0)
-  whole = np.zeros(workers, bool)
+  uncut = np.zeros(workers, bool)
   tally = Tally(workers, episodes, spare, max_steps)
   obs, carry, count = envs.reset(), learner.initial(workers), 0
   while not tally.done and not stop():
-    tally.add(obs, getattr(envs, 'cut', whole))
+    tally.add(obs, getattr(envs, 'cut', uncut))
     progress(tally.count, episodes, count * workers)
     inputs = {k: v for k, v in obs.items() if not k.startswith('log/')}
     carry, action, _ = learner.policy(acting, carry, inputs, key, count, mode)

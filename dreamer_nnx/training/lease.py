@@ -30,7 +30,7 @@ class Lease:
   """Holds an object until it is closed.
 
   Args:
-    path: Of the object.
+    path: Path of the object.
 
   Attributes:
     holds: Whether the store lets one process alone create an object.
@@ -42,7 +42,7 @@ class Lease:
 
   def __init__(self, path: paths.Path, clock: Any = time):
     self._path, self._clock = path, clock
-    self._own = {
+    self._content = {
       'owner': f'process {os.getpid()} on {socket.gethostname()}',
       'host': socket.gethostname(),
       'pid': os.getpid(),
@@ -122,19 +122,19 @@ class Lease:
     while not self._ended.wait(RENEWED):
       try:
         found = self._read()
-        if found and found.get('token') != self._own['token']:
+        if found and found.get('token') != self._content['token']:
           self._lost = str(found.get('owner'))
           return
-        self._own['renewals'] += 1
+        self._content['renewals'] += 1
         paths.write(self._path, self._data())
       # A bucket that cannot be reached for a while; training goes on.
       except Exception as error:
-        if not paths.refused(error) and not isinstance(error, OSError):
+        if not paths.refusal(error) and not isinstance(error, OSError):
           raise
         logging.warning('%s: not renewed (%s).', self._path, error)
 
   def _data(self) -> bytes:
-    return json.dumps(self._own).encode()
+    return json.dumps(self._content).encode()
 
   def _read(self) -> dict | None:
     try:

@@ -14,7 +14,7 @@ from dreamer_nnx import paths
 
 TEXT = 32 << 20
 ITEMS = 1_500_000
-# What arrays that no config describes may take, and how many times their files.
+# Bytes of arrays that no config describes, and bytes for each one of files.
 FREE = 128 << 20
 SHRUNK = 32
 COUNT = 2**53
@@ -49,7 +49,7 @@ def check_chunks(name: str, leaf: Any) -> None:
   """Refuses an array in parts larger than itself, which would be allocated.
 
   Args:
-    leaf: With `shape` and `storage`, as Orbax describes a stored array.
+    leaf: Orbax's description of a stored array: `shape` and `storage`.
 
   Raises:
     ValueError: Its parts do not fit.
@@ -90,7 +90,7 @@ def check_meta(meta: Any) -> None:
   """
   if not isinstance(meta, Mapping):
     raise ValueError('is no JSON object')
-  counters, owns = meta.get('counters', {}), meta.get('processes', [{}])
+  counters, states = meta.get('counters', {}), meta.get('processes', [{}])
   if not isinstance(counters, Mapping):
     raise ValueError('counters is no object')
   for name in ('env_steps', 'updates'):
@@ -99,8 +99,8 @@ def check_meta(meta: Any) -> None:
       raise ValueError(f'counters.{name} = {str(value)[:40]}: is no count')
   if not isinstance(counters.get('clocks', {}), Mapping):
     raise ValueError('counters.clocks is no object')
-  good = isinstance(owns, list) and owns
-  if not good or not all(isinstance(own, Mapping) for own in owns):
+  good = isinstance(states, list) and states
+  if not good or not all(isinstance(state, Mapping) for state in states):
     raise ValueError('processes is no list of objects')
   if not isinstance(meta.get('config', {}), Mapping):
     raise ValueError('config is no object')

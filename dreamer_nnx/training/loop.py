@@ -29,8 +29,8 @@ class Trainer:
   together: `env_steps` counts those of all, updates are on batches of all.
 
   Args:
-    state: Of the learner.
-    envs, replay: Of this process.
+    state: State of the learner.
+    envs, replay: The environments and the replay of this process.
     evaluate: Called with the state and env_steps; returns metrics.
     stop_at: Training ends once their `eval/return` is this high.
     save: Called with the trainer at a checkpoint.

@@ -15,11 +15,11 @@ FIRST, SMALLEST, LARGEST = 1e4, 1e-4, 1e5
 GOOD, BAD = 1000, 100
 
 
-def skipping(
+def skip_overflows(
   optimizer: optax.GradientTransformation,
 ) -> optax.GradientTransformation:
   """An optimiser that leaves out updates whose gradients are not finite."""
-  # What comes after so many is divergence, and is never kept.
+  # More overflows in a row than this are divergence, and are never kept.
   return optax.apply_if_finite(optimizer, GOOD)
 
 
@@ -31,7 +31,7 @@ def initial() -> dict[str, Array]:
   }
 
 
-def following(state: Mapping[str, Array], finite: Array) -> dict[str, Array]:
+def next_scale(state: Mapping[str, Array], finite: Array) -> dict[str, Array]:
   """Halves the scale after an overflow, doubles it after 1000 good updates.
 
   Args:
@@ -45,25 +45,25 @@ def following(state: Mapping[str, Array], finite: Array) -> dict[str, Array]:
   }
 
 
-def hopeless(scale: Array, opt_state: optax.ApplyIfFiniteState) -> Array:
+def is_divergence(scale: Array, opt_state: optax.ApplyIfFiniteState) -> Array:
   """Tells whether an overflow is divergence: smallest scale, or too many.
 
   Args:
-    scale: That of this update.
-    opt_state: That of `skipping`, after this update.
+    scale: Scale of this update.
+    opt_state: State of `skip_overflows` after this update.
   """
   many = opt_state.notfinite_count >= BAD
   return many | (scale <= SMALLEST)
 
 
-def kept(
+def keep_finite(
   finite: Array, new: Mapping[str, Array], old: Mapping[str, Array]
 ) -> dict[str, Array]:
   """Returns the old arrays where an overflow spoilt the new ones."""
   return {k: jnp.where(finite, new[k], old[k]) for k in old}
 
 
-def cleared(tree):
+def zero_not_finite(tree):
   """Replaces what is not finite by 0, as at the beginning of an episode."""
   clear = lambda x: jnp.where(jnp.isfinite(x), x, jnp.zeros_like(x))
   return jax.tree.map(clear, tree)

@@ -107,8 +107,8 @@ class Episodes:
     for key in logs:
       self._add_log(key, arrays[key])
     ended = self._array(steps, 'is_last') > 0
-    whole = ended if cut is None else ended & ~cut
-    finished = [self._finish(index) for index in np.flatnonzero(whole)]
+    complete = ended if cut is None else ended & ~cut
+    finished = [self._finish(index) for index in np.flatnonzero(complete)]
     for episode in finished:
       self._count += 1
       for name, value in episode.items():

@@ -20,7 +20,7 @@ from dreamer_nnx import paths
 PERIOD = 30.0
 # A file waits this many times as long as its last upload took.
 WAIT_FACTOR = 10
-# What a run that goes on appends to.
+# Files that a resumed run appends to.
 APPENDED = ('metrics.jsonl', 'evaluations.jsonl', 'wandb_id.txt')
 
 
@@ -30,7 +30,7 @@ class Mirror:
   A context manager; at its end everything is in the workdir.
 
   Args:
-    workdir: Of the run.
+    workdir: Workdir of the run.
     scratch: Local folder for what is on its way to a bucket; one for temporary
       files if it is empty.
     appending: Whether the run is alone in the workdir, and goes on with the
@@ -135,7 +135,7 @@ class Mirror:
     try:
       paths.upload(file, self._workdir / name)
     except Exception as error:
-      if not (reason := paths.refused(error)) and not isinstance(
+      if not (reason := paths.refusal(error)) and not isinstance(
         error, OSError
       ):
         raise

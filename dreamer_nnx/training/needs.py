@@ -28,9 +28,9 @@ class Needs:
     found = processes.in_first(look, CheckpointError)
     self._files = {step: frozenset(names) for step, names in found}
 
-  def note(self, step: int, owns: Sequence[Mapping[str, Any]]) -> None:
+  def note(self, step: int, states: Sequence[Mapping[str, Any]]) -> None:
     """Notes what a checkpoint about to be saved needs."""
-    self._files[step] = frozenset(self._all(owns))
+    self._files[step] = frozenset(self._all(states))
 
   def release(self) -> None:
     """Lets the replay delete what no checkpoint needs; when none is saving."""
@@ -45,5 +45,7 @@ class Needs:
     except (CheckpointError, KeyError, TypeError, ValueError):
       return step, sorted(self._replay.files(None))
 
-  def _all(self, owns: Sequence[Mapping[str, Any]]) -> set[str]:
-    return set().union(*(self._replay.files(own['replay']) for own in owns))
+  def _all(self, states: Sequence[Mapping[str, Any]]) -> set[str]:
+    return set().union(
+      *(self._replay.files(state['replay']) for state in states)
+    )

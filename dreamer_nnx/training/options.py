@@ -21,7 +21,7 @@ class TrainOptions:
       at the end. 0 means never, for each of the clocks.
     on_divergence: `stop` ends a run whose numbers are no longer finite;
       `rewind` goes back to the last checkpoint, with another seed.
-    max_rewinds: How often at most.
+    max_rewinds: Largest number of such rewinds.
   """
 
   steps: Annotated[int, Range(1)] = 1_000_000

@@ -19,7 +19,7 @@ LONG_EVALUATION = 10.0
 BAR, NARROW = 12, 60
 # Columns that stay free, for the `^C` that a terminal adds to the line.
 MARGIN = 3
-# How phases begin that take minutes, and so have a plain line of their own.
+# Beginnings of phases that take minutes, and so get a plain line each.
 LONG_PHASES = ('compiling', 'filling')
 
 

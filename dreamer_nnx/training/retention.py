@@ -10,7 +10,7 @@ from dreamer_nnx.paths import Path
 from dreamer_nnx.training import checkpoint_fit as fit
 from dreamer_nnx.training.record import Record
 
-# By the clock of the machine, which may be set meanwhile.
+# Measured by the machine's clock, which may be set meanwhile.
 LONGEST_SAVE_SECONDS = 86_400
 
 

@@ -179,7 +179,7 @@ class Sharding:
     return split
 
 
-def make(
+def make_sharding(
   options: MeshOptions = MeshOptions(), devices: list | None = None
 ) -> Sharding:
   """The mesh of some devices, all if none are given.

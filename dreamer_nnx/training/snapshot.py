@@ -33,7 +33,7 @@ class Snapshot:
     return dict(self._arrays)
 
 
-def useful(state: Mapping[str, jax.Array]) -> bool:
+def is_on_cpu(state: Mapping[str, jax.Array]) -> bool:
   """Tells whether all arrays are on the CPU, in this process alone."""
   platforms = {
     device.platform for array in state.values() for device in array.devices()

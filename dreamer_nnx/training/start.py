@@ -62,9 +62,9 @@ class Plan(NamedTuple):
   """The start of a run, decided but not yet recorded.
 
   Args:
-    record: Of the workdir, from then on.
+    record: The workdir's record from then on.
     step: The checkpoint to go on from; None to start anew.
-    notice: What to tell, if anything.
+    notice: Text to print, or empty.
   """
 
   record: Record

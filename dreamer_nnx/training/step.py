@@ -118,7 +118,7 @@ class Learner:
     self._length = batch_length
     self._losses: list[str] = []
     if loss_scaling:
-      self.optimizer = loss_scale.skipping(optimizer)
+      self.optimizer = loss_scale.skip_overflows(optimizer)
     params = {k: self.layout.shapes[k] for k in self.layout.trained}
     leaves, self._opt_tree = jax.tree_util.tree_flatten_with_path(
       jax.eval_shape(self.optimizer.init, params)
@@ -230,8 +230,8 @@ class Learner:
     """Acts once, on one device; see `Agent.act`.
 
     Args:
-      acting: From the method of that name.
-      key, count: Of a run, and of this draw in it.
+      acting: Result of the method `acting`.
+      key, count: Key of the run, and number of this draw in it.
     """
     return self._act(acting, carry, dict(obs), key, count, mode=mode)
 
@@ -241,7 +241,7 @@ class Learner:
     """Makes one update. The state given is consumed.
 
     Args:
-      state: From `init` or the last update.
+      state: Result of `init` or of the last update.
       carry: (B, ...), from `initial` or the last update.
       batch: (B, context + T, ...), see `Agent.loss`.
 
@@ -323,7 +323,7 @@ class Learner:
     bad = first_bad(losses_of(metrics), sizes[0], sizes[2], statistics)
     if self._loss_scaling:
       bad = self._skip_overflow(state, opt_state, rest, new, metrics, bad)
-      aux['carry'] = loss_scale.cleared(aux['carry'])
+      aux['carry'] = loss_scale.zero_not_finite(aux['carry'])
     new |= {'diverged': recorded(state['diverged'], updates + 1, bad)}
     back = {
       LATENT + k: x.astype(jnp.float32) for k, x in aux['latents'].items()
@@ -345,10 +345,10 @@ class Learner:
       `bad`, unless it is an overflow that a smaller scale may do without.
     """
     finite = jnp.isfinite(metrics['opt/grad_norm'])
-    new |= loss_scale.following(state, finite)
-    new |= loss_scale.kept(finite, new, rest)
+    new |= loss_scale.next_scale(state, finite)
+    new |= loss_scale.keep_finite(finite, new, rest)
     metrics |= {'opt/grad_scale': new['loss_scale'], 'opt/skipped': ~finite}
-    lost = loss_scale.hopeless(state['loss_scale'], opt_state)
+    lost = loss_scale.is_divergence(state['loss_scale'], opt_state)
     return jnp.where(finite | lost, bad, NONE)
 
   def _gathered_state(self, arrays: State) -> State:

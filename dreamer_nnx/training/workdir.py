@@ -17,9 +17,9 @@ from dreamer_nnx.training import record as record_files
 
 LOCK, REPLAY = '.lock', 'replay'
 FOLDERS = (files.FOLDER, REPLAY, 'videos', 'profile')
-# What others may write meanwhile.
+# Files that other processes may write meanwhile.
 EVALUATED = {'evaluations.jsonl'}
-# How many folders a checkpoint holds within each other, at least.
+# Depth of the folders in a checkpoint, at least.
 DEEPEST = 6
 
 
@@ -55,7 +55,7 @@ class Owner(NamedTuple):
 
 
 @contextlib.contextmanager
-def owned(workdir: paths.Path) -> Iterator[Owner]:
+def lock_workdir(workdir: paths.Path) -> Iterator[Owner]:
   """Holds the lock of a workdir, which a process gives back however it ends.
 
   Raises:
@@ -65,7 +65,7 @@ def owned(workdir: paths.Path) -> Iterator[Owner]:
   started = threading.Event()
   with _reaching(workdir):
     _check_place(workdir)
-    before = Before(workdir)
+    before = InitialContents(workdir)
   try:
     with _locked(workdir) as check:
       try:
@@ -108,7 +108,7 @@ def _check_place(workdir: paths.Path) -> None:
     )
 
 
-class Before:
+class InitialContents:
   """Contents of a workdir before a run starts there."""
 
   def __init__(self, workdir: paths.Path):
@@ -159,7 +159,7 @@ def _reaching(workdir: paths.Path) -> Iterator[None]:
   except UserError:
     raise
   except Exception as error:
-    reason = paths.refused(error) or (isinstance(error, OSError) and error)
+    reason = paths.refusal(error) or (isinstance(error, OSError) and error)
     if not reason or not paths.in_bucket(workdir):
       raise
     raise WorkdirError(

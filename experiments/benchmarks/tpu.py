@@ -126,7 +126,7 @@ def lower(topology: str, size: str, kind: str, flags: list[str]):
   flags = ['--config.precision.device=accelerator', *flags]
   problem = Problem(size, kind, tuple(flags))
   options = bind_all(problem.config)['mesh']()
-  chips = sharding.make(options, devices(topology))
+  chips = sharding.make_sharding(options, devices(topology))
   learner = problem.learner(chips)
   carry = learner.abstract_carry(problem.config.train.batch_size)
   place = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=chips.batch)

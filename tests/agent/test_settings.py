@@ -13,12 +13,12 @@ from dreamer_nnx.registry import Part
 def test_every_loss_has_the_weight_of_its_name():
   scales = LossScales(rec=2.0, rep=0.5)
   for field in dataclasses.fields(LossScales):
-    assert scales.of(field.name) == getattr(scales, field.name)
-  assert scales.of('rec') == 2 and scales.of('rep') == 0.5
+    assert scales.weight(field.name) == getattr(scales, field.name)
+  assert scales.weight('rec') == 2 and scales.weight('rep') == 0.5
 
 
 def test_losses_of_other_components_weigh_one():
-  assert LossScales(rec=2.0).of('contrastive') == 1
+  assert LossScales(rec=2.0).weight('contrastive') == 1
 
 
 @pytest.mark.parametrize('rate', [1.0, 0.49, 1e-6])

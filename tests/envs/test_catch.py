@@ -19,7 +19,7 @@ def paddle(image):
 
 
 def play(policy, steps=64, num_envs=32):
-  env = envs.make(Choice(ENV, 'catch'), num_envs, 0)
+  env = envs.make_vector_env(Choice(ENV, 'catch'), num_envs, 0)
   step = env.reset()
   history = [step]
   for _ in range(steps - 1):
@@ -75,4 +75,4 @@ def test_overlap_shows_both():
 )
 def test_fields_out_of_range(fields, message):
   with pytest.raises(ValueError, match=message):
-    envs.make(Choice(ENV, 'catch', **fields), 1, 0)
+    envs.make_vector_env(Choice(ENV, 'catch', **fields), 1, 0)

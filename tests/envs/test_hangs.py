@@ -250,8 +250,8 @@ def test_a_function_of_one_environment_may_have_the_limit_as_a_field():
   name = f'{__name__}:limited'
   message = r'config.env.limited.step_timeout = -1.0: must be at least 0'
   with pytest.raises(ValueError, match=message):
-    envs.make(Choice(ENV, name, step_timeout=-1.0), 2, 0)
-  env = envs.make(Choice(ENV, name, step_timeout=1.0), 2, 0)
+    envs.make_vector_env(Choice(ENV, name, step_timeout=-1.0), 2, 0)
+  env = envs.make_vector_env(Choice(ENV, name, step_timeout=1.0), 2, 0)
   assert collect(env, 1)['is_last'].tolist() == [[0, 0], [1, 1]]
   env.close()
 
@@ -261,4 +261,4 @@ def test_a_function_of_one_environment_may_have_the_limit_as_a_field():
 def test_limits_out_of_range_are_refused(name, value):
   message = f'config.env.{name}.step_timeout = .*: must be '
   with pytest.raises(ValueError, match=message):
-    envs.make(Choice(ENV, name, step_timeout=value), 2, 0)
+    envs.make_vector_env(Choice(ENV, name, step_timeout=value), 2, 0)

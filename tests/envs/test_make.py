@@ -13,7 +13,7 @@ from tests.envs import games
 
 
 def make(name, num_envs=2, **fields):
-  return envs.make(Choice(ENV, name, **fields), num_envs, 0)
+  return envs.make_vector_env(Choice(ENV, name, **fields), num_envs, 0)
 
 
 def walk(env, steps=30):
@@ -123,7 +123,7 @@ def test_a_function_is_told_seed_and_index():
 
 def test_a_function_of_one_environment_is_a_name():
   name = 'tests.envs.games:fails'
-  env = envs.make(Choice(ENV, name, fail_at=2), 2, 0)
+  env = envs.make_vector_env(Choice(ENV, name, fail_at=2), 2, 0)
   env.reset()
   env.step({'action': np.array([1, 2])})
   step = env.step({'action': np.array([1, 2])})
@@ -131,7 +131,7 @@ def test_a_function_of_one_environment_is_a_name():
   assert env.stats() == {'env/restarts': 2.0}
   env.close()
   with pytest.raises(RegistryError, match=r"fail_att: .*mean 'fail_at'"):
-    envs.make(Choice(ENV, name, fail_att=2), 2, 0)
+    envs.make_vector_env(Choice(ENV, name, fail_att=2), 2, 0)
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,9 @@ def test_a_module_is_imported_before_its_id_is_looked_up(monkeypatch, tmp_path):
     'gymnasium.register("party/Third-v1", Counter, max_episode_steps=2)\n'
   )
   monkeypatch.syspath_prepend(tmp_path)
-  make = lambda **fields: envs.make(Choice(ENV, 'gymnasium', **fields), 1, 0)
+  make = lambda **fields: envs.make_vector_env(
+    Choice(ENV, 'gymnasium', **fields), 1, 0
+  )
   step = {'action': np.zeros(1, np.int32)}
   for id in ('Third-v0', 'party/Third-v1', 'made'):
     env = make(id=f'third_party:{id}')
@@ -295,26 +297,30 @@ def test_a_registered_id_wins_over_an_attribute(monkeypatch, tmp_path):
     'gymnasium.register("Both", Counter, max_episode_steps=2)\n'
   )
   monkeypatch.syspath_prepend(tmp_path)
-  env = envs.make(Choice(ENV, 'gymnasium', id='both_ways:Both'), 1, 0)
+  env = envs.make_vector_env(
+    Choice(ENV, 'gymnasium', id='both_ways:Both'), 1, 0
+  )
   env.reset()
   env.close()
 
 
 def test_custom_takes_arguments():
   fields = {'make': 'tests.envs.games:fails', 'arguments': ('fail_at=1',)}
-  env = envs.make(Choice(ENV, 'custom', **fields), 1, 0)
+  env = envs.make_vector_env(Choice(ENV, 'custom', **fields), 1, 0)
   env.reset()
   with pytest.raises(envs.EnvError, match='the physics broke'):
     env.step({'action': np.zeros(1, np.int32)})
   env.close()
   with pytest.raises(UserError, match=r"custom\.arguments: '3' is n"):
-    envs.make(Choice(ENV, 'custom', **fields | {'arguments': ('3',)}), 1, 0)
+    envs.make_vector_env(
+      Choice(ENV, 'custom', **fields | {'arguments': ('3',)}), 1, 0
+    )
 
 
 def test_values_may_have_commas():
   map_of = ('desc=["SF", "HG"]', 'is_slippery=False')
   fields = {'id': 'FrozenLake-v1', 'arguments': map_of}
-  env = envs.make(Choice(ENV, 'gymnasium', **fields), 1, 0)
+  env = envs.make_vector_env(Choice(ENV, 'gymnasium', **fields), 1, 0)
   assert env.obs_space['vector'].n == 4
   env.close()
 
@@ -324,4 +330,4 @@ def test_an_image_size_without_an_image_is_refused(id):
   fields = {'id': id, 'image_size': (64, 64)}
   message = 'id = .*: image_size = .64, 64.: there is no image .* set render'
   with pytest.raises(UserError, match=message):
-    envs.make(Choice(ENV, 'gymnasium', **fields), 1, 0)
+    envs.make_vector_env(Choice(ENV, 'gymnasium', **fields), 1, 0)

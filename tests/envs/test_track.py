@@ -39,7 +39,7 @@ def oracle(step):
 
 
 def test_it_is_the_vector_environment_of_its_config_name():
-  env = envs.make(Choice(ENV, 'track'), 3, 0)
+  env = envs.make_vector_env(Choice(ENV, 'track'), 3, 0)
   assert isinstance(env, contracts.VectorEnv)
   assert env.num_envs == 3
   assert env.obs_space['image'].shape == (16, 16, 3)
@@ -120,7 +120,7 @@ def test_every_state_has_its_own_picture():
 
 def test_size_and_difficulty_are_fields():
   choice = Choice(ENV, 'track', size=32, columns=4, move_probability=0.0)
-  env = envs.make(choice, 1, 0)
+  env = envs.make_vector_env(choice, 1, 0)
   first = env.reset()
   assert first['image'].shape == (1, 32, 32, 3)
   masks = [(first['image'] == drawing.OBJECT).all(-1)]
@@ -208,7 +208,7 @@ def test_steps_are_ours_to_change():
 )
 def test_fields_out_of_range(fields, message):
   with pytest.raises(ValueError, match=message):
-    envs.make(Choice(ENV, 'track', **fields), 1, 0)
+    envs.make_vector_env(Choice(ENV, 'track', **fields), 1, 0)
 
 
 def test_misuse():

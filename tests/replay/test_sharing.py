@@ -138,8 +138,8 @@ def test_a_share_draws_from_a_stream_of_its_own(tmp_path):
 
 
 def test_owners_of_files():
-  assert sharing.owner('a.data') == 0
-  assert sharing.owner(f'{sharing.prefix(12)}a.data') == 12
+  assert sharing.writer('a.data') == 0
+  assert sharing.writer(f'{sharing.prefix(12)}a.data') == 12
 
 
 def test_another_seed_changes_the_draws_of_this_kind_of_replay_alone(tmp_path):

@@ -74,7 +74,7 @@ def batch_of(learner, config, seed: int) -> dict:
 def train(options: MeshOptions, count: int) -> dict:
   """Losses and everything else after some updates on `count` devices."""
   config = make_config()
-  mesh = sharding.make(options, jax.devices()[:count])
+  mesh = sharding.make_sharding(options, jax.devices()[:count])
   learner = workflow.make_learner(config, OBS, ACTIONS, mesh)
   state = learner.init(0)
   carry = learner.initial_rows(config.train.batch_size)

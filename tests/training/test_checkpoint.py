@@ -216,8 +216,8 @@ def test_a_checkpoint_of_version_0_1_is_that_of_one_process(tmp_path):
     checkpoints.save(5, build(), loop, meta)
     restored = checkpoints.restore(target_of(build()))
   assert restored.meta['counters'] == {'updates': 3}
-  own = {'episodes': {'a': 1}, 'envs': {'b': 2}, 'replay': {'c': 3}}
-  assert restored.meta['processes'] == [own]
+  state = {'episodes': {'a': 1}, 'envs': {'b': 2}, 'replay': {'c': 3}}
+  assert restored.meta['processes'] == [state]
   np.testing.assert_array_equal(restored.loop['obs|x'], [[0, 1]])
   np.testing.assert_array_equal(restored.loop['train|latent|y'], [0, 1, 2])
 

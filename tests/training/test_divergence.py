@@ -89,7 +89,7 @@ def make_learner(optimizer=None, encoder=Encoder, **kw):
   return Learner(
     functools.partial(make_agent, encoder=encoder, slow=SlowValue(every=2)),
     optimizer or Choice(OPTIMIZER, 'dreamer', lr=0.01, warmup=0)(),
-    sharding.make(devices=jax.devices()[:1]),
+    sharding.make_sharding(devices=jax.devices()[:1]),
     batch_length=T,
     **kw,
   )
@@ -151,9 +151,9 @@ def test_overflows_that_the_scale_skips_are_none(scaled):
 
 
 def test_a_carry_that_overflowed_begins_anew():
-  clear = loss_scale.cleared({'a': jnp.array([1, np.nan, -np.inf])})
+  clear = loss_scale.zero_not_finite({'a': jnp.array([1, np.nan, -np.inf])})
   np.testing.assert_array_equal(clear['a'], [1, 0, 0])
-  assert loss_scale.cleared(jnp.array([True, False])).dtype == bool
+  assert loss_scale.zero_not_finite(jnp.array([True, False])).dtype == bool
 
 
 def test_an_overflow_at_the_smallest_scale_is_divergence(scaled):
@@ -183,7 +183,7 @@ def test_the_message_says_what_when_and_the_rest():
     'Training diverged: in update 12 the loss rew was not finite, found at '
     'environment step 40.'
   )
-  assert str(error.told('Go back.')) == f'{error} Go back.'
+  assert str(error.with_advice('Go back.')) == f'{error} Go back.'
 
 
 def test_the_record_is_the_same_on_every_device():

@@ -55,7 +55,7 @@ class Counting:
 
 @pytest.fixture(scope='module')
 def learner():
-  devices = sharding.make(devices=jax.devices()[:1])
+  devices = sharding.make_sharding(devices=jax.devices()[:1])
   return Learner(make_agent, optax.identity(), devices, batch_length=1)
 
 

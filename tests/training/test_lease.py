@@ -8,7 +8,7 @@ import pytest
 from dreamer_nnx import paths
 from dreamer_nnx.training import lease as leases
 from dreamer_nnx.training.lease import Lease, LeaseError
-from dreamer_nnx.training.workdir import WorkdirError, owned
+from dreamer_nnx.training.workdir import WorkdirError, lock_workdir
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_one_that_is_renewed_is_of_a_living_owner(path):
   try:
     with (
       pytest.raises(WorkdirError, match='process 7 on there trains in it'),
-      owned(path.parent),
+      lock_workdir(path.parent),
     ):
       pass
   finally:
@@ -80,7 +80,7 @@ def test_one_of_a_process_here_that_is_gone_is_taken_at_once(path, capsys):
 
 
 def test_an_owner_renews_and_notices_that_it_lost_it(path):
-  with owned(path.parent) as owner:
+  with lock_workdir(path.parent) as owner:
     first = json.loads(path.read_bytes())
     for _ in range(100):
       if json.loads(path.read_bytes())['renewals'] > first['renewals']:

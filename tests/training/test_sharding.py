@@ -141,7 +141,7 @@ def test_the_rest_of_the_devices_fills_an_axis():
 
 
 def test_the_mesh_has_three_axes_of_all_devices():
-  made = sharding.make()
+  made = sharding.make_sharding()
   count = len(jax.devices())
   assert dict(made.mesh.shape) == {'data': count, 'fsdp': 1, 'tensor': 1}
   assert made.rows == count
@@ -176,7 +176,7 @@ def test_devices_that_the_mesh_does_not_use_are_refused():
 
 
 def test_rows_go_to_the_mesh_and_come_back():
-  made = sharding.make(devices=jax.devices()[:1])
+  made = sharding.make_sharding(devices=jax.devices()[:1])
   x = np.arange(6.0).reshape(3, 2)
   placed = sharding.put_rows(made, {'x': x})
   assert placed['x'].sharding == made.batch

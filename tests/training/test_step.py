@@ -38,7 +38,7 @@ def make_learner(**kw):
       make_agent, encoder=CountedEncoder, slow=SlowValue(every=2)
     ),
     Choice(OPTIMIZER, 'dreamer', lr=0.01, warmup=2)(),
-    sharding.make(devices=jax.devices()[:1]),
+    sharding.make_sharding(devices=jax.devices()[:1]),
     batch_length=T,
     **kw,
   )
@@ -293,7 +293,7 @@ def test_scale_halves_after_an_overflow_and_doubles_in_time(
   gradient, scale, good, expected
 ):
   state = {'loss_scale': jnp.asarray(scale), 'good_steps': jnp.asarray(good)}
-  new = loss_scale.following(state, jnp.isfinite(gradient))
+  new = loss_scale.next_scale(state, jnp.isfinite(gradient))
   found = float(new['loss_scale']), int(new['good_steps'])
   assert found == pytest.approx(expected)
 

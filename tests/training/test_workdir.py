@@ -4,7 +4,7 @@ import pytest
 
 from dreamer_nnx.training import workdir as workdirs
 from dreamer_nnx.training.record import Record
-from dreamer_nnx.training.workdir import WorkdirError, owned
+from dreamer_nnx.training.workdir import WorkdirError, lock_workdir
 
 
 class StartError(Exception):
@@ -13,7 +13,7 @@ class StartError(Exception):
 
 def start(workdir, keep):
   """Leaves what a run leaves, and fails."""
-  with owned(workdir) as owner:
+  with lock_workdir(workdir) as owner:
     Record(source={}, back=3).write(workdir / 'checkpoints')
     for name in ('replay/pool/file', 'replay/9.data', 'metrics.jsonl'):
       file = workdir / name
@@ -61,7 +61,7 @@ def test_a_failed_start_leaves_a_run_as_it_was(tmp_path):
 
 
 def test_what_an_evaluation_wrote_meanwhile_stays(tmp_path):
-  with pytest.raises(StartError), owned(tmp_path):
+  with pytest.raises(StartError), lock_workdir(tmp_path):
     (tmp_path / 'evaluations.jsonl').write_text('{}')
     raise StartError
   assert contents(tmp_path) == {'evaluations.jsonl': b'{}'}
@@ -84,7 +84,7 @@ def test_a_lock_that_is_removed_while_it_is_taken_is_not_held(
 
   monkeypatch.setattr(workdirs.fcntl, 'flock', flock)
   taken = pytest.raises(WorkdirError, match='another process trains in it')
-  with taken, owned(tmp_path):
+  with taken, lock_workdir(tmp_path):
     raise AssertionError
 
 
@@ -111,7 +111,7 @@ def run(tmp_path):
 )
 def test_a_workdir_within_another_run_is_refused(run, below, what):
   before = sorted(run.rglob('*'))
-  with pytest.raises(WorkdirError) as error, owned(run / below):
+  with pytest.raises(WorkdirError) as error, lock_workdir(run / below):
     raise AssertionError
   assert str(error.value) == (
     f'--workdir={run / below}: is part of {what} of the run in {run}. Name '
@@ -122,5 +122,5 @@ def test_a_workdir_within_another_run_is_refused(run, below, what):
 
 @pytest.mark.parametrize('below', ['', 'seed1', '../checkpoints/a', '../other'])
 def test_a_workdir_beside_another_run_is_not(run, below):
-  with owned((run / below).resolve()) as owner:
+  with lock_workdir((run / below).resolve()) as owner:
     owner.keep()
