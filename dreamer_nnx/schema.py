@@ -131,8 +131,8 @@ class OneOf:
     return f'one of {", ".join(map(repr, self.options))}'
 
 
-# Common ranges: a count; a part of a whole; a weight;
-# a number that keeps a divisor from 0, in float32.
+# Common ranges: a count; a part of a whole; a weight; a number that keeps a
+# divisor from 0, in float32.
 Count = Annotated[int, Range(1)]
 Share = Annotated[float, Range(0, 1)]
 Weight = Annotated[float, Range(0)]

@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import pathlib
+import re
 import subprocess
 import sys
 import traceback
@@ -15,6 +17,8 @@ from dreamer_nnx.registry import Choice, Choices, Part, RegistryError, Slot
 from dreamer_nnx.schema import Limited, Range
 from tests import toys
 from tests.toys import ENCODER, HEAD, LOGGER, TREE
+
+MAP = pathlib.Path(__file__).parents[1] / 'WORKSPACE.md'
 
 
 def make():
@@ -552,3 +556,10 @@ def test_seeds_are_what_streams_take():
   config.seed = 2**32 - 1
   assert configs.resolve(config).seed == 2**32 - 1
   streams.seed(config.seed, streams.Stream.REPLAY)
+
+
+def test_map_says_where_the_numbers_of_each_section_are():
+  text = MAP.read_text('utf-8').partition('\n## The config\n')[2]
+  rows = re.findall(r'^\| (`[^|]*) \|', text.partition('\n## ')[0], re.M)
+  names = re.findall(r'`(\w+)`', ' '.join(rows))
+  assert sorted(names) == sorted(configs.sections())

@@ -343,6 +343,34 @@ def test_every_folder_has_a_layer():
   assert not missing, f'give it a row in ROWS of this file: {missing}'
 
 
+def listed(text: str) -> Iterator[str]:
+  """Paths of the files in the layer map, in order."""
+  text = text.partition('\n## Layers\n')[2].partition('\n## ')[0]
+  folder = ''
+  for line in re.findall(r'^    .*', text, re.MULTILINE):
+    # A layer begins with files of the package itself, or names a folder.
+    if re.match(r'    L\d ', line):
+      folder = ''
+    for below, name in re.findall(r'(?<![\w/])(\w+/)?(\w+\.py)?', line):
+      folder = below or folder
+      if name:
+        yield f'{PACKAGE}/{folder}{name}'
+
+
+def test_map_has_every_file_once():
+  found = list(listed((ROOT / 'WORKSPACE.md').read_text('utf-8')))
+  files = {p for p in sources(PACKAGE) if not p.endswith('/__init__.py')}
+  assert files - set(found) == set(), 'not in the map'
+  assert set(found) - files == set(), 'no such file'
+  assert len(found) == len(set(found)), 'twice in the map'
+
+
+def test_map_is_read_by_layers_and_folders():
+  text = '\n## Layers\nA c.py\n    L0 a.py  b\n    L1 d/a.py b.py\n    L2 c.py'
+  paths = [f'{PACKAGE}/{name}' for name in ('a.py', 'd/a.py', 'd/b.py', 'c.py')]
+  assert list(listed(f'{text}\n\n## Rest\n    L3 z.py')) == paths
+
+
 def test_text_has_no_machine_paths_and_no_silenced_checks():
   found = [
     f'{path}:{number}: {match[0]}'
