@@ -29,7 +29,7 @@ PATTERNS = {
   'evaluate.envs': 25,
   'evaluate.sampled': False,
 }
-# Of any depth, the channels of the smallest image divide into the 8 blocks of
+# At any depth, the channels of the smallest image divide into the 8 blocks of
 # the decoder.
 SIZED = {'**.simple.mults': (2, 4)}
 

@@ -295,9 +295,8 @@ PACKAGE_RULES = (
   agent_is_handed_its_parts,
   machinery_stays_home,
   process_is_left_alone,
-  docstrings_begin_well,
 )
-CODE_RULES = (functions_are_short, names_say_something)
+CODE_RULES = (docstrings_begin_well, functions_are_short, names_say_something)
 
 
 @pytest.mark.parametrize('rule', PACKAGE_RULES, ids=lambda r: r.__name__)

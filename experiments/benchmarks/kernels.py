@@ -1,4 +1,4 @@
-"""What an update spends its time on, by kernel of the accelerator.
+"""Time of an update, by kernel of the accelerator.
 
   python -m experiments.benchmarks.kernels SIZE KIND [--config.a=b ...]
 

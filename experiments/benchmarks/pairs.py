@@ -32,7 +32,7 @@ ACTS, STEPS, SINCE, BATCHES, ENVS = 100, 20_000, 2_000, 20, 16
 
 
 class Agent:
-  """What is timed, from functions that both checkouts have."""
+  """The agent that is timed, made by functions that both checkouts have."""
 
   def __init__(self, size: str, kind: str):
     from experiments.benchmarks.contender import Here
@@ -144,7 +144,7 @@ class Process:
 
 
 def turns(pair: list, call: Callable, count: int) -> list[list]:
-  """What a call gives for each of the two, in turn, `count` times."""
+  """Results of a call for each of the two, in turn, `count` times."""
   found: list[list] = [[], []]
   for index in range(count):
     for which in (0, 1) if index % 2 else (1, 0):

@@ -1,4 +1,4 @@
-"""What is measured: an agent of any size over vectors or images; batches."""
+"""The problem that is measured: an agent of any size, and its batches."""
 
 import dataclasses
 from collections.abc import Sequence

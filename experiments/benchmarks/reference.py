@@ -89,7 +89,7 @@ class Reference:
     return action, latent
 
   def lower(self, device):
-    """Its update for another device, from abstract values."""
+    """Lowers its update for another device, from abstract values."""
     import ninjax
 
     here = jax.sharding.SingleDeviceSharding(device)

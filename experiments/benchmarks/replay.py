@@ -82,7 +82,7 @@ class Reference:
 
 
 class Here:
-  """This replay, filled."""
+  """The replay of this project, filled."""
 
   def __init__(self, step: dict, steps: int = STEPS, **settings):
     self.step = step

@@ -1,4 +1,4 @@
-"""How the update's time grows with batch, length, imagination and size.
+"""Growth of the update's time with batch, length, imagination and size.
 
   python -m experiments.benchmarks.slopes [KIND] [--config.a=b ...]
 

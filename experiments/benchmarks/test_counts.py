@@ -1,4 +1,4 @@
-"""What the timing programs count."""
+"""Tests of the numbers that the timing programs count."""
 
 import jax
 import jax.numpy as jnp

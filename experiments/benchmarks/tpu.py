@@ -1,4 +1,4 @@
-"""What the TPU compiler says of an update, on a machine without a TPU.
+"""Estimates of an update by the TPU compiler, on a machine without a TPU.
 
   python -m experiments.benchmarks.tpu TOPOLOGY SIZE KIND [--config.a=b ...]
   python -m experiments.benchmarks.tpu --reference=PATH v5e:1x1 SIZE KIND

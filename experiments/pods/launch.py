@@ -29,10 +29,10 @@ START = {
   'gke': ['kubectl', 'apply', '-f'],
   'slurm': ['sbatch'],
 }
-# Where a run that a signal ended is started again by itself; the status by
-# which it tells.
+# Places that start a run again after a signal ended it, and the status that
+# says so.
 RESTARTED, STOPPED = ('gke', 'slurm'), 75
-# What GKE calls them, and how many of their chips are on one host.
+# GKE's names of accelerators, and the number of their chips on one host.
 ACCELERATORS = {
   'v5e': ('tpu-v5-lite-podslice', 4),
   'v5p': ('tpu-v5p-slice', 4),
@@ -40,7 +40,7 @@ ACCELERATORS = {
 }
 
 
-# What a pod needs where the workdir is on a file system, and not in a bucket.
+# Mounts of a pod whose workdir is on a file system, and not in a bucket.
 MOUNT = """
                   volumeMounts:
                     - name: runs
@@ -52,7 +52,7 @@ MOUNT = """
 
 
 class LaunchError(ValueError):
-  """What is asked for cannot run there."""
+  """A launch that cannot run in the place that is asked for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Slice:
 
   @property
   def processes(self) -> int:
-    """On SLURM JAX has a process for each GPU, elsewhere one for each host."""
+    """Number of JAX's processes: on SLURM one per GPU, else one per host."""
     return self.chips if self.kind == 'gpu' else self.hosts
 
 
@@ -167,7 +167,7 @@ def render(
 
 
 def mount(options: argparse.Namespace) -> str:
-  """What is mounted in a pod: nothing for a bucket."""
+  """Returns the mount of a pod; empty for a bucket."""
   if paths.in_bucket(options.workdir):
     return ''
   folder = json.dumps(str(pathlib.PurePosixPath(options.workdir).parent))

@@ -106,7 +106,7 @@ def test_slurm_starts_a_process_for_each_gpu(workdir, log):
 
 
 def requeued(text, status):
-  """Whether the script queues its job again after such an end of srun."""
+  """Tells whether the script queues its job again after such an end of srun."""
   stubs = f'srun() {{ return {status}; }}; scontrol() {{ echo "$@"; }}\n'
   done = subprocess.run(
     ['bash'],
