@@ -84,7 +84,7 @@ def check_flags(mode: str, given: Collection[str], in_bucket: bool) -> None:
     in_bucket: Whether the workdir is in a bucket.
 
   Raises:
-    UserError: Of the first one.
+    UserError: A flag is without effect; the first one is named.
   """
   text = 'has no effect here. Did you mean --workdir?'
   _refuse(('log_dir',), given, lambda _: text)
@@ -129,8 +129,8 @@ def unknown(
   """The error for an argument that is no flag, with what may be meant.
 
   Args:
-    flags: Names of those there are.
-    config: Whose fields may be meant; without one none is.
+    flags: Names of all flags.
+    config: The config whose fields may be meant; without one none is.
   """
   dashed, _, value = argument.partition('=')
   word = dashed.lstrip('-')

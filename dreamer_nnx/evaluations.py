@@ -51,7 +51,7 @@ class Evaluations:
     """Evaluates a state.
 
     Args:
-      agent: What it is, in a word: untrained, trained, restored or imported.
+      agent: The agent in a word: untrained, trained, restored or imported.
       policy: `greedy` or `sampled`.
 
     Returns:

@@ -274,7 +274,7 @@ def make_config(argv: Sequence[str], folder: pathlib.Path) -> ConfigDict:
   """The config file's config, or else the workdir's, with the overrides.
 
   Args:
-    folder: Where the path of a config file begins.
+    folder: Folder that a relative path of a config file begins in.
   """
   configs.load_plugins(overrides.plugins_from_argv(argv))
   if _CONFIG.value:

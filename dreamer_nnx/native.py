@@ -39,7 +39,7 @@ def converter(space: spaces.Space, where: str) -> Converter:
   """Finds how a space of one array is read.
 
   Args:
-    where: What errors begin with: the place and the key.
+    where: Beginning of error messages: the place and the key.
 
   Raises:
     UserError: It is of a kind or shape that cannot be read.

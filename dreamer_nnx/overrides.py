@@ -35,7 +35,7 @@ def load_file(name: str, folder: Path | None = None) -> ConfigDict:
   """Calls `get_config(ARG)` of `FILE:ARG`, or `get_config()` of `FILE`.
 
   Args:
-    folder: Where a relative path begins; by default the current one.
+    folder: Folder that a relative path begins in; by default the current one.
 
   Raises:
     ConfigError: There is no such file, or it has no such function.

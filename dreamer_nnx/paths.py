@@ -47,7 +47,7 @@ def parse(text: str | os.PathLike, what: str) -> Path:
   """Makes a path absolute; `~` is the home folder.
 
   Args:
-    what: What errors begin with, such as `--workdir`.
+    what: Beginning of error messages, such as `--workdir`.
 
   Raises:
     PathError: The text has a scheme other than SCHEMES, or no bucket behind

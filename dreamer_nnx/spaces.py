@@ -127,7 +127,7 @@ def normalize(space: Space, where: str, default_key: str) -> Normalized:
   ranks are kept, unbounded boxes stay unbounded.
 
   Args:
-    where: What the errors begin with, as in "config.env.gymnasium.id = 'X'".
+    where: Beginning of error messages, like "config.env.gymnasium.id = 'X'".
 
   Raises:
     UserError: For a kind or shape of space that cannot be read, and for keys

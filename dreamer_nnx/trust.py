@@ -50,7 +50,7 @@ def check(
       named here: these are trusted, and imported if need be.
 
   Raises:
-    UntrustedError: With everything that it would import.
+    UntrustedError: It names code; lists everything that it would import.
   """
   found = tuple(
     (f'config.{path}', value)

@@ -171,7 +171,7 @@ def evaluate_policy(
     mode: `sample`, or `mode` for greedy actions.
     stop: Asked after every step whether to end early.
     progress: As `evaluate` takes it; told of the episodes of this process.
-    envs: Where to play, left open; without it environments are made and closed.
+    envs: Environments to play in, left open; by default made and closed.
   """
   parts = configs.bind_all(config)
   options = parts['evaluate']()

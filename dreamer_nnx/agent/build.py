@@ -55,7 +55,7 @@ def build(
   Args:
     obs_space, action_space: Normalised spaces by key; `log/*` keys are for
       the loggers and are left out.
-    rngs: Its stream `params` draws the parameters.
+    rngs: Random streams; `params` draws the parameters.
 
   Raises:
     RegistryError: A name or field that no component has.

@@ -30,7 +30,7 @@ def apply_context(
     batch: (B, context + T, ...) observations, flags, actions, `latent/*`; it
       may have `CONSEC` (B,), see `contracts.Replay`.
     length: T.
-    action_keys: Which keys of the batch are actions.
+    action_keys: Keys of the batch that are actions.
 
   Returns:
     Latent (B, ...); previous actions (B, T, ...); the (B, T, ...) rest.

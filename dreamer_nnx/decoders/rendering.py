@@ -25,8 +25,8 @@ def image_outputs(
   Args:
     render: Draws maps (N, h, w, c) to means (N, H, W, C) of all keys.
     maps: (..., h, w, c).
-    channels: How many of C each key has, in order.
-    portions: How many images to work on at a time.
+    channels: Number of channels, of the C, that each key has, in order.
+    portions: Number of images to work on at a time.
   """
   if portions.few and len(channels) == 1:
     return {key: Rendering(render, maps, portions) for key in channels}

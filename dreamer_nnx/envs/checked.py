@@ -26,7 +26,7 @@ class CheckedVectorEnv:
 
   Raises:
     UserError: Its spaces are not of the normalised kinds.
-    EnvError: In `reset` and `step`.
+    EnvError: An answer of `reset` or `step` is not as it must be.
   """
 
   def __init__(self, env: VectorEnv, where: str) -> None:

@@ -21,7 +21,7 @@ class Checked(gymnasium.Wrapper):
   """Refuses answers that are not of gymnasium's interface.
 
   Raises:
-    EnvError: In `reset` and `step`, saying what came.
+    EnvError: An answer of `reset` or `step` breaks a rule; it is described.
   """
 
   def reset(self, *, seed: int | None = None, options: Any = None) -> tuple:

@@ -22,7 +22,7 @@ class Fault:
   """Report of a crash, or of the loss of a worker.
 
   Args:
-    restarts: How many new starts this step took.
+    restarts: Number of new starts in this step.
     in_a_row: Crashes since an episode ended by itself.
     fatal: Whether the run stops.
   """

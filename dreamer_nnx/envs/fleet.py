@@ -228,7 +228,7 @@ class Worker:
 
     Raises:
       EnvError: The worker died.
-      Exception: What making it raises.
+      Exception: The one that making it raised.
     """
     while self._spaces is None:
       self._link.ask('start')

@@ -78,7 +78,7 @@ class Host:
     """Makes the environment; returns its spaces.
 
     Raises:
-      Exception: What making it raises.
+      Exception: The one that making it raised.
     """
     self._env = self._env or self._started()
     return self._spaces

@@ -38,12 +38,12 @@ class Flat(gymnasium.Wrapper):
   """Presents nested observations and actions as flat dicts of arrays.
 
   Attributes:
-    notes: What is to be told of how the spaces are read.
+    notes: Notes for the user on the way the spaces are read.
 
   Raises:
     UserError: For a kind of space that cannot be read, and for shapes and
       keys that do not fit.
-    EnvError: In `reset` and `step`, if an observation is not of its space.
+    EnvError: An observation of `reset` or `step` is not of its space.
   """
 
   def __init__(self, env: gymnasium.Env, where: str) -> None:

@@ -27,7 +27,7 @@ class WandbLogger:
     fps: Frames a second of the videos.
 
   Raises:
-    ValueError: The package wandb is not installed, or the mode is none.
+    ValueError: The package wandb is not installed, or the mode is unknown.
   """
 
   def __init__(

@@ -26,7 +26,7 @@ class Averages(nnx.Module):
   """Moving averages that start at 0, with optional correction for it.
 
   Args:
-    count: How many numbers are tracked.
+    count: Number of averages.
     rate: Weight of the newest.
     debias: Divide by the same average of the constant 1.
   """

@@ -76,8 +76,8 @@ def dreamer(
   """Chains AGC -> RMS -> momentum -> weight decay -> learning rate.
 
   Args:
-    eps, beta2: Of the RMS scaling.
-    beta1, momentum, nesterov: Of the momentum, off where `momentum` is.
+    eps, beta2: Fields of the RMS scaling.
+    beta1, momentum, nesterov: Fields of the momentum, which can be off.
     lr, others: See `chain.chain`.
 
   Source: danijar/dreamerv3 `agent.py:_make_opt`, `opt.py`.

@@ -13,7 +13,7 @@ def derived(seed: int, saves: int) -> np.random.Generator:
   """Makes the generator of a replay that loads a save, but not its generator.
 
   Args:
-    saves: How often was saved before.
+    saves: Number of saves before.
   """
   seed = streams.seed(seed, Stream.SHARED_REPLAY, saves)
   return np.random.default_rng(seed)

@@ -29,7 +29,7 @@ def check(index: Any) -> None:
   """Checks names, types and ranges of all that a saved index holds.
 
   Raises:
-    IndexFormError: With the first that no replay would save.
+    IndexFormError: An entry is one that no replay saves.
   """
   _require(isinstance(index, Mapping), '', index)
   version = index.get('version', 1)

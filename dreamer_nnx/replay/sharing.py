@@ -36,7 +36,7 @@ def next_id(given: int, index: Mapping[str, Any]) -> int:
   """Number of the next chunk, higher than those of an index.
 
   Args:
-    given: What it would be without the index; in the range of the process.
+    given: The number without the index; in the range of the process.
   """
   numbers = [chunk[1] % RANGE + 1 for chunk in index['chunks']]
   least = max(numbers, default=0), index.get('next', 0), given % RANGE

@@ -41,7 +41,7 @@ def check(local: Identity) -> None:
   """Compares the identities of all processes, before anything is compiled.
 
   Raises:
-    DisagreementError: In all of them, with what differs and where.
+    DisagreementError: They differ; raised in all, with what differs and where.
   """
   if lines := differences(processes.gather(local)):
     shown = ''.join(f'\n  {line}' for line in lines[:SHOWN])

@@ -53,7 +53,7 @@ def check_batch(
   """Refuses a batch that is not what `contracts.Replay` promises.
 
   Args:
-    sampled: What `sample` returned in this process.
+    sampled: Result of `sample` in this process.
     kept: Result of `step_spaces`.
 
   Raises:

@@ -28,7 +28,7 @@ class Changes:
     step: Step of the checkpoint; None if there is none to compare with.
     saved: The resolved config in it, as JSON.
     config: Dotted path to value, of the config that goes on from it.
-    spaces: What `described` returned when it was saved, or another value.
+    spaces: Result of `described` when it was saved, or any other value.
   """
 
   step: int | None = None
@@ -50,7 +50,7 @@ class Changes:
     """Refuses changes that a run cannot go on with.
 
     Raises:
-      UserError: Of the first one.
+      UserError: There is such a change; the first one is named.
     """
     for path in FIXED.keys() & self.fields.keys():
       old, new = self.fields[path]
@@ -65,7 +65,7 @@ class Changes:
     """Refuses an environment with other spaces than those saved.
 
     Raises:
-      UserError: With what differs first, and the fields that were changed.
+      UserError: They differ; the first is named, and the fields that changed.
     """
     if not isinstance(self.spaces, Mapping):
       return

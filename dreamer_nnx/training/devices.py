@@ -27,8 +27,8 @@ def unused(
   """A warning where the machine has an accelerator that JAX does not see.
 
   Args:
-    backend: What JAX computes on.
-    folder: Where drivers have their files.
+    backend: JAX's backend.
+    folder: Folder of the drivers' device files.
   """
   if backend != 'cpu' or os.environ.get('JAX_PLATFORMS'):
     return None
@@ -51,7 +51,7 @@ def explaining_memory(batch_size: int, batch_length: int) -> Iterator[None]:
   """Turns errors of memory into one that says what takes less of it.
 
   Raises:
-    OutOfMemoryError: In place of what was raised for want of memory.
+    OutOfMemoryError: Memory ran out; replaces the library's error.
   """
   try:
     yield

@@ -24,7 +24,7 @@ class Diverged(UserError):
 
   Args:
     update: The first one that made any, from 1 on.
-    array: What it was: `the loss rew`.
+    array: Description of the array: `the loss rew`.
     env_steps: Environment steps when it was found.
     rest: See `with_advice`.
   """
@@ -105,7 +105,7 @@ def remedy(workdir: paths.Path, good: int | None, rewinds: int) -> str:
 
   Args:
     good: The step of the last checkpoint, if there is one.
-    rewinds: How often the run went back to one before.
+    rewinds: Number of times that the run went back to a checkpoint before.
   """
   kept = f'The last good one is step {good} in {workdir}.'
   found = 'There is none before it.' if good is None else kept

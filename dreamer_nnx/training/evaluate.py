@@ -16,8 +16,8 @@ class Returns:
   """Undiscounted returns of whole episodes, in order of finish.
 
   Args:
-    lengths: How many actions were taken in each.
-    cut: How many more episodes were ended by a fault; they do not count.
+    lengths: Number of actions in each.
+    cut: Number of further episodes that a fault ended; they do not count.
     problem: Why there are fewer episodes than were asked for, if so.
   """
 
@@ -81,8 +81,8 @@ class Tally:
   An episode that a fault has cut does not count, and another one is played.
 
   Args:
-    episodes: How many are wanted.
-    spare: How many may be cut.
+    episodes: Number of episodes that are wanted.
+    spare: Number of episodes that may be cut.
     max_steps: An environment whose episode takes more steps is given up; 0 for
       none.
   """
@@ -160,7 +160,7 @@ def evaluate(
     learner: Compiled policy.
     state: Its state; it is not consumed.
     envs: Environments of their own; they are reset.
-    episodes: How many are counted.
+    episodes: Number of episodes that are counted.
     mode: `sample`, or `mode` for greedy actions.
     key: Key of the policy's samples; each step folds its number in.
     max_steps: Longest episode to wait for, in steps; 0 for any.

@@ -86,7 +86,7 @@ def check_meta(meta: Any) -> None:
   """Refuses counters and lists of processes that no run saves.
 
   Raises:
-    ValueError: With the first that is of another type or range.
+    ValueError: One is of another type or range; the first is named.
   """
   if not isinstance(meta, Mapping):
     raise ValueError('is no JSON object')

@@ -37,7 +37,7 @@ class Mirror:
       files that are there.
 
   Attributes:
-    path: Where to write.
+    path: Folder to write in.
     evaluations: The file in it for the returns of evaluations.
   """
 

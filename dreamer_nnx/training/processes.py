@@ -122,7 +122,7 @@ def in_first(function: Callable[[], Any], kind: type[Exception]) -> Any:
   """Returns what a function does in the first process, JSON-able, to all.
 
   Raises:
-    Exception: Of this kind, in all, if it raises one there.
+    Exception: The function raised one of this kind; it is raised in all.
   """
   result = error = None
   if first():

@@ -15,7 +15,7 @@ class Profiler:
   imagine, behave, predict, optimize.
 
   Args:
-    folder: Where the trace is written.
+    folder: Folder that the trace is written to.
     begin, end: Updates of this process; the first ones compile.
   """
 

@@ -57,9 +57,9 @@ class Progress:
 
   Args:
     total_steps: Environment steps at which training ends.
-    console: Where to draw; the standard output where none is given.
+    console: Stream to draw on; by default the standard output.
     enabled: Whether anything is shown.
-    hint: What to do about an evaluation in which no episode ends.
+    hint: Advice about an evaluation in which no episode ends.
     interval: Seconds between two plain lines.
     window: Seconds that the speeds, and so the time left, look back.
     clock: Seconds from any origin, never going back.

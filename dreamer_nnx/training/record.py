@@ -24,7 +24,7 @@ class Record:
   """The start of the run of a workdir.
 
   Args:
-    source: What it took arrays from, by the names of the flags; empty for
+    source: Its source of arrays, by the names of the flags; empty for
       fresh parameters, None where nothing is recorded.
     back: The step that it went back to last.
     superseded: Steps that are no longer of the run, though their folders stay

@@ -42,8 +42,8 @@ def write(
 
   Args:
     config: The text of the resolved config.
-    env_steps: Where the run goes on.
-    devices: What it computes on, in words.
+    env_steps: Environment steps at which the run goes on.
+    devices: Its devices, in words.
 
   Raises:
     OSError: The workdir cannot be written.

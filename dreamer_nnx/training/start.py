@@ -76,7 +76,7 @@ class Start:
   """The start of a run in a workdir, which all processes decide together.
 
   Args:
-    source: What the run takes arrays from, when it is new.
+    source: The source of the run's arrays, when it is new.
     back: Step of the workdir to go back to; those after it are superseded.
     again: Does so although the workdir records that it was done.
 
