@@ -1,19 +1,38 @@
 """A scan that does outside the loop what need not be done at every step."""
 
-import contextlib
 import contextvars
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.extend.core import get_opaque_trace_state
 
 Array = jax.Array
-# Called by `product` instead of multiplying, while a `scan` traces its body.
-_MULTIPLY: contextvars.ContextVar[Callable | None] = contextvars.ContextVar(
-  'multiply', default=None
+
+
+@dataclasses.dataclass(frozen=True)
+class Body:
+  """The body of a `scan` while it is traced.
+
+  Args:
+    multiply: Called by `product` instead of multiplying.
+    trace: State of JAX's tracing where the body begins.
+  """
+
+  multiply: Callable
+  trace: Any
+
+  @property
+  def current(self) -> bool:
+    """Tells whether the body itself is traced, and nothing inside of it."""
+    return self.trace == get_opaque_trace_state(convention='nnx')
+
+
+_BODY: contextvars.ContextVar[Body | None] = contextvars.ContextVar(
+  'body', default=None
 )
 
 
@@ -41,16 +60,19 @@ def product(
     x: (..., I).
     params: Arrays from outside the loop.
     prepare, multiply: Linear in them; `multiply` treats all leading axes of x
-      alike. No other transformation may be between this and the loop.
+      alike. Inside of another transformation in the body of a `scan`, such as
+      `vmap` or `cond`, it is multiplied there and then.
   """
   kernel = Kernel(params, prepare, multiply)
-  current = _MULTIPLY.get()
-  return current(x, kernel) if current else kernel(x, params)
+  body = _BODY.get()
+  return (
+    body.multiply(x, kernel) if body and body.current else kernel(x, params)
+  )
 
 
 def looping() -> bool:
   """Tells whether the body of a `scan` is being traced."""
-  return _MULTIPLY.get() is not None
+  return _BODY.get() is not None
 
 
 def scan(
@@ -68,7 +90,12 @@ def scan(
     carry: Before the first step.
     xs: Arrays with a leading axis of T.
     remat: The backward loop computes each step once more, to save memory.
+
+  Inside the body of another `scan` it is a plain scan.
   """
+  if looping():
+    plain = jax.checkpoint(body) if remat else body
+    return jax.lax.scan(plain, carry, xs)
   # (T, ...) to (...,), the first step.
   first, length = jax.tree.map(lambda x: x[0], xs), len(jax.tree.leaves(xs)[0])
   kernels, taps = _find_products(body, carry, first)
@@ -83,17 +110,18 @@ def scan(
     carry, (ys, inputs) = jax.lax.scan(inner, carry, (xs, taps))
     return (carry, ys), inputs
 
-  stacked = [jnp.zeros((length, *tap.shape), tap.dtype) for tap in taps]
+  # Made where they are used: as constants they could leak into other traces.
+  stacked = lambda: [jnp.zeros((length, *y.shape), y.dtype) for y in taps]
 
   @jax.custom_vjp
   def run(params, carry, xs, closed):
-    return loop(carry, xs, stacked, closed, _prepare(kernels, params))[0]
+    return loop(carry, xs, stacked(), closed, _prepare(kernels, params))[0]
 
   def forward(params, carry, xs, closed):
     ready = _prepare(kernels, params)
     tapped = lambda *args: loop(*args, ready)
     result, pull, inputs = jax.vjp(
-      tapped, carry, xs, stacked, closed, has_aux=True
+      tapped, carry, xs, stacked(), closed, has_aux=True
     )
     return result, (pull, inputs, params)
 
@@ -107,8 +135,8 @@ def scan(
   return run(params, carry, xs, closed)
 
 
-def _find_products(body, carry, x) -> tuple[list[Kernel], list[Array]]:
-  """Finds the kernels of a body in order, and zeros like their products."""
+def _find_products(body, carry, x) -> tuple[list[Kernel], list[Any]]:
+  """Finds the kernels of a body in order, and the shapes of their products."""
   kernels, shapes = [], []
 
   def multiply(x, kernel):
@@ -117,9 +145,8 @@ def _find_products(body, carry, x) -> tuple[list[Kernel], list[Array]]:
     shapes.append(jax.ShapeDtypeStruct(y.shape, y.dtype))
     return y
 
-  with _multiplying(multiply):
-    jax.eval_shape(body, carry, x)
-  return kernels, [jnp.zeros(x.shape, x.dtype) for x in shapes]
+  jax.eval_shape(_multiplying(body, multiply), carry, x)
+  return kernels, shapes
 
 
 def _instrumented(body, kernels) -> Callable:
@@ -133,8 +160,7 @@ def _instrumented(body, kernels) -> Callable:
       inputs.append(x)
       return kernels[index].multiply(x, ready[index]) + taps[index]
 
-    with _multiplying(multiply):
-      carry, y = body(carry, x)
+    carry, y = _multiplying(body, multiply)(carry, x)
     return carry, (y, inputs)
 
   return step
@@ -157,10 +183,15 @@ def _prepare(kernels: list[Kernel], params: list) -> list:
   )
 
 
-@contextlib.contextmanager
-def _multiplying(multiply: Callable) -> Iterator[None]:
-  token = _MULTIPLY.set(multiply)
-  try:
-    yield
-  finally:
-    _MULTIPLY.reset(token)
+def _multiplying(body: Callable, multiply: Callable) -> Callable:
+  """Makes a body whose products call `multiply`."""
+
+  def traced(carry, x):
+    trace = get_opaque_trace_state(convention='nnx')
+    token = _BODY.set(Body(multiply, trace))
+    try:
+      return body(carry, x)
+    finally:
+      _BODY.reset(token)
+
+  return traced

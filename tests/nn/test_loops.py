@@ -102,3 +102,69 @@ def test_outside_of_a_loop_a_product_is_a_product():
   x, kernel = np.float32([[1, 2]]), np.float32([[3], [4]])
   y = loops.product(x, kernel, lambda k: 2 * k, jnp.matmul)
   np.testing.assert_array_equal(y, [[22]])
+
+
+def checkpointed(cell, carry, x):
+  return jax.checkpoint(cell)(carry, x)
+
+
+def by_row(cell, carry, x):
+  rows = lambda carry, x: jax.tree.map(
+    lambda y: y[0], cell(carry[None], jax.tree.map(lambda y: y[None], x))
+  )
+  return jax.vmap(rows)(carry, x)
+
+
+def on_condition(cell, carry, x):
+  return jax.lax.cond(carry.sum() > -1e9, cell, lambda c, _: (c, c), carry, x)
+
+
+def twice(cell, carry, x):
+  again = lambda carry, _: cell(carry, x)
+  carry, ys = jax.lax.scan(again, carry, jnp.arange(2))
+  return carry, ys[-1]
+
+
+def twice_likewise(cell, carry, x):
+  again = lambda carry, x: cell(carry, x)
+  both = jax.tree.map(lambda y: jnp.stack([y, y]), x)
+  carry, ys = loops.scan(again, carry, both)
+  return carry, ys[-1]
+
+
+def mixed(cell, carry, x):
+  carry, _ = cell(carry, x)
+  carry, _ = by_row(cell, carry, x)
+  return cell(carry, x)
+
+
+INSIDE = (
+  checkpointed,
+  by_row,
+  on_condition,
+  twice,
+  twice_likewise,
+  mixed,
+)
+
+
+@pytest.mark.parametrize('inside', INSIDE)
+@pytest.mark.parametrize('remat', [False, True])
+def test_bodies_may_use_any_transformation(inside, remat):
+  graph, state = nnx.split(filled(Cell))
+
+  def total(scan, state, carry):
+    body = functools.partial(inside, nnx.merge(graph, state))
+    carry, ys = scan(body, carry, XS)
+    return (ys * WEIGHTS).sum() + carry.sum()
+
+  ours = functools.partial(loops.scan, remat=remat)
+  found, expected = (
+    jax.jit(jax.value_and_grad(functools.partial(total, form), (0, 1)))(
+      state, CARRY
+    )
+    for form in (ours, jax.lax.scan)
+  )
+  pairs = zip(*map(jax.tree.leaves, (found, expected)), strict=True)
+  for a, b in pairs:
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
