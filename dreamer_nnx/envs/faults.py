@@ -1,7 +1,6 @@
 """Faults of environments: crashes, restarts, broken numbers."""
 
 import dataclasses
-import functools
 import logging
 import traceback
 from collections.abc import Mapping
@@ -11,6 +10,8 @@ import numpy as np
 from dreamer_nnx.errors import UserError
 
 _logger = logging.getLogger(__name__)
+# What this process has warned about.
+WARNED: set[str] = set()
 
 
 class EnvError(UserError):
@@ -42,10 +43,16 @@ def describe(error: BaseException) -> str:
   return f'{type(error).__name__}: {error}{place}'
 
 
-@functools.cache
-def warn_once(text: str) -> None:
-  """Logs a warning, the first time in this process."""
-  _logger.warning('%s', text)
+def warn_once(text: str, about: str = '') -> None:
+  """Logs a warning, the first time in this process.
+
+  Args:
+    about: Decides whether it is the same warning, if texts of it differ.
+  """
+  about = about or text
+  if about not in WARNED:
+    WARNED.add(about)
+    _logger.warning('%s', text)
 
 
 def check_finite(

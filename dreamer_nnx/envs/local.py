@@ -85,5 +85,6 @@ class LocalHub:
       warn_once(
         f'{self._where}: the environment has changed the current folder of '
         f'this process from {before} to {after}. The paths of this run are '
-        'absolute and stay as they are.'
+        'absolute and stay as they are.',
+        f'{self._where}: folder',
       )

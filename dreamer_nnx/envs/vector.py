@@ -166,7 +166,8 @@ class GymVectorEnv:
         warn_once(
           f'{self._where}: observation {key!r} of environment {index} is '
           f'{value[wrong].flat[0]} at step {self._steps}, which is not in its '
-          f'space {space}. It is kept as it is.'
+          f'space {space}. It is kept as it is.',
+          f'{self._where}: {key}',
         )
 
   def _report(self, index: int, fault: Fault) -> None:

@@ -96,6 +96,10 @@ def scan(
   if looping():
     plain = jax.checkpoint(body) if remat else body
     return jax.lax.scan(plain, carry, xs)
+  return _scan(body, carry, xs, remat)
+
+
+def _scan(body: Callable, carry: Any, xs: Any, remat: bool) -> tuple[Any, Any]:
   # (T, ...) to (...,), the first step.
   first, length = jax.tree.map(lambda x: x[0], xs), len(jax.tree.leaves(xs)[0])
   kernels, taps = _find_products(body, carry, first)

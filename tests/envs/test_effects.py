@@ -21,7 +21,7 @@ SLEEP = [sys.executable, '-c', 'import time; time.sleep(100)']
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch):
-  faults.warn_once.cache_clear()
+  faults.WARNED.clear()
   monkeypatch.chdir(os.getcwd())
 
 
@@ -80,7 +80,11 @@ def test_a_close_that_raises_is_told_and_does_no_harm(workers, caplog):
 @pytest.mark.parametrize('when', ['make', 'reset'])
 def test_a_changed_folder_is_told_once(when, tmp_path, caplog):
   before = os.getcwd()
-  env = start(lambda i: Moves(tmp_path, when))
+  folders = [tmp_path, *(tmp_path / str(i) for i in range(5))]
+  for folder in folders[1:]:
+    folder.mkdir()
+  rest = iter(folders)
+  env = start(lambda i: Moves(next(rest), when))
   for _ in range(2):
     env.reset()
   env.close()
