@@ -123,10 +123,9 @@ def _scan(body: Callable, carry: Any, xs: Any, remat: bool) -> tuple[Any, Any]:
 
   def forward(params, carry, xs, closed):
     ready = _prepare(kernels, params)
-    tapped = lambda *args: loop(*args, ready)
-    result, pull, inputs = jax.vjp(
-      tapped, carry, xs, stacked(), closed, has_aux=True
-    )
+    tapped = functools.partial(loop, ready=ready)
+    primals = carry, xs, stacked(), closed
+    result, pull, inputs = jax.vjp(tapped, *primals, has_aux=True)
     return result, (pull, inputs, params)
 
   def backward(residuals, cotangent):
