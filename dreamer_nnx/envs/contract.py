@@ -92,19 +92,20 @@ def _step(step: Callable[[Any], Any], action: Any) -> tuple:
 def _reward(value: Any) -> float:
   if type(value) is float:
     return value
-  array = np.asarray(value)
-  if array.size != 1 or array.dtype.kind not in 'fiub':
-    raise EnvError(f'the reward must be one number, it is {_shown(value)}.')
-  return float(array.item())
+  return float(_scalar(value, 'the reward must be one number'))
 
 
 def _flag(name: str, value: Any) -> bool:
   if type(value) is bool:
     return value
+  return bool(_scalar(value, f'{name} must be True or False'))
+
+
+def _scalar(value: Any, promise: str) -> Any:
   array = np.asarray(value)
   if array.size != 1 or array.dtype.kind not in 'fiub':
-    raise EnvError(f'{name} must be True or False, it is {_shown(value)}.')
-  return bool(array.item())
+    raise EnvError(f'{promise}, it is {_shown(value)}.')
+  return array.item()
 
 
 def _kind(value: Any) -> str:

@@ -54,6 +54,7 @@ class LocalHub:
     self._where = where
     self._watchdog = Watchdog(timeout, describe)
     self._children: set[int] = set()
+    self._called: set[tuple[int, str]] = set()
 
   def connect(self, make: Callable[..., Host], index: int) -> Local:
     # An environment that exits would end the run without a word.
@@ -65,11 +66,17 @@ class LocalHub:
     method, what = getattr(host, name), (index, name)
     if name == 'step':
       return self._watchdog.run(what, method, *arguments)
-    folder, before = os.getcwd(), children.alive()
+    folder = os.getcwd()
+    # Most start their processes when they are made, which the first reset may
+    # do. To look for these takes longer than a short episode.
+    if new := what not in self._called:
+      self._called.add(what)
+      before = children.alive()
     try:
       return self._watchdog.run(what, method, *arguments)
     finally:
-      self._children |= children.alive() - before
+      if new:
+        self._children |= children.alive() - before
       self._check_folder(folder)
 
   def close(self) -> list[str]:

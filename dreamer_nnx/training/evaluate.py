@@ -176,6 +176,8 @@ def evaluate(
   while not tally.done and not stop():
     tally.add(obs, getattr(envs, 'cut', uncut))
     progress(tally.count, episodes, count * workers)
+    if tally.done:
+      break
     inputs = {k: v for k, v in obs.items() if not k.startswith('log/')}
     carry, action, _ = learner.policy(acting, carry, inputs, key, count, mode)
     try:

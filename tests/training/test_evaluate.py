@@ -208,6 +208,12 @@ def test_environments_that_fail_end_it_with_what_is_complete(learner, state):
   assert nothing.problem and nothing.cut == 1
 
 
+def test_no_step_is_taken_after_the_last_episode(learner, state):
+  # The second worker ends at step 2, and the step after it would fail.
+  found = evaluated(learner, state, Cutting(broken_at=2), 2)
+  assert found.returns == (1, 4) and not found.problem
+
+
 def test_an_episode_that_does_not_end_is_not_waited_for(learner, state):
   found = evaluated(learner, state, Counting(), 7, max_steps=2)
   assert sorted(found.returns) == [1, 1, 1, 4, 4]
