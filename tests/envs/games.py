@@ -10,6 +10,21 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from dreamer_nnx.envs import single
+
+WHERE = 'config.env.test'
+
+
+def start(create, workers='sync', **options):
+  """A pair of environments, stepped here or by workers."""
+  return single.vectorize(
+    create,
+    single.Options(workers=workers, **options),
+    num_envs=2,
+    seed=0,
+    where=WHERE,
+  )
+
 
 class Counter(gymnasium.Env):
   """Counts its steps; the observation is (episode, step) of this object.

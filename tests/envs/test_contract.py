@@ -6,9 +6,8 @@ import pytest
 
 from dreamer_nnx import envs
 from dreamer_nnx.envs import single
-from tests.envs.games import Counter
+from tests.envs.games import WHERE, Counter, start
 
-WHERE = 'config.env.test'
 ACTION = {'action': np.zeros(2, np.int32)}
 
 
@@ -36,16 +35,6 @@ class Begins(Counter):
 class OldReset(Counter):
   def reset(self):
     return super().reset()[0]
-
-
-def start(create, workers='sync', **options):
-  return single.vectorize(
-    create,
-    single.Options(workers=workers, **options),
-    num_envs=2,
-    seed=0,
-    where=WHERE,
-  )
 
 
 STEPS = {

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 
 from dreamer_nnx.envs import children, faults, single
-from tests.envs.games import Counter
+from tests.envs.games import Counter, start
 
-WHERE = 'config.env.test'
 ACTION = {'action': np.zeros(2, np.int32)}
 BOTH = pytest.mark.parametrize('workers', ['sync', 'async'])
 SLEEP = [sys.executable, '-c', 'import time; time.sleep(100)']
@@ -23,16 +22,6 @@ SLEEP = [sys.executable, '-c', 'import time; time.sleep(100)']
 def fresh(monkeypatch):
   faults.WARNED.clear()
   monkeypatch.chdir(os.getcwd())
-
-
-def start(create, workers='sync', **options):
-  return single.vectorize(
-    create,
-    single.Options(workers=workers, **options),
-    num_envs=2,
-    seed=0,
-    where=WHERE,
-  )
 
 
 class ClosesBadly(Counter):
