@@ -23,8 +23,53 @@ DYNAMICS = Slot(
 DECODER = Slot(
   'decoder',
   home='dreamer_nnx.decoders',
-  given=('obs_space', 'latent_space', 'precision', 'rngs'),
+  given=('obs_space', 'feat_space', 'precision', 'rngs'),
   builds=contracts.Decoder,
+)
+BEHAVIOR = Slot(
+  'behavior',
+  home='dreamer_nnx.behaviors',
+  given=(
+    'obs_space',
+    'action_space',
+    'feat_space',
+    'options',
+    'precision',
+    'rngs',
+  ),
+  builds=contracts.Behavior,
+)
+POLICY = Slot(
+  'policy',
+  home='dreamer_nnx.policies',
+  given=('feat_space', 'obs_space', 'action_space', 'precision', 'rngs'),
+  builds=contracts.Policy,
+)
+OBJECTIVE = Slot(
+  'objective',
+  home='dreamer_nnx.objectives',
+  given=(
+    'obs_space',
+    'stored_space',
+    'action_space',
+    'token_size',
+    'feat_space',
+    'precision',
+    'rngs',
+  ),
+  builds=contracts.Objective,
+)
+WEIGHTING = Slot(
+  'weighting',
+  home='dreamer_nnx.weightings',
+  given=(),
+  builds=contracts.Weighting,
+)
+AUGMENTATION = Slot(
+  'augmentation',
+  home='dreamer_nnx.augmentations',
+  given=('obs_space',),
+  builds=contracts.Augmentation,
 )
 HEAD = Slot(
   'head',
@@ -64,8 +109,22 @@ REPLAY = Slot(
     'processes',
     'steps',
     'scratch',
+    'context',
+    'signals',
   ),
   builds=contracts.Replay,
+)
+SELECTOR = Slot(
+  'selector',
+  home='dreamer_nnx.replay.selectors',
+  given=('pool', 'context'),
+  builds=contracts.Selector,
+)
+CALLBACK = Slot(
+  'callback',
+  home='dreamer_nnx.callbacks',
+  given=(),
+  builds=contracts.Callback,
 )
 LOGGER = Slot(
   'logger',
@@ -78,10 +137,17 @@ SLOTS = (
   ENCODER,
   DYNAMICS,
   DECODER,
+  BEHAVIOR,
+  POLICY,
+  OBJECTIVE,
+  WEIGHTING,
+  AUGMENTATION,
   HEAD,
   NORMALIZER,
   OPTIMIZER,
   ENV,
   REPLAY,
+  SELECTOR,
   LOGGER,
+  CALLBACK,
 )
