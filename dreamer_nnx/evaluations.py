@@ -12,8 +12,9 @@ from dreamer_nnx import config as configs
 from dreamer_nnx import paths, workflow
 from dreamer_nnx.training import processes
 from dreamer_nnx.training.evaluate import Returns
+from dreamer_nnx.training.layout import State
 from dreamer_nnx.training.progress import Progress
-from dreamer_nnx.training.step import Learner, State
+from dreamer_nnx.training.step import Learner
 
 # For each kind of policy: its mode of acting, and the group of its metrics.
 MODES = {'greedy': 'mode', 'sampled': 'sample'}

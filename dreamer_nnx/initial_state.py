@@ -10,10 +10,11 @@ from dreamer_nnx.errors import UserError
 from dreamer_nnx.interop.pickles import load_reference
 from dreamer_nnx.interop.reference import convert
 from dreamer_nnx.training import checkpoint, checkpoint_fit
+from dreamer_nnx.training.layout import State
 from dreamer_nnx.training.processes import print_once
 from dreamer_nnx.training.sharding import put_global
 from dreamer_nnx.training.start import Source
-from dreamer_nnx.training.step import Learner, State
+from dreamer_nnx.training.step import Learner
 
 
 def initial_state(learner: Learner, seed: int, source: Source) -> State:

@@ -17,6 +17,7 @@ from dreamer_nnx.training import checkpoint, processes, run_info
 from dreamer_nnx.training.changes import Changes, described
 from dreamer_nnx.training.divergence import Diverged, remedy
 from dreamer_nnx.training.interrupt import Interrupt
+from dreamer_nnx.training.layout import State
 from dreamer_nnx.training.loop import Trainer
 from dreamer_nnx.training.metrics import Stopwatch
 from dreamer_nnx.training.mirror import Mirror
@@ -26,7 +27,6 @@ from dreamer_nnx.training.profiler import Profiler
 from dreamer_nnx.training.progress import Progress
 from dreamer_nnx.training.record import Record
 from dreamer_nnx.training.start import Source, Start
-from dreamer_nnx.training.step import State
 from dreamer_nnx.training.video import Videos
 from dreamer_nnx.training.workdir import Owner, check, lock_workdir
 

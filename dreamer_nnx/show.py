@@ -13,7 +13,8 @@ from dreamer_nnx import config as configs
 from dreamer_nnx import workflow
 from dreamer_nnx.training import sharding
 from dreamer_nnx.training.options import TrainOptions
-from dreamer_nnx.training.step import OPTIMIZER, Learner
+from dreamer_nnx.training.pure import OPTIMIZER
+from dreamer_nnx.training.step import Learner
 
 MIB = 2**20
 

@@ -12,7 +12,7 @@ MultiBinary, Dict and Tuple into this form and converts values both ways.
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from gymnasium import spaces
@@ -23,6 +23,11 @@ from dreamer_nnx.native import converter
 Space = spaces.Space
 FlatSpaces = dict[str, Space]
 
+T = TypeVar('T')
+
+# Prefixes of observations that are not encoded: for the loggers alone; for
+# losses and behaviours; for the actions that are allowed.
+LOG, LABEL, MASK = 'log/', 'label/', 'mask/'
 RESERVED = ('reward', 'is_first', 'is_last', 'is_terminal')
 # Numbers of one key that are logged, each by itself.
 MAX_LOGGED = 64
@@ -68,6 +73,35 @@ def example(space: Space, batch: tuple[int, ...] = ()) -> np.ndarray:
 def zeros(flat: Mapping[str, Space], n: int) -> dict[str, np.ndarray]:
   """Zeros (n, ...) for each key."""
   return {key: example(space, (n,)) for key, space in flat.items()}
+
+
+def stored(values: Mapping[str, T]) -> dict[str, T]:
+  """Selects the observations that replay keeps: all but `log/*`, in order."""
+  kept = (k for k in sorted(values) if not k.startswith(LOG))
+  return {key: values[key] for key in kept}
+
+
+def encoded(values: Mapping[str, T]) -> dict[str, T]:
+  """Selects the observations that are encoded and decoded, in order."""
+  kept = (k for k in sorted(values) if not k.startswith((LOG, LABEL, MASK)))
+  return {key: values[key] for key in kept}
+
+
+def labels(values: Mapping[str, T]) -> dict[str, T]:
+  """Selects the observations `label/*`, in order."""
+  return {k: values[k] for k in sorted(values) if k.startswith(LABEL)}
+
+
+def masks(values: Mapping[str, Any]) -> dict[str, Any]:
+  """Selects the observations `mask/*`, by action: bool, which are allowed."""
+  kept = (k for k in sorted(values) if k.startswith(MASK))
+  return {key.removeprefix(MASK): values[key] > 0.5 for key in kept}
+
+
+def masked(obs_space: Mapping[str, Space]) -> tuple[str, ...]:
+  """Names the actions that the environment gives masks for."""
+  kept = (k for k in sorted(obs_space) if k.startswith(MASK))
+  return tuple(key.removeprefix(MASK) for key in kept)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,8 +198,8 @@ def check_keys(
   """
   obs_keys, action_keys = list(obs_keys), list(action_keys)
   for kind, keys in (('observation', obs_keys), ('action', action_keys)):
-    prefixes = ('latent/', 'replay/')
-    prefixes += ('log/',) if kind == 'action' else ()
+    prefixes = ('latent/', 'replay/', 'acting/')
+    prefixes += (LOG, LABEL, MASK) if kind == 'action' else ()
     for key in keys:
       if key in RESERVED or key.startswith(prefixes):
         raise UserError(
@@ -185,10 +219,10 @@ def check_keys(
         'a wrapper.',
         where,
       )
-  if all(key.startswith('log/') for key in obs_keys):
+  if all(key.startswith((LOG, LABEL, MASK)) for key in obs_keys):
     raise UserError(
-      'no observation is left for the agent; keys log/* are for the loggers '
-      'alone.',
+      'no observation is left to encode; keys log/* are for the loggers alone, '
+      'and label/* and mask/* for losses and behaviours.',
       where,
     )
 

@@ -7,6 +7,7 @@ that is folded too, and no other key is made of a seed.
 """
 
 import enum
+import zlib
 
 import jax
 import numpy as np
@@ -64,6 +65,15 @@ def seed(seed: int, stream: Stream, *path: int) -> int:
 def seed_of_start(given: int, count: int) -> int:
   """The seed of all streams at the count-th new start; at 0 the one given."""
   return seed(given, Stream.AGAIN, count) if count else given
+
+
+def at(key: jax.Array, path: str) -> jax.Array:
+  """The key of a component, whatever others there are beside it.
+
+  Args:
+    path: Its config path or another name; hashed by CRC-32.
+  """
+  return jax.random.fold_in(key, zlib.crc32(path.encode()))
 
 
 def _checked(number: int) -> int:

@@ -27,12 +27,13 @@ from dreamer_nnx.registry import fields
 from dreamer_nnx.streams import Stream
 from dreamer_nnx.training import devices, processes
 from dreamer_nnx.training import sharding as meshes
-from dreamer_nnx.training.actor import flat
+from dreamer_nnx.training.actor import named
 from dreamer_nnx.training.batch_check import step_spaces
 from dreamer_nnx.training.checkpoint import Checkpoints
 from dreamer_nnx.training.checkpoint_fit import check_savable
 from dreamer_nnx.training.evaluate import Returns, evaluate
-from dreamer_nnx.training.step import Learner, State
+from dreamer_nnx.training.layout import State
+from dreamer_nnx.training.step import Learner
 
 Spaces = Mapping[str, gym_spaces.Space]
 Parts = configs.Bound | ConfigDict
@@ -88,7 +89,7 @@ def make_learner(
     batch_length=train.batch_length,
     loss_scaling=precision.compute_dtype == np.float16,
   )
-  check_savable({**learner.abstract, **flat(learner.abstract_carry(1))})
+  check_savable({**learner.abstract, **named(learner.abstract_carry(1))})
   return learner
 
 
@@ -129,6 +130,8 @@ def make_replay(
     processes=processes.count(),
     steps=train.steps,
     scratch=scratch,
+    context=learner.layout.context,
+    signals=learner.layout.signals,
   )
 
 

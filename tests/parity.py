@@ -23,13 +23,15 @@ import numpy as np
 from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import slots
+from dreamer_nnx.acting.options import AgentOptions
 from dreamer_nnx.agent import world_model
 from dreamer_nnx.agent.build import build
-from dreamer_nnx.agent.context import apply_context
-from dreamer_nnx.agent.predictors import Policy, Predictor
-from dreamer_nnx.agent.settings import AgentOptions, LossScales, SlowValue
+from dreamer_nnx.agent.context import window
+from dreamer_nnx.agent.settings import LossScales
 from dreamer_nnx.contracts import CONSEC
 from dreamer_nnx.interop.reference import convert
+from dreamer_nnx.nn.predictor import Predictor
+from dreamer_nnx.nn.slow_copy import SlowCopy
 from dreamer_nnx.numerics import sampling
 from dreamer_nnx.registry import Choice, Part, fields
 from dreamer_nnx.training import sharding
@@ -78,13 +80,15 @@ class Fixture:
 
   def batch(self, index: int) -> dict[str, np.ndarray]:
     names = {'consec': CONSEC}
-    return {
-      names.get(k, k.replace('dyn/', 'latent/')): (
-        v[:, 0] if k == 'consec' else v
-      )
-      for k, v in self.under(f'batch{index}').items()
-      if k != 'stepid'
-    }
+    return packed(
+      {
+        names.get(k, k.replace('dyn/', 'latent/')): (
+          v[:, 0] if k == 'consec' else v
+        )
+        for k, v in self.under(f'batch{index}').items()
+        if k != 'stepid'
+      }
+    )
 
   @property
   def image_keys(self) -> list[tuple[str, int]]:
@@ -93,6 +97,16 @@ class Fixture:
       for key, space in self.obs_space.items()
       if space.dtype == np.uint8 and len(space.shape) == 3
     ]
+
+
+def packed(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+  """Stores stoch as class indices, in the place of the reference's one-hot."""
+  stoch = {
+    k: np.argmax(v, -1).astype(np.uint8)
+    for k, v in batch.items()
+    if k == 'latent/stoch'
+  }
+  return dict(batch) | stoch
 
 
 def make_space(spec: Mapping) -> gym_spaces.Space:
@@ -144,20 +158,24 @@ def components(config: Mapping) -> dict[str, Choice | Part]:
     key: choose(slots.NORMALIZER, config[key]['impl'], config[key])
     for key in ('retnorm', 'valnorm', 'advnorm')
   }
-  return norms | {
+  behavior = norms | {
+    'value': predictor(config['value']),
+    'policy': Choice(
+      slots.POLICY,
+      'mlp',
+      **{k: policy[k] for k in TRUNK if k in policy},
+      discrete=discrete(config),
+      continuous=choose(slots.HEAD, config['policy_dist_cont'], policy),
+    ),
+    'slow_value': Part(SlowCopy, **config['slowvalue']),
+  }
+  return {
+    'behavior': Choice(slots.BEHAVIOR, 'actor_critic', **behavior),
     'encoder': choose(slots.ENCODER, 'simple', config['enc']['simple']),
     'dynamics': choose(slots.DYNAMICS, 'rssm', config['dyn']['rssm']),
     'decoder': choose(slots.DECODER, 'simple', config['dec']['simple']),
     'reward': predictor(config['rewhead']),
     'cont': predictor(config['conhead']),
-    'value': predictor(config['value']),
-    'policy': Part(
-      Policy,
-      **{k: policy[k] for k in TRUNK if k in policy},
-      discrete=discrete(config),
-      continuous=choose(slots.HEAD, config['policy_dist_cont'], policy),
-    ),
-    'slow_value': Part(SlowValue, **config['slowvalue']),
     'agent': Part(AgentOptions, **options),
     'loss_scales': Part(LossScales, **config['loss_scales']),
   }
@@ -217,24 +235,33 @@ def forward(
     agent = learner.layout.merge(arrays)
     carry = agent.initial(len(batch['is_first']))
     key = jax.random.key(0)
-    latent, before, steps = apply_context(
-      carry, batch, length, agent.action_space
+    _, replayed = world_model.observe(
+      agent.world,
+      {},
+      window(batch, length, agent.action_space),
+      carry['dynamics'],
+      carry['action'],
+      key,
     )
-    _, latents, tokens = world_model.observe(
-      agent.encoder, agent.dynamics, latent, before, steps, key
-    )
-    features = agent.dynamics.features(latents)
-    result = {f'feat/{k}': v for k, v in latents.items()} | {
-      'tokens': tokens,
-      'prior': agent.dynamics.prior(latents['deter']),
-      'heads/rew': agent.reward(features).pred(),
-      'heads/con': agent.cont(features).prob(1),
-      'heads/val': agent.value(features).pred(),
-      'heads/slowval': agent.slow_value(features).pred(),
+    observed, behavior = replayed.observed, agent.behavior
+    feat = observed.feat
+    shape = (*feat['stoch'].shape[:-1], *agent.dynamics.shape)
+    result = {
+      'feat/deter': feat['deter'],
+      'feat/stoch': feat['stoch'].reshape(shape),
+      'feat/logit': observed.extra['logit'],
+      'tokens': replayed.tokens,
+      'prior': agent.dynamics.prior(feat['deter']),
+      'heads/rew': agent.reward(feat).pred(),
+      'heads/con': agent.cont(feat).prob(1),
+      'heads/val': behavior.value(feat).pred(),
+      'heads/slowval': behavior.slow_value(feat).pred(),
     }
-    for name, output in agent.decoder(latents).items():
+    for name, output in agent.decoder(feat).items():
       result[f'recon/{name}'] = output.pred()
-    for name, output in agent.policy(features).items():
+    for name, output in behavior.policy(
+      feat, given={}, mask={}
+    ).outputs.items():
       result[f'pol/{name}/pred'] = output.pred()
       result[f'pol/{name}/entropy'] = output.entropy()
     loss, aux = agent.loss(carry, batch, key, length=length)
@@ -283,9 +310,13 @@ def train_rows(learner: Learner, fixture: Fixture, state):
     )
     rows += compare(f'train{i}', metrics, fixture.meta['metrics'][i], METRIC)
     want = fixture.under(f'replay{i}')
-    latents = {
-      k.replace('dyn/', 'latent/'): v for k, v in want.items() if k != 'stepid'
-    }
+    latents = packed(
+      {
+        k.replace('dyn/', 'latent/'): v
+        for k, v in want.items()
+        if k != 'stepid'
+      }
+    )
     rows += compare(f'replay{i}', back, latents, METRIC)
   return state, rows
 
@@ -324,6 +355,7 @@ def policy_rows(learner: Learner, fixture: Fixture, state) -> list[Row]:
       error = relative(action[key], value)
       rows.append(Row(f'policy{index}/{key}', error, 0 if exact else FORWARD))
     out = fixture.under(f'policy_out{index}/dyn')
+    out = packed({f'latent/{k}': v for k, v in out.items()})
     rows += compare(f'policy{index}', latent, out, METRIC)
     index += 1
   return rows

@@ -19,7 +19,8 @@ CODE = (PACKAGE, 'configs', 'experiments', 'tests')
 # A unit (a module or folder of the package) imports from the rows above its
 # own only, so the units of one row never import each other.
 COMPONENTS = (
-  'decoders dynamics encoders envs heads loggers normalizers optimizers replay'
+  'augmentations behaviors callbacks decoders dynamics encoders envs heads'
+  ' loggers normalizers objectives optimizers policies replay weightings'
 )
 ROWS = (
   'compat errors',
@@ -29,6 +30,7 @@ ROWS = (
   'signatures slots spaces',
   'numerics',
   'nn',
+  'acting',
   COMPONENTS,
   'agent',
   'interop',

@@ -7,31 +7,28 @@ import jax.numpy as jnp
 from flax import nnx
 from gymnasium import spaces as gym_spaces
 
-from dreamer_nnx import contracts, spaces
-from dreamer_nnx.agent import behavior, context, openloop, world_model
-from dreamer_nnx.agent.predictors import Policy, Predictor, sample
-from dreamer_nnx.agent.settings import AgentOptions, LossScales, SlowValue
+from dreamer_nnx import contracts, spaces, streams
+from dreamer_nnx.acting.options import AgentOptions
+from dreamer_nnx.agent import context, openloop, world_model
+from dreamer_nnx.agent.settings import LossScales
+from dreamer_nnx.contracts import Dream, Replayed, World
+from dreamer_nnx.nn.predictor import Predictor
 
 sg = jax.lax.stop_gradient
 Array = jax.Array
-Carry = dict[str, dict[str, Array]]
-
-# The losses whose sum per step says how well the model knows that step.
-ACTOR_CRITIC = ('policy', 'value', 'repval')
-
-
-class SlowParam(nnx.Variable):
-  """A parameter that moves towards another; not trained by gradients."""
+# {'dynamics': a carry, 'memory': of the behaviour, 'action': the last}.
+Carry = dict[str, contracts.Carry]
 
 
 class Agent(nnx.Module):
   """DreamerV3 over components that satisfy the contracts.
 
-  A carry is {'latent': ..., 'action': ...}, both (B, ...), from `initial`.
+  A carry is {'dynamics', 'memory', 'action'}, all (B, ...), from `initial`.
 
   Args:
-    obs_space: Spaces of what is encoded and decoded, by key.
+    obs_space: Spaces of the observations that replay keeps, by key.
     action_space: Spaces of the actions, by key.
+    objectives, augmentations: By name; those of scale 0 are left out.
   """
 
   def __init__(
@@ -44,62 +41,87 @@ class Agent(nnx.Module):
     decoder: contracts.Decoder,
     reward: Predictor,
     cont: Predictor,
-    policy: Policy,
-    value: Predictor,
-    slow_value: Predictor,
-    retnorm: contracts.Normalizer,
-    valnorm: contracts.Normalizer,
-    advnorm: contracts.Normalizer,
+    behavior: contracts.Behavior,
+    objectives: Mapping[str, contracts.Objective],
+    weighting: contracts.Weighting,
+    augmentations: Mapping[str, contracts.Augmentation],
     options: AgentOptions,
     scales: LossScales,
-    slow: SlowValue,
   ):
     self.obs_space, self.action_space = dict(obs_space), dict(action_space)
     self.encoder, self.dynamics, self.decoder = encoder, dynamics, decoder
-    self.reward, self.cont = reward, cont
-    self.policy, self.value, self.slow_value = policy, value, slow_value
-    self.retnorm, self.valnorm, self.advnorm = retnorm, valnorm, advnorm
-    self.options, self.scales, self.slow = options, scales, slow
+    self.reward, self.cont, self.behavior = reward, cont, behavior
+    self.objectives = nnx.data(dict(objectives))
+    self.augmentations = nnx.data(dict(augmentations))
+    self.weighting = weighting
+    self.options, self.scales = options, scales
+
+  @property
+  def world(self) -> World:
+    """The live modules, for one call."""
+    return World(
+      self.encoder,
+      self.dynamics,
+      self.decoder,
+      self.reward,
+      self.cont,
+      self.behavior,
+      dict(self.objectives),
+    )
 
   def initial(self, batch_size: int) -> Carry:
-    """Makes a zero latent and a zero action."""
-    action = {
-      key: jnp.zeros((batch_size, *space.shape), spaces.data_type(space))
-      for key, space in self.action_space.items()
+    """Makes the carry before an episode; the action is zero."""
+    return {
+      'dynamics': self.dynamics.initial(batch_size),
+      'memory': self.behavior.initial(batch_size),
+      'action': {
+        key: jnp.zeros((batch_size, *space.shape), spaces.data_type(space))
+        for key, space in self.action_space.items()
+      },
     }
-    return {'latent': self.dynamics.initial(batch_size), 'action': action}
 
   def act(
     self, carry: Carry, obs: Mapping[str, Array], key: Array, mode: str
-  ) -> tuple[Carry, contracts.Action, contracts.Latent]:
+  ) -> tuple[Carry, contracts.Action, dict[str, Array]]:
     """Acts for one step.
 
     Args:
-      carry: Latent and action of the step before, (W, ...).
+      carry: From the step before, (W, ...).
       obs: (W, ...) observations and `is_first`.
       key: PRNG key.
       mode: `sample`, or `mode` for the most likely action.
 
     Returns:
-      Carry, action, and the latent to store in replay.
+      Carry, action, and what to store in replay beside them: `latent/*` and
+      `acting/*`.
     """
-    filter_key, act_key = jax.random.split(key)
-    latent = self.dynamics.step(
-      carry['latent'],
-      self.encoder(obs),
-      carry['action'],
-      obs['is_first'],
-      filter_key,
-    )
-    latent = {name: latent[name] for name in self.dynamics.latent_space}
-    policy = self.policy(self.dynamics.features(latent))
-    if mode == 'sample':
-      action = sample(policy, act_key)
-    elif mode == 'mode':
-      action = {name: output.pred() for name, output in policy.items()}
-    else:
+    if mode not in ('sample', 'mode'):
       raise ValueError(f"mode = {mode!r}: must be 'sample' or 'mode'.")
-    return {'latent': latent, 'action': action}, action, latent
+    first = obs['is_first']
+    seen = world_model.observations(obs, tuple(self.action_space))
+    latent, observed = self.dynamics.step(
+      carry['dynamics'],
+      self.encoder(seen),
+      carry['action'],
+      first,
+      streams.at(key, 'dynamics'),
+    )
+    told = spaces.labels(obs) | {
+      k: x for k, x in obs.items() if k.startswith(spaces.MASK)
+    }
+    action, memory, extra = self.behavior.act(
+      self.world,
+      latent,
+      observed.feat,
+      carry['memory'],
+      told | {'is_first': first},
+      streams.at(key, 'behavior'),
+      mode,
+    )
+    kept = {context.LATENT + k: x for k, x in observed.entry.items()}
+    kept |= {context.ACTING + k: x for k, x in extra.items()}
+    carry = {'dynamics': latent, 'memory': memory, 'action': action}
+    return carry, action, kept
 
   def loss(
     self,
@@ -113,51 +135,45 @@ class Agent(nnx.Module):
     """Computes the total loss of a replayed batch.
 
     Args:
-      carry: Latent and action after the previous batch.
-      batch: (B, context + T, ...), see `context.apply_context`.
+      carry: After the previous batch.
+      batch: (B, context + T, ...), see `contracts.Replay.sample`.
       key: PRNG key.
       length: T, steps to train on; those before them are context.
-      update: Whether the normalisers learn from this batch.
+      update: Whether statistics learn from this batch.
 
     Returns:
-      The scalar Σ scale · mean(loss), and {'carry', 'latents' (B, T),
-      'priority' (B, T), 'metrics', 'losses', 'tokens'}.
+      The scalar Σ mean(scaled loss), and {'carry', 'entries' (B, T),
+      'signals' (B, T), 'metrics', 'losses', 'replayed'}.
     """
-    observe_key, imagine_key = jax.random.split(key)
-    latent, before, steps = context.apply_context(
-      carry, batch, length, self.action_space
+    window = context.window(batch, length, self.action_space)
+    augmentations = dict(self.augmentations) if update else {}
+    end, replayed = world_model.observe(
+      self.world, augmentations, window, carry['dynamics'], carry['action'], key
     )
-    new_latent, latents, tokens = world_model.observe(
-      self.encoder, self.dynamics, latent, before, steps, observe_key
+    model, metrics, scales = self._model_losses(replayed, key, update)
+    scaled = self.weighting(model, scales)
+    acting, more, signals = self.behavior.losses(
+      replayed, self._rewards, streams.at(key, 'behavior'), update
     )
-    features = self.dynamics.features(latents)
-    losses, metrics = self.dynamics.losses(latents)
-    losses |= world_model.prediction_losses(
-      self.reward, self.cont, features, steps, self.options
-    )
-    losses |= world_model.reconstruction_losses(
-      self.decoder, self.obs_space, latents, steps
-    )
-    more, mets = self._behavior_losses(
-      latents, features, steps, imagine_key, update
-    )
-    losses, metrics = losses | more, metrics | mets
+    losses = merged(model, acting)
+    metrics |= more
     metrics |= {f'loss/{name}': x.mean() for name, x in losses.items()}
-    scaled = {name: self._scale(name) * x for name, x in losses.items()}
-    model = [x for name, x in scaled.items() if name not in ACTOR_CRITIC]
+    of_steps = [x for x in scaled.values() if x.ndim == 2]
     aux = {
       'carry': {
-        'latent': new_latent,
+        'dynamics': end,
+        'memory': carry['memory'],
         # (B, context + T, ...) to (B, ...).
         'action': {k: batch[k][:, -1] for k in self.action_space},
       },
-      'latents': {k: latents[k] for k in self.dynamics.latent_space},
-      'priority': sg(sum(model)),
+      'entries': replayed.observed.entry,
+      'signals': sg({'model': sum(of_steps)} | signals),
       'metrics': metrics,
       'losses': losses,
-      'tokens': tokens,
+      'replayed': replayed,
     }
-    return sum(x.mean() for x in scaled.values()), aux
+    acting = {k: self.scales.weight(k) * x for k, x in acting.items()}
+    return sum(x.mean() for x in (*scaled.values(), *acting.values())), aux
 
   def report(
     self,
@@ -172,79 +188,63 @@ class Agent(nnx.Module):
     Returns:
       Scalars; and {key: (T, H', W', C) uint8} videos of the image keys.
     """
-    loss_key, video_key = jax.random.split(key)
-    _, aux = self.loss(carry, batch, loss_key, length=length, update=False)
-    latent, before, steps = context.apply_context(
-      carry, batch, length, self.action_space
+    _, aux = self.loss(
+      carry, batch, streams.at(key, 'loss'), length=length, update=False
     )
     videos = openloop.videos(
-      self.dynamics,
-      self.decoder,
-      self.obs_space,
-      latent,
-      aux['tokens'],
-      before,
-      steps,
-      video_key,
+      aux['replayed'], self.obs_space, streams.at(key, 'video')
     )
     return aux['metrics'], videos
 
   def after_update(self, updates: Array) -> None:
-    """Moves the slow value towards the value."""
-    due = updates % self.slow.every == 0
-    rate = jnp.where(due, self.slow.rate, 0)
-    mix = lambda slow, new: rate * new + (1 - rate) * slow
-    current = nnx.to_pure_dict(nnx.state(self.value, nnx.Param))
-    before = nnx.to_pure_dict(nnx.state(self.slow_value, SlowParam))
-    nnx.update(self.slow_value, jax.tree.map(mix, before, current))
+    """Lets components follow their parameters: slow copies, averages."""
+    world = self.world
+    for component in (self.behavior, *self.objectives.values()):
+      if hasattr(component, 'after_update'):
+        component.after_update(world, updates)
 
-  def _scale(self, name: str) -> float:
-    return self.scales.weight('rec' if name in self.obs_space else name)
-
-  @jax.named_scope('behave')
-  def _behavior_losses(self, latents, features, steps, key, update):
-    batch, length = steps['is_first'].shape
-    count = min(self.options.imag_last or length, length)
-    # (B, T, ...) to (B, K, ...), and to (N, ...) with N = B·K.
-    recent = lambda x: x[:, -count:]
-    flat = lambda x: recent(x).reshape(batch * count, *x.shape[2:])
-    starts = {k: flat(latents[k]) for k in self.dynamics.latent_space}
-    critic = behavior.Critic(self.value, self.slow_value, self.valnorm)
-    losses, returns, metrics = self._imagination_losses(
-      starts, flat(features), critic, key, update
+  def _model_losses(
+    self, replayed: Replayed, key: Array, update: bool
+  ) -> tuple[contracts.Losses, contracts.Metrics, dict[str, float]]:
+    """Computes the losses of the model and of all objectives, unscaled."""
+    losses, metrics = self.dynamics.losses(replayed.observed)
+    losses = merged(
+      losses,
+      world_model.prediction_losses(replayed, self.options),
+      world_model.reconstruction_losses(self.decoder, self.obs_space, replayed),
     )
-    # (N, H) to (N,), and to (B, K).
-    losses = {k: x.mean(1).reshape(batch, count) for k, x in losses.items()}
-    if self.options.repval_loss and count > 1:
-      inputs = features if self.options.repval_grad else sg(features)
-      flags = {
-        k: recent(steps[k]) for k in ('reward', 'is_last', 'is_terminal')
-      }
-      # (N, H) to (N,), and to (B, K).
-      boot = returns[:, 0].reshape(batch, count)
-      losses |= behavior.replay_losses(
-        recent(inputs), flags, boot, critic, self.options, update
+    name_of = lambda name: 'rec' if name in self.obs_space else name
+    scales = {k: self.scales.weight(name_of(k)) for k in losses}
+    for name, objective in self.objectives.items():
+      more, mets = objective.losses(
+        replayed, streams.at(key, f'objectives.{name}'), update
       )
-    return losses, metrics
+      losses, metrics = merged(losses, more), metrics | mets
+      scales |= dict.fromkeys(more, objective.scale)
+    return losses, dict(metrics), scales
 
-  def _imagination_losses(self, starts, features, critic, key, update):
-    """Imagines from (N, ...) latents, of which these are the features."""
-    imagined, action = behavior.imagine(
-      self.dynamics, self.policy, starts, self.options.imag_length, key
-    )
-    # (N, F) to (N, 1, F), before the imagined (N, H, F).
-    first = features[:, None]
-    first = first if self.options.ac_grads else sg(first)
-    trajectory = jnp.concatenate([first, imagined], 1)
-    return behavior.imagination_losses(
-      trajectory,
-      action,
-      self.policy(trajectory),
-      sg(self.reward(sg(trajectory)).pred()),
-      sg(self.cont(sg(trajectory)).prob(1)),
-      critic,
-      self.retnorm,
-      self.advnorm,
-      self.options,
-      update,
-    )
+  def _rewards(self, dream: Dream, key: Array) -> Array:
+    """Computes rewards (N, H+1) of dreams: scaled, with those of objectives."""
+    total = self.options.extrinsic_scale * dream.reward
+    for name, objective in self.objectives.items():
+      if hasattr(objective, 'reward'):
+        more = objective.reward(
+          self.world, dream, streams.at(key, f'objectives.{name}')
+        )
+        total += objective.scale * sg(more)
+    return total
+
+
+def merged(*groups: contracts.Losses) -> contracts.Losses:
+  """Joins losses by name.
+
+  Raises:
+    ValueError: Two have the same name.
+  """
+  result = {}
+  for group in groups:
+    for name, loss in group.items():
+      if name in result:
+        raise ValueError(f'two losses are named {name!r}. Rename one of them.')
+      result[name] = loss
+  return result

@@ -1,33 +1,43 @@
-"""The wiring diagram: config and spaces to an agent and its optimiser.
+"""The wiring diagram: config and spaces to an agent.
 
 The signature of `build` is the head of the config tree: one section for each
-keyword with a default.
+keyword with a default. Policy, value, slow value and their normalisers are
+parts of the behaviour, `behaviors/actor_critic.py`; the optimiser is put beside
+the agent by `workflow.make_learner`.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 from flax import nnx
 from gymnasium import spaces as gym_spaces
 
-from dreamer_nnx.agent.agent import Agent, SlowParam
-from dreamer_nnx.agent.predictors import Policy, Predictor
-from dreamer_nnx.agent.settings import AgentOptions, LossScales, SlowValue
-from dreamer_nnx.agent.statistics import normalizer
+from dreamer_nnx import spaces
+from dreamer_nnx.acting.options import AgentOptions
+from dreamer_nnx.agent.agent import Agent
+from dreamer_nnx.agent.settings import LossScales
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.nn.precision import Precision
-from dreamer_nnx.registry import Choice, Part
-from dreamer_nnx.slots import DECODER, DYNAMICS, ENCODER, HEAD, NORMALIZER
+from dreamer_nnx.nn.predictor import Predictor
+from dreamer_nnx.registry import Choice, Choices, Part
+from dreamer_nnx.slots import (
+  AUGMENTATION,
+  BEHAVIOR,
+  DECODER,
+  DYNAMICS,
+  ENCODER,
+  HEAD,
+  OBJECTIVE,
+  WEIGHTING,
+)
 
 SCALAR = gym_spaces.Box(-np.inf, np.inf, (), np.float32)
 REWARD = Part(
   Predictor, layers=1, head=Choice(HEAD, 'symexp_twohot', outscale=0.0)
 )
 CONTINUE = Part(Predictor, layers=1, head=Choice(HEAD, 'binary'))
-VALUE = Part(
-  Predictor, layers=3, head=Choice(HEAD, 'symexp_twohot', outscale=0.0)
-)
 
 
 def build(
@@ -39,12 +49,10 @@ def build(
   decoder: Choice = Choice(DECODER, 'simple'),
   reward: Part = REWARD,
   cont: Part = CONTINUE,
-  policy: Part = Part(Policy),
-  value: Part = VALUE,
-  slow_value: Part = Part(SlowValue),
-  retnorm: Choice = Choice(NORMALIZER, 'perc', limit=1.0, debias=False),
-  valnorm: Choice = Choice(NORMALIZER, 'none'),
-  advnorm: Choice = Choice(NORMALIZER, 'none'),
+  behavior: Choice = Choice(BEHAVIOR, 'actor_critic'),
+  objectives: Choices = Choices(OBJECTIVE),
+  weighting: Choice = Choice(WEIGHTING, 'fixed'),
+  augmentations: Choices = Choices(AUGMENTATION),
   agent: Part = Part(AgentOptions),
   loss_scales: Part = Part(LossScales),
   precision: Part = Part(Precision),
@@ -55,72 +63,85 @@ def build(
   Args:
     obs_space, action_space: Normalised spaces by key; `log/*` keys are for
       the loggers and are left out.
-    rngs: Random streams; `params` draws the parameters.
+    rngs: Random streams. The parameters of a component depend on its config
+      path, not on what else is built.
 
   Raises:
     RegistryError: A name or field that no component has.
     UserError: A component does not fit the spaces, or a normaliser would not
       learn.
   """
-  obs_space = encoded(obs_space)
-  precision = precision()
+  stored = spaces.stored(obs_space)
+  seen = spaces.encoded(stored)
+  check_names(stored, action_space)
+  precision, options = precision(), agent()
   given = dict(precision=precision, rngs=rngs)
-  encoder = encoder(obs_space=obs_space, **given)
+  encoder = encoder(obs_space=seen, **given)
   dynamics = dynamics(
     token_size=encoder.token_size, action_space=action_space, **given
   )
-  size = dynamics.feature_size
-  decoder = decoder(
-    obs_space=obs_space, latent_space=dynamics.latent_space, **given
-  )
-  slow = value(input_size=size, space=SCALAR, **given)
-  value = value(input_size=size, space=SCALAR, **given)
+  given |= dict(feat_space=dict(dynamics.feat_space))
+  acts = dict(obs_space=stored, action_space=action_space)
+  predict = lambda part, path: part.at(path)(space=SCALAR, **given)
   return Agent(
-    obs_space,
+    stored,
     action_space,
     encoder=encoder,
     dynamics=dynamics,
-    decoder=decoder,
-    reward=reward(input_size=size, space=SCALAR, **given),
-    cont=cont(input_size=size, space=SCALAR, **given),
-    policy=policy(input_size=size, action_space=action_space, **given),
-    value=value,
-    slow_value=untrained_copy(slow, value),
-    retnorm=normalizer(retnorm),
-    valnorm=normalizer(valnorm),
-    advnorm=normalizer(advnorm),
-    options=agent(),
+    decoder=decoder(obs_space=seen, **given),
+    reward=predict(reward, 'config.reward'),
+    cont=predict(cont, 'config.cont'),
+    behavior=behavior(options=options, **acts, **given),
+    objectives=in_use(
+      objectives,
+      stored_space=stored,
+      token_size=encoder.token_size,
+      **acts,
+      **given,
+    ),
+    weighting=weighting(),
+    augmentations=in_use(augmentations, obs_space=seen),
+    options=options,
     scales=loss_scales(),
-    slow=slow_value(),
   )
 
 
-def encoded(
+def in_use(choices: Choices, **given: Any) -> dict[str, Any]:
+  """Builds the components by name, without those whose scale is 0."""
+  built = {choice.branch: choice(**given) for choice in choices}
+  return {k: x for k, x in built.items() if getattr(x, 'scale', 1.0)}
+
+
+def check_names(
   obs_space: Mapping[str, gym_spaces.Space],
-) -> dict[str, gym_spaces.Space]:
-  """Selects the keys that the agent sees, in order.
+  action_space: Mapping[str, gym_spaces.Space],
+) -> None:
+  """Refuses observations whose names say what they are not.
 
   Raises:
-    UserError: A key is the name of a loss, under which its own would be lost.
+    UserError: A key is the name of a loss, under which its own would be lost,
+      or a mask that fits no action.
   """
-  seen = {k: s for k, s in sorted(obs_space.items()) if k[:4] != 'log/'}
   names = {field.name for field in dataclasses.fields(LossScales)} - {'rec'}
-  for key in sorted(names & seen.keys()):
+  for key in sorted(names & obs_space.keys()):
     raise UserError(
       f'the observation key {key!r} is the name of a loss. Rename it in the '
       'environment.',
       'config.env',
     )
-  return seen
+  for name in spaces.masked(obs_space):
+    shape = obs_space[spaces.MASK + name].shape
+    action = action_space.get(name)
+    if action is None or not spaces.is_discrete(action):
+      _refuse_mask(name, 'is no discrete action', action_space)
+    size = sum(spaces.classes(action))
+    if shape != (size,):
+      _refuse_mask(name, f'has {size} classes, the mask is {shape}', [name])
 
 
-def untrained_copy(module: nnx.Module, source: nnx.Module) -> nnx.Module:
-  """Gives a module the parameters of another, as ones that are not trained."""
-  nnx.update(module, nnx.state(source, nnx.Param))
-
-  def freeze(_, v):
-    if not isinstance(v, nnx.Param):
-      return v
-    return SlowParam(v.get_value(), axes=v.get_metadata().get('axes'))
-
-  return nnx.map(freeze, module)
+def _refuse_mask(name: str, what: str, known: Iterable[str]) -> None:
+  raise UserError(
+    f'the observation mask/{name} must have a number for each class of the '
+    f'action {name!r}, which {what}. Actions: {", ".join(known)}.',
+    'config.env',
+  )

@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 from gymnasium import spaces as gym_spaces
 
-from dreamer_nnx import contracts, spaces
+from dreamer_nnx import spaces, streams
+from dreamer_nnx.acting.dream import open_loop
+from dreamer_nnx.contracts import Replayed
 
 Array = jax.Array
 SEQUENCES = 6
@@ -15,14 +17,7 @@ GREEN, RED = (0, 255, 0), (255, 0, 0)
 
 
 def videos(
-  dynamics: contracts.Dynamics,
-  decoder: contracts.Decoder,
-  obs_space: Mapping[str, gym_spaces.Space],
-  latent: contracts.Latent,
-  tokens: Array,
-  action: contracts.Action,
-  steps: Mapping[str, Array],
-  key: Array,
+  replayed: Replayed, obs_space: Mapping[str, gym_spaces.Space], key: Array
 ) -> dict[str, Array]:
   """Draws truth, prediction and error of up to 6 sequences, side by side.
 
@@ -30,35 +25,36 @@ def videos(
   actions.
 
   Args:
-    latent: (B, ...) before the sequences.
-    tokens: (B, T, E).
-    action: (B, T, ...) previous actions.
-    steps: (B, T, ...) observations and flags.
+    replayed: (B, T, ...).
+    obs_space: Spaces of the observations.
 
   Returns:
-    {image key: (T, 3 H + ..., B (W + 4), 3) uint8}.
+    {image key: (T, 3 H + ..., B (W + 4), 3) uint8}, of images that are decoded.
   """
   images = [k for k, space in obs_space.items() if spaces.is_image(space)]
   if not images:
     return {}
-  half = tokens.shape[1] // 2
+  world, half = replayed.world, replayed.tokens.shape[1] // 2
   few = lambda x: x[:SEQUENCES]
   early = lambda x: x[:SEQUENCES, :half]
   late = lambda x: x[:SEQUENCES, half:]
-  observe_key, predict_key = jax.random.split(key)
-  carry, seen = dynamics.observe(
-    jax.tree.map(few, latent),
-    early(tokens),
-    jax.tree.map(early, action),
-    early(steps['is_first']),
-    observe_key,
+  carry, observed = world.dynamics.observe(
+    jax.tree.map(few, replayed.carry),
+    early(replayed.tokens),
+    jax.tree.map(early, replayed.before),
+    early(replayed.steps['is_first']),
+    streams.at(key, 'observe'),
   )
-  _, imagined = dynamics.predict(carry, jax.tree.map(late, action), predict_key)
+  action = jax.tree.map(late, replayed.before)
+  imagined = open_loop(
+    world.dynamics, carry, action, streams.at(key, 'predict')
+  )
   # (B, half, ...) and (B, T - half, ...) to (B, T, ...).
+  seen = observed.feat
   every = {k: jnp.concatenate([seen[k], imagined[k]], 1) for k in imagined}
-  recons = decoder(every)
+  recons = world.decoder(every)
   return {
-    k: grid(few(steps[k]), recons[k].pred(), half)
+    k: grid(few(replayed.steps[k]), recons[k].pred(), half)
     for k in images
     if k in recons
   }

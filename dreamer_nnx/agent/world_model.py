@@ -1,4 +1,4 @@
-"""The world model's losses on replayed sequences."""
+"""The world model on replayed sequences: what it observes, and its losses."""
 
 from collections.abc import Mapping
 
@@ -6,43 +6,83 @@ import jax
 import jax.numpy as jnp
 from gymnasium import spaces as gym_spaces
 
-from dreamer_nnx import contracts, spaces
-from dreamer_nnx.agent.predictors import Predictor
-from dreamer_nnx.agent.settings import AgentOptions
+from dreamer_nnx import contracts, spaces, streams
+from dreamer_nnx.acting.options import AgentOptions
+from dreamer_nnx.agent.context import Window, begin
+from dreamer_nnx.contracts import Replayed, World
 
 sg = jax.lax.stop_gradient
 Array = jax.Array
 
 
 def observe(
-  encoder: contracts.Encoder,
-  dynamics: contracts.Dynamics,
-  latent: contracts.Latent,
-  action: contracts.Action,
-  steps: Mapping[str, Array],
+  world: World,
+  augmentations: Mapping[str, contracts.Augmentation],
+  window: Window,
+  carry: contracts.Carry,
+  last: contracts.Action,
   key: Array,
-) -> tuple[contracts.Latent, contracts.Latent, Array]:
-  """Filters a batch; returns last latent, (B, T) latents, (B, T, E) tokens."""
+) -> tuple[contracts.Carry, Replayed]:
+  """Filters a batch.
+
+  Args:
+    carry: Of the dynamics, after the batch before, (B, ...).
+    last: Actions before the window, (B, ...).
+
+  Returns:
+    The carry after the batch, and the batch with what was observed.
+  """
+  steps, before = window.trained(), window.before(last)
+  inputs = observations(steps, window.action_keys)
   with jax.named_scope('encode'):
-    tokens = encoder(steps)
+    # In a context nothing is augmented, as it is not while acting.
+    early = _context_tokens(world, window)
+    for name, augment in augmentations.items():
+      inputs = augment(inputs, streams.at(key, f'augmentations.{name}'))
+    tokens = world.encoder(inputs)
   with jax.named_scope('observe'):
-    carry, latents = dynamics.observe(
-      latent, tokens, action, steps['is_first'], key
+    start = begin(world.dynamics, window, carry, early)
+    end, observed = world.dynamics.observe(
+      start, tokens, before, steps['is_first'], streams.at(key, 'dynamics')
     )
-  return carry, latents, tokens
+  action = {name: steps[name] for name in window.action_keys}
+  return end, Replayed(
+    world, steps, inputs, before, action, tokens, observed, start
+  )
+
+
+def observations(
+  steps: Mapping[str, Array], action_keys: tuple[str, ...]
+) -> dict[str, Array]:
+  """Selects what the encoder sees: neither flags, rewards nor actions."""
+  other = (*spaces.RESERVED, *action_keys)
+  return {
+    key: x
+    for key, x in spaces.encoded(steps).items()
+    if key not in other and not key.startswith('acting/')
+  }
+
+
+def _context_tokens(world: World, window: Window) -> Array | None:
+  """Encodes the steps that the dynamics resume from, if there are any."""
+  size = min(world.dynamics.context, window.context)
+  if not size:
+    return None
+  part = lambda x: x[:, window.context - size : window.context]
+  steps = jax.tree.map(part, window.steps)
+  return world.encoder(observations(steps, window.action_keys))
 
 
 @jax.named_scope('decode')
 def reconstruction_losses(
   decoder: contracts.Decoder,
   obs_space: Mapping[str, gym_spaces.Space],
-  latents: contracts.Latent,
-  steps: Mapping[str, Array],
+  replayed: Replayed,
 ) -> dict[str, Array]:
   """Computes -log p(observation) of every key, images against value / 255."""
   losses = {}
-  for key, output in decoder(latents).items():
-    target = steps[key]
+  for key, output in decoder(replayed.observed.feat).items():
+    target = replayed.steps[key]
     if spaces.is_image(obs_space[key]):
       target = target.astype(jnp.float32) / 255
     losses[key] = output.loss(sg(target))
@@ -51,22 +91,20 @@ def reconstruction_losses(
 
 @jax.named_scope('predict')
 def prediction_losses(
-  reward: Predictor,
-  cont: Predictor,
-  features: Array,
-  steps: Mapping[str, Array],
-  options: AgentOptions,
+  replayed: Replayed, options: AgentOptions
 ) -> dict[str, Array]:
   """Computes losses of the reward, and of the probability of going on.
 
   The continue target is (1 - is_terminal), times 1 - 1/horizon with
   `contdisc`: a soft label.
   """
-  inputs = features if options.reward_grad else sg(features)
+  world, steps = replayed.world, replayed.steps
+  feat = replayed.observed.feat
   target = 1 - steps['is_terminal'].astype(jnp.float32)
   if options.contdisc:
-    target *= 1 - 1 / options.horizon
+    target *= options.discount
+  inputs = feat if options.reward_grad else sg(feat)
   return {
-    'rew': reward(inputs).loss(steps['reward']),
-    'con': cont(features).loss(target),
+    'rew': world.reward(inputs).loss(steps['reward']),
+    'con': world.cont(feat).loss(target),
   }

@@ -16,7 +16,7 @@ number for each class of a discrete action, 0 where it is not allowed) by those
 that mask; neither is encoded or decoded.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -215,13 +215,15 @@ class Behavior(Protocol):
   """Acting, and its losses; it owns policy, value and their statistics.
 
   `extra_space` is the shape and format of what `act` returns beside the action:
-  replay stores it as `acting/<name>`.
+  replay stores it as `acting/<name>`. `signals` names what `losses` tells of
+  each step beside the losses.
 
   Optional: `after_update(world, updates)` is called after the optimiser, with
   the number of updates before this one, for averages that follow parameters.
   """
 
   extra_space: Mapping[str, jax.ShapeDtypeStruct]
+  signals: Sequence[str]
 
   def initial(self, batch_size: int) -> Memory:
     """Memory before an episode: any pytree, every leaf (B, ...)."""

@@ -1,3 +1,4 @@
 """Built-in decoders."""
 
+from dreamer_nnx.decoders import none as none
 from dreamer_nnx.decoders import simple as simple

@@ -21,6 +21,7 @@ from dreamer_nnx.nn.linear import BlockLinear, Linear
 from dreamer_nnx.nn.mlp import MLP, Dense, Layers, NormAct
 from dreamer_nnx.nn.norm import Norm
 from dreamer_nnx.nn.precision import Precision
+from dreamer_nnx.nn.vectors import concat
 from dreamer_nnx.registry import Choice
 from dreamer_nnx.schema import Count, Range, Weight
 from dreamer_nnx.slots import DECODER, HEAD
@@ -28,31 +29,32 @@ from dreamer_nnx.slots import DECODER, HEAD
 
 @DECODER.register('simple')
 class SimpleDecoder(nnx.Module):
-  """Predicts every observation key from a latent with deter and stoch.
+  """Predicts every observation key.
 
   Args:
     depth: Channels of the largest stage are depth * mults[0].
     mults: One doubling each, from last to first.
-    layers, units: The MLP of the vectors; 2 * units also bring stoch to the
-      minimal map of the images.
+    layers, units: The MLP of the vectors; 2 * units also bring all features but
+      `deter` to the minimal map of the images.
     act, norm, winit: See `nn`.
     outscale: Multiplies the initial kernels of the last layers.
     symlog: Continuous vectors are predicted in symlog space.
     outer: The last doubling is left out.
     kernel: Side of the convolution kernels.
-    bspace: Groups of the block-linear map of deter to the minimal map; 0 makes
-      it one dense map of all features.
+    bspace: Groups of the block-linear map of the feature `deter` to the minimal
+      map. With 0, or without a `deter` that splits into so many groups, it is
+      one dense map of all features.
     strided: Fractionally strided convolutions instead of repeat and conv.
 
   Raises:
     UserError: An image does not come from a map of 3..16 pixels a side, or
-      its channels or deter do not split into `bspace` groups.
+      its channels do not split into `bspace` groups.
   """
 
   def __init__(
     self,
     obs_space: Mapping[str, gym_spaces.Space],
-    latent_space: Mapping[str, tuple[int, ...]],
+    feat_space: Mapping[str, int],
     *,
     depth: Count = 32,
     mults: Annotated[tuple[int, ...], Range(1, length=1)] = (2, 3, 4, 4),
@@ -71,6 +73,7 @@ class SimpleDecoder(nnx.Module):
     rngs: nnx.Rngs,
   ):
     images = {k: s for k, s in obs_space.items() if spaces.is_image(s)}
+    self.notes: tuple[str, ...] = ()
     vectors = {k: s for k, s in obs_space.items() if k not in images}
     kw = dict(
       act=act,
@@ -84,13 +87,18 @@ class SimpleDecoder(nnx.Module):
     self.vectors, self.images = nnx.data(None), nnx.data(None)
     if vectors:
       self.vectors = VectorDecoder(
-        vectors, latent_space, layers=layers, symlog=symlog, **kw
+        vectors, feat_space, layers=layers, symlog=symlog, **kw
+      )
+    if images and bspace and not groups(feat_space, bspace):
+      self.notes = (
+        'The minimal map of the images is dense: there is no feature `deter` '
+        f'beside another one that splits into bspace = {bspace} groups.',
       )
     if images:
       depths = tuple(depth * mult for mult in mults)
       self.images = ImageDecoder(
         images,
-        latent_space,
+        feat_space,
         depths,
         outer=outer,
         kernel=kernel,
@@ -99,25 +107,24 @@ class SimpleDecoder(nnx.Module):
         **kw,
       )
 
-  def __call__(self, latent: contracts.Latent) -> dict[str, contracts.Output]:
+  def __call__(self, feat: contracts.Feat) -> dict[str, contracts.Output]:
     recons = {}
     for part in (self.vectors, self.images):
       if part:
-        recons.update(part(latent))
+        recons.update(part(feat))
     return recons
 
 
-def flat_stoch(latent: contracts.Latent) -> jax.Array:
-  """Flattens stoch, (..., S, C) to (..., S * C)."""
-  stoch = latent['stoch']
-  # (..., S, C) to (..., S·C).
-  return stoch.reshape(*stoch.shape[:-2], -1)
+def reading_order(feat_space: Mapping[str, int]) -> tuple[str, ...]:
+  """Orders features as kernels read them: `deter` comes last."""
+  return tuple(sorted(feat_space, key=lambda name: name == 'deter'))
 
 
-def joined(latent: contracts.Latent, precision: Precision) -> jax.Array:
-  """Joins flat stoch and deter, in the compute format."""
-  parts = (flat_stoch(latent), latent['deter'])
-  return jnp.concatenate([precision.cast(part) for part in parts], -1)
+def groups(feat_space: Mapping[str, int], bspace: int) -> bool:
+  """Tells whether the minimal map of images is block-linear."""
+  return bool(bspace and len(feat_space) > 1) and (
+    'deter' in feat_space and feat_space['deter'] % bspace == 0
+  )
 
 
 class VectorDecoder(nnx.Module):
@@ -126,7 +133,7 @@ class VectorDecoder(nnx.Module):
   def __init__(
     self,
     obs_space,
-    latent_space,
+    feat_space,
     *,
     layers,
     units,
@@ -139,7 +146,8 @@ class VectorDecoder(nnx.Module):
     rngs,
   ):
     kw = dict(winit=winit, precision=precision, rngs=rngs)
-    inputs = sum(math.prod(shape) for shape in latent_space.values())
+    self.order = reading_order(feat_space)
+    inputs = sum(feat_space.values())
     self.mlp = MLP(inputs, layers=layers, units=units, act=act, norm=norm, **kw)
     self.precision = precision
     continuous = 'symlog_mse' if symlog else 'mse'
@@ -160,18 +168,18 @@ class VectorDecoder(nnx.Module):
       }
     )
 
-  def __call__(self, latent: contracts.Latent) -> dict[str, contracts.Output]:
-    x = self.mlp(joined(latent, self.precision))
+  def __call__(self, feat: contracts.Feat) -> dict[str, contracts.Output]:
+    x = self.mlp(concat(feat, self.order))
     return {key: head(x) for key, head in self.heads.items()}
 
 
 class ImageDecoder(nnx.Module):
-  """Stages latent -> minimal map -> doublings -> means of all image keys."""
+  """Stages features -> minimal map -> doublings -> means of all image keys."""
 
   def __init__(
     self,
     obs_space,
-    latent_space,
+    feat_space,
     depths,
     *,
     units,
@@ -188,9 +196,9 @@ class ImageDecoder(nnx.Module):
   ):
     kw = dict(winit=winit, precision=precision, rngs=rngs)
     sides = minimal_sides(image_sides(obs_space), len(depths) - int(outer))
-    make_map = GroupedMap if bspace else DenseMap
+    make_map = GroupedMap if groups(feat_space, bspace) else DenseMap
     self.minimal = make_map(
-      latent_space,
+      feat_space,
       (*sides, depths[-1]),
       blocks=bspace,
       units=units,
@@ -219,8 +227,8 @@ class ImageDecoder(nnx.Module):
     ]
     self.portions = Portions(max(patches), precision)
 
-  def __call__(self, latent: contracts.Latent) -> dict[str, contracts.Output]:
-    render, maps = self._renderer(), self.minimal(latent)
+  def __call__(self, feat: contracts.Feat) -> dict[str, contracts.Output]:
+    render, maps = self._renderer(), self.minimal(feat)
     return image_outputs(render, maps, self.channels, self.portions)
 
   def _renderer(self) -> Callable[[jax.Array], jax.Array]:
@@ -249,7 +257,7 @@ class GroupedMap(nnx.Module):
 
   def __init__(
     self,
-    latent_space,
+    feat_space,
     shape,
     *,
     blocks,
@@ -261,28 +269,26 @@ class GroupedMap(nnx.Module):
     rngs,
   ):
     kw = dict(winit=winit, precision=precision, rngs=rngs)
-    (deter,) = latent_space['deter']
-    sizes = {'depth * mults[-1]': shape[-1], "the dynamics' deter": deter}
-    for name, size in sizes.items():
-      if size % blocks:
-        raise UserError(f'must divide {name} = {size}.', 'bspace', blocks)
+    if shape[-1] % blocks:
+      what = f'must divide depth * mults[-1] = {shape[-1]}.'
+      raise UserError(what, 'bspace', blocks)
     size = math.prod(shape)
-    self.deter = BlockLinear(deter, size, blocks, **kw)
-    self.hidden = Dense(
-      math.prod(latent_space['stoch']), 2 * units, act=act, norm=norm, **kw
-    )
+    self.rest = tuple(name for name in feat_space if name != 'deter')
+    inputs = sum(feat_space[name] for name in self.rest)
+    self.deter = BlockLinear(feat_space['deter'], size, blocks, **kw)
+    self.hidden = Dense(inputs, 2 * units, act=act, norm=norm, **kw)
     self.stoch = Linear(2 * units, size, **kw)
     self.norm_act = NormAct(shape[-1], norm=norm, act=act)
     self.shape, self.blocks, self.precision = shape, blocks, precision
 
-  def __call__(self, latent: contracts.Latent) -> jax.Array:
+  def __call__(self, feat: contracts.Feat) -> jax.Array:
     height, width, channels = self.shape
-    x0 = self.deter(self.precision.cast(latent['deter']))
+    x0 = self.deter(self.precision.cast(feat['deter']))
     batch = x0.shape[:-1]
     # (..., size) to (..., G, h, w, c/G), to (..., h, w, G, c/G), to (..., c).
     x0 = x0.reshape(*batch, self.blocks, height, width, -1)
     x0 = jnp.moveaxis(x0, -4, -2).reshape(*batch, height, width, channels)
-    x1 = self.stoch(self.hidden(self.precision.cast(flat_stoch(latent))))
+    x1 = self.stoch(self.hidden(concat(feat, self.rest)))
     # x1 (..., size) to (..., h, w, c).
     return self.norm_act(x0 + x1.reshape(x0.shape))
 
@@ -292,7 +298,7 @@ class DenseMap(nnx.Module):
 
   def __init__(
     self,
-    latent_space,
+    feat_space,
     shape,
     *,
     blocks,
@@ -304,14 +310,15 @@ class DenseMap(nnx.Module):
     rngs,
   ):
     del blocks, units
-    inputs = sum(math.prod(s) for s in latent_space.values())
+    self.order = reading_order(feat_space)
+    inputs = sum(feat_space.values())
     self.linear = Linear(
       inputs, math.prod(shape), winit=winit, precision=precision, rngs=rngs
     )
     self.norm_act = NormAct(shape[-1], norm=norm, act=act)
     self.shape, self.precision = shape, precision
 
-  def __call__(self, latent: contracts.Latent) -> jax.Array:
-    x = self.linear(joined(latent, self.precision))
+  def __call__(self, feat: contracts.Feat) -> jax.Array:
+    x = self.linear(concat(feat, self.order))
     # (..., size) to (..., h, w, c).
     return self.norm_act(x.reshape(*x.shape[:-1], *self.shape))

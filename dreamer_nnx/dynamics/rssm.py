@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from gymnasium import spaces as gym_spaces
 
@@ -24,7 +25,7 @@ from dreamer_nnx.slots import DYNAMICS
 
 sg = jax.lax.stop_gradient
 Array = jax.Array
-Latent = contracts.Latent
+Carry = dict[str, Array]
 
 
 class LogitNet(nnx.Module):
@@ -75,10 +76,12 @@ class LogitNet(nnx.Module):
 
 @DYNAMICS.register('rssm')
 class RSSM(nnx.Module):
-  """Latents of deter (D,) and one-hot stoch (S, C); both start at zero.
+  """State of deter (D,) and one-hot stoch (S, C); both start at zero.
 
     deter' = core(deter, stoch, action)
     posterior = logits([deter', tokens]),   prior = logits(deter')
+
+  Replay stores deter, and the class indices of stoch.
 
   Args:
     deter, stoch, classes: D, S, C.
@@ -136,46 +139,55 @@ class RSSM(nnx.Module):
     self.posterior = LogitNet(inputs, shape, layers=obslayers, **kw)
     self.prior = LogitNet(deter, shape, layers=imglayers, **kw)
     self.action_space = dict(action_space)
-    self.latent_space = {'deter': (deter,), 'stoch': shape}
-    self.feature_size = deter + stoch * classes
+    self.shape, self.context = shape, 1
+    self.feat_space = {'deter': deter, 'stoch': stoch * classes}
+    struct, index = jax.ShapeDtypeStruct, smallest_unsigned(classes)
+    self.entry_space = {
+      'deter': struct((deter,), precision.compute_dtype),
+      'stoch': struct((stoch,), index),
+    }
     self.unimix, self.free_nats, self.absolute = unimix, free_nats, absolute
     self.remat = remat
     self.precision = precision
 
-  def initial(self, batch_size: int) -> Latent:
+  def initial(self, batch_size: int) -> Carry:
     dtype = self.precision.compute_dtype
+    deter = jnp.zeros((batch_size, self.feat_space['deter']), dtype)
     return {
-      key: jnp.zeros((batch_size, *shape), dtype)
-      for key, shape in self.latent_space.items()
+      'deter': deter,
+      'stoch': jnp.zeros((batch_size, *self.shape), dtype),
     }
 
-  def features(self, latent: Latent) -> Array:
-    parts = (latent['deter'], _flat(latent['stoch']))
-    return jnp.concatenate([self.precision.cast(part) for part in parts], -1)
+  def resume(self, context: contracts.Context) -> Carry:
+    # (B, C, ...) to (B, ...), the last of them.
+    last = {name: x[:, -1] for name, x in context.entry.items()}
+    dtype = self.precision.compute_dtype
+    stoch = jax.nn.one_hot(last['stoch'], self.shape[1], dtype=dtype)
+    return {'deter': last['deter'].astype(dtype), 'stoch': stoch}
 
   def step(
     self,
-    latent: Latent,
+    carry: Carry,
     tokens: Array,
     action: contracts.Action,
     is_first: Array,
     key: Array,
-  ) -> Latent:
+  ) -> tuple[Carry, contracts.Observed]:
     tokens = self.precision.cast(tokens)
     parts = lambda deter: [tokens] if self.absolute else [deter, tokens]
     posterior = lambda deter: self.posterior(jnp.concatenate(parts(deter), -1))
     embed = self._embed(action, ~is_first)
-    latent = jax.tree.map(self.precision.cast, latent)
-    return self._filter(latent, posterior, embed, ~is_first, key)
+    carry, logit = self._filter(carry, posterior, embed, ~is_first, key)
+    return carry, self._observed(carry, logit)
 
   def observe(
     self,
-    latent: Latent,
+    carry: Carry,
     tokens: Array,
     action: contracts.Action,
     is_first: Array,
     key: Array,
-  ) -> tuple[Latent, Latent]:
+  ) -> tuple[Carry, contracts.Observed]:
     token_part = self._token_part(self.precision.cast(tokens))
     embed = self._embed(action, ~is_first)
     keys = jax.random.split(key, is_first.shape[1])
@@ -183,57 +195,44 @@ class RSSM(nnx.Module):
     def body(carry, inputs):
       token_part, *rest = inputs
       posterior = functools.partial(self._posterior, token_part)
-      new = self._filter(carry, posterior, *rest)
-      return {name: new[name] for name in carry}, new
+      carry, logit = self._filter(carry, posterior, *rest)
+      return carry, (carry, logit)
 
     # (B, T, ...) to (T, B, ...), and back.
     swap = lambda x: x.swapaxes(0, 1)
     inputs = (*jax.tree.map(swap, (token_part, embed, ~is_first)), keys)
-    carry = jax.tree.map(self.precision.cast, latent)
-    carry, latents = loops.scan(body, carry, inputs, remat=self.remat)
-    return carry, jax.tree.map(swap, latents)
-
-  def imagine(
-    self,
-    latent: Latent,
-    policy: Callable[[Latent, Array], contracts.Action],
-    length: int,
-    key: Array,
-  ) -> tuple[Latent, contracts.Action]:
-    def body(carry, key):
-      act_key, step_key = jax.random.split(key)
-      action = policy(sg(carry), act_key)
-      new = self._predict(carry, action, step_key)
-      return new, (new, action)
-
-    carry = jax.tree.map(self.precision.cast, latent)
-    _, rolled = loops.scan(body, carry, jax.random.split(key, length))
-    # (H, B, ...) to (B, H, ...).
-    return jax.tree.map(lambda x: x.swapaxes(0, 1), rolled)
+    carry, steps = loops.scan(body, carry, inputs, remat=self.remat)
+    return carry, self._observed(*jax.tree.map(swap, steps))
 
   def predict(
-    self, latent: Latent, action: contracts.Action, key: Array
-  ) -> tuple[Latent, Latent]:
-    def body(carry, inputs):
-      new = self._predict(carry, *inputs)
-      return new, new
+    self, carry: Carry, action: contracts.Action, key: Array
+  ) -> tuple[Carry, contracts.Feat]:
+    embed = self._embed(action, None)
+    deter = self.core(carry['deter'], _flat(carry['stoch']), embed)
+    stoch = self._sample(self.prior(deter), key)
+    carry = {'deter': deter, 'stoch': stoch}
+    return carry, self._feat(carry)
 
-    # (B, T, ...) to (T, B, ...), and back.
-    swap = lambda x: x.swapaxes(0, 1)
-    length = jax.tree.leaves(action)[0].shape[1]
-    inputs = (jax.tree.map(swap, action), jax.random.split(key, length))
-    carry = jax.tree.map(self.precision.cast, latent)
-    carry, latents = jax.lax.scan(body, carry, inputs)
-    return carry, jax.tree.map(swap, latents)
+  def starts(
+    self, carry: Carry, observed: contracts.Observed, count: int
+  ) -> Carry:
+    del carry
+    # (B, T, n) to (B K, n).
+    recent = lambda x: x[:, -count:].reshape(-1, x.shape[-1])
+    feat = jax.tree.map(recent, observed.feat)
+    # (B K, S·C) to (B K, S, C).
+    return feat | {'stoch': feat['stoch'].reshape(-1, *self.shape)}
 
-  def losses(self, latent: Latent) -> tuple[dict[str, Array], dict[str, Array]]:
+  def losses(
+    self, observed: contracts.Observed
+  ) -> tuple[contracts.Losses, contracts.Metrics]:
     """Computes the divergences of prior and posterior, at least `free_nats`.
 
       dyn = max(free, KL(sg(post) || prior)),  rep = max(free, KL(post || sg))
 
-    KL is summed over S; `latent` holds the posterior `logit` of `observe`.
+    KL is summed over S.
     """
-    post, prior = latent['logit'], self.prior(latent['deter'])
+    post, prior = observed.extra['logit'], self.prior(observed.feat['deter'])
     dyn = self._dist(sg(post)).kl(self._dist(prior))
     rep = self._dist(post).kl(self._dist(sg(prior)))
     losses = {'dyn': dyn, 'rep': rep}
@@ -243,6 +242,15 @@ class RSSM(nnx.Module):
       'rep_ent': self._dist(post).entropy().mean(),
     }
     return losses, metrics
+
+  def _observed(self, state: Carry, logit: Array) -> contracts.Observed:
+    dtype = self.entry_space['stoch'].dtype
+    index = jnp.argmax(state['stoch'], -1).astype(dtype)
+    entry = {'deter': state['deter'], 'stoch': index}
+    return contracts.Observed(self._feat(state), entry, {'logit': logit})
+
+  def _feat(self, state: Carry) -> contracts.Feat:
+    return {'deter': state['deter'], 'stoch': _flat(state['stoch'])}
 
   def _dist(self, logit: Array) -> outputs.Independent:
     mixed = outputs.mix_uniform(logit, self.unimix)
@@ -256,7 +264,7 @@ class RSSM(nnx.Module):
   def _token_part(self, tokens: Array) -> Array:
     """Computes what tokens and bias add to the posterior's first layer."""
     first = self.posterior.first
-    start = 0 if self.absolute else self.latent_space['deter'][0]
+    start = 0 if self.absolute else self.feat_space['deter']
     return first.split(tokens, start) + first.bias[...].astype(tokens.dtype)
 
   def _posterior(self, token_part: Array, deter: Array) -> Array:
@@ -267,28 +275,28 @@ class RSSM(nnx.Module):
 
   def _filter(
     self,
-    latent: Latent,
+    carry: Carry,
     posterior: Callable[[Array], Array],
     embed: Array,
     keep: Array,
     key: Array,
-  ) -> Latent:
-    deter, stoch = (_mask(latent[k], keep) for k in ('deter', 'stoch'))
+  ) -> tuple[Carry, Array]:
+    """Makes one step; returns the state and the posterior's logits."""
+    deter, stoch = (_mask(carry[k], keep) for k in ('deter', 'stoch'))
     deter = self.core(deter, _flat(stoch), embed)
     logit = posterior(deter)
-    return {'deter': deter, 'stoch': self._sample(logit, key), 'logit': logit}
-
-  def _predict(
-    self, latent: Latent, action: contracts.Action, key: Array
-  ) -> Latent:
-    embed = self._embed(action, None)
-    deter = self.core(latent['deter'], _flat(latent['stoch']), embed)
-    return {'deter': deter, 'stoch': self._sample(self.prior(deter), key)}
+    return {'deter': deter, 'stoch': self._sample(logit, key)}, logit
 
   def _sample(self, logit: Array, key: Array) -> Array:
     """Draws; the backward pass makes the probabilities anew."""
     draw = lambda logit: self._dist(logit).sample(key)
     return self.precision.cast(jax.checkpoint(draw)(logit))
+
+
+def smallest_unsigned(classes: int) -> np.dtype:
+  """The smallest format for indices of so many classes."""
+  formats = (np.uint8, np.uint16, np.uint32)
+  return np.dtype(next(x for x in formats if classes - 1 <= np.iinfo(x).max))
 
 
 def _flat(stoch: Array) -> Array:

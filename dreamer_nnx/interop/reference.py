@@ -62,9 +62,9 @@ RULES = tuple(
 MODULES = {
   'rew': 'reward',
   'con': 'cont',
-  'pol': 'policy',
-  'val': 'value',
-  'slowval': 'slow_value',
+  'pol': 'behavior/policy',
+  'val': 'behavior/value',
+  'slowval': 'behavior/slow_value/module',
 }
 # Names of the reference's output layers here, by kind of head.
 LAYERS = {
@@ -156,10 +156,10 @@ def _statistics(reference):
   for name, value in reference.items():
     match = re.fullmatch(r'((?:ret|val|adv)norm)/(\w+)/value', name)
     if match and match[2] == 'corr':
-      result[f'{match[1]}/averages/weight'] = np.asarray(value)
+      result[f'behavior/{match[1]}/averages/weight'] = np.asarray(value)
     elif match:
       pair = result.setdefault(
-        f'{match[1]}/averages/values', np.zeros(2, np.float32)
+        f'behavior/{match[1]}/averages/values', np.zeros(2, np.float32)
       )
       pair[STATISTICS[match[2]]] = value
   return result

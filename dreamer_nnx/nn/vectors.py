@@ -1,13 +1,18 @@
 """Dicts of vectors, discrete or continuous, as one flat array."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import jax
 import jax.numpy as jnp
 from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import spaces
+
+
+def concat(feat: Mapping[str, jax.Array], order: Iterable[str]) -> jax.Array:
+  """Concatenates features (..., n), in the order of these names."""
+  return jnp.concatenate([feat[name] for name in order], -1)
 
 
 def vector_size(space: Mapping[str, gym_spaces.Space]) -> int:

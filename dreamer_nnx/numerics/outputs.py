@@ -17,6 +17,8 @@ import numpy as np
 from dreamer_nnx.numerics import sampling, twohot
 
 Array = jax.Array
+# A logit whose probability is 0 in float32.
+EXCLUDED = -1e30
 sg = jax.lax.stop_gradient
 
 
@@ -176,6 +178,13 @@ class Categorical(Likelihood):
     shape = self.logits.shape[:-1]
     return jnp.zeros(shape), jnp.full(shape, high, jnp.float32)
 
+  def masked(self, mask: Array) -> 'Categorical':
+    """Excludes the classes (..., C) where `mask` is False, unless it is all."""
+    chex.assert_axis_dimension(mask, -1, self.logits.shape[-1])
+    mask = jnp.where(mask.any(-1, keepdims=True), mask, True)
+    # Finite, for infinities times probabilities of 0 are NaN.
+    return Categorical(jnp.where(mask, _float32(self.logits), EXCLUDED))
+
   def kl(self, other: 'Categorical') -> Array:
     prob = jax.nn.softmax(self.logits, -1)
     return (prob * (self._logprob - other._logprob)).sum(-1)
@@ -319,6 +328,13 @@ class MultiCategorical(Likelihood):
   def entropy_range(self) -> tuple[Array, Array]:
     ranges = [part.entropy_range() for part in self.parts]
     return sum(low for low, _ in ranges), sum(high for _, high in ranges)
+
+  def masked(self, mask: Array) -> 'MultiCategorical':
+    """Excludes classes by a mask (..., Σ C) of all parts side by side."""
+    bounds = np.cumsum([part.logits.shape[-1] for part in self.parts])[:-1]
+    masks = jnp.split(mask, bounds, -1)
+    pairs = zip(self.parts, masks, strict=True)
+    return MultiCategorical([p.masked(m) for p, m in pairs], self.shape)
 
   def kl(self, other: 'MultiCategorical') -> Array:
     return sum(a.kl(b) for a, b in zip(self.parts, other.parts, strict=True))

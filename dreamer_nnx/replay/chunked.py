@@ -81,6 +81,7 @@ class ChunkedReplay:
   processes: int = 1
   steps: int = 0
   scratch: str = ''
+  signals: Sequence[str] = ()
   _: dataclasses.KW_ONLY
   capacity: Annotated[int, Range(1)] = 5_000_000
   chunk_size: Annotated[int, Range(1)] = 1024
@@ -188,15 +189,15 @@ class ChunkedReplay:
   def update(
     self,
     handle: Handle,
-    latents: Mapping[str, np.ndarray],
-    priority: np.ndarray | None,
+    entries: Mapping[str, np.ndarray],
+    signals: Mapping[str, np.ndarray],
   ) -> None:
-    """Writes latents and priorities (B, T) back; recycled steps are left out.
+    """Writes entries and priorities (B, T) back; recycled steps are left out.
 
     Args:
       handle: The one that `sample` returned with the batch.
-      latents: (B, T, ...) arrays, named with or without `latent/`.
-      priority: Non-negative (B, T), or None for no change.
+      entries: (B, T, ...) arrays, named with or without `latent/`.
+      signals: `model` is a priority, non-negative (B, T).
 
     Raises:
       ValueError: An unknown name, another shape, or a priority not finite.
@@ -204,9 +205,10 @@ class ChunkedReplay:
     rows, ids = handle
     alive = self._pool.chunk_ids(rows) == ids
     all_alive = bool(alive.all())
-    if self._archive and latents:
+    priority = signals.get('model')
+    if self._archive and entries:
       self._archive.mark_changed(rows[alive])
-    for name, value in latents.items():
+    for name, value in entries.items():
       flat = latent_of(self._pool.flat, name)
       value = np.asarray(value)
       check_shape(f"latent '{name}'", value, (*rows.shape, *flat.shape[1:]))

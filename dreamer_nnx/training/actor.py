@@ -2,15 +2,16 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
 
 from dreamer_nnx import contracts, streams
-from dreamer_nnx.agent.context import LATENT
 from dreamer_nnx.streams import Stream
 from dreamer_nnx.training import processes
-from dreamer_nnx.training.step import Learner, State
+from dreamer_nnx.training.layout import State
+from dreamer_nnx.training.step import Learner
 
 
 @dataclasses.dataclass
@@ -39,11 +40,10 @@ class Actor:
   def act(self, acting: State, count: int) -> dict[str, np.ndarray]:
     """Acts once; returns the step to remember, which holds the action."""
     inputs = {k: v for k, v in self.obs.items() if not k.startswith('log/')}
-    self.carry, action, latent = self.learner.policy(
+    self.carry, action, kept = self.learner.policy(
       acting, self.carry, inputs, self.key, count
     )
-    self.action, latent = jax.device_get((action, latent))
-    kept = {LATENT + k: v.astype(np.float32) for k, v in latent.items()}
+    self.action, kept = jax.device_get((action, kept))
     return self.obs | self.action | kept
 
   def move(self) -> None:
@@ -52,23 +52,47 @@ class Actor:
 
   def arrays(self) -> dict[str, np.ndarray]:
     """Returns the arrays that an exact resume needs, by name."""
-    return flat({'obs': self.obs, 'carry': jax.device_get(self.carry)})
+    carry = {'carry': jax.device_get(self.carry)}
+    return flat({'obs': self.obs}) | named(carry)
 
   def resume(self, arrays: Mapping[str, np.ndarray]) -> None:
     """Goes on with the episodes of `arrays`."""
-    saved = unflat(arrays)
-    self.obs = saved['obs']
-    like = self.learner.abstract_carry(self.envs.num_envs)
+    self.obs = unflat({k: x for k, x in arrays.items() if k[:4] == 'obs|'})
+    self.obs = self.obs['obs']
+    like = {'carry': self.learner.abstract_carry(self.envs.num_envs)}
     # Another precision computes with another format.
     cast = lambda x, like: x.astype(like.dtype)
-    self.carry = self.learner.place(jax.tree.map(cast, saved['carry'], like))
+    carry = jax.tree.map(cast, unnamed(arrays, like), like)['carry']
+    self.carry = self.learner.place(carry)
+
+
+def named(tree: Any) -> dict[str, np.ndarray]:
+  """The leaves of a pytree by `a|b|c` names; a `|` in a name is escaped."""
+  leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+  return {_name(path): x for path, x in leaves}
+
+
+def unnamed(arrays: Mapping[str, np.ndarray], like: Any) -> Any:
+  """The pytree like another one, of arrays by name."""
+  return jax.tree_util.tree_map_with_path(
+    lambda path, _: arrays[_name(path)], like
+  )
+
+
+def _name(path: tuple) -> str:
+  keys = [jax.tree_util.keystr((key,), simple=True) for key in path]
+  return '|'.join(_escaped(key) for key in keys)
+
+
+def _escaped(name: str) -> str:
+  return name.replace('%', '%25').replace('|', '%7C')
 
 
 def flat(tree: Mapping, prefix: str = '') -> dict[str, np.ndarray]:
   """A nested dict as one dict of `a|b|c` names; a `|` in a name is escaped."""
   result = {}
   for name, value in tree.items():
-    name = prefix + name.replace('%', '%25').replace('|', '%7C')
+    name = prefix + _escaped(name)
     if isinstance(value, Mapping):
       result |= flat(value, f'{name}|')
     else:

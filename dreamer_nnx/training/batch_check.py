@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import contracts, spaces
-from dreamer_nnx.agent.context import LATENT
+from dreamer_nnx.agent.context import ACTING, LATENT
 from dreamer_nnx.contracts import CONSEC
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.training import processes
@@ -29,8 +29,7 @@ def step_spaces(
   obs_space: Spaces, action_space: Spaces, learner: Learner
 ) -> dict[str, jax.ShapeDtypeStruct]:
   """Shape and format of everything that replay keeps of a step."""
-  observed = {k: s for k, s in obs_space.items() if not k.startswith('log/')}
-  latent = learner.abstract_carry(1)['latent']
+  observed, layout = spaces.stored(obs_space), learner.layout
   struct = jax.ShapeDtypeStruct
   return (
     {
@@ -38,9 +37,8 @@ def step_spaces(
       for key, space in (observed | dict(action_space)).items()
     }
     | {key: struct((), dtype) for key, dtype in FLAGS.items()}
-    | {
-      LATENT + key: struct(x.shape[1:], np.float32) for key, x in latent.items()
-    }
+    | {LATENT + key: x for key, x in layout.entry_space.items()}
+    | {ACTING + key: x for key, x in layout.extra_space.items()}
   )
 
 

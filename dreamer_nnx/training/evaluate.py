@@ -8,7 +8,8 @@ import numpy as np
 
 from dreamer_nnx import contracts
 from dreamer_nnx.envs.faults import EnvError
-from dreamer_nnx.training.step import Learner, State
+from dreamer_nnx.training.layout import State
+from dreamer_nnx.training.step import Learner
 
 
 @dataclasses.dataclass(frozen=True)

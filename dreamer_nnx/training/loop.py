@@ -11,14 +11,16 @@ from dreamer_nnx import contracts, streams
 from dreamer_nnx.envs.faults import EnvError
 from dreamer_nnx.streams import Stream
 from dreamer_nnx.training import processes
-from dreamer_nnx.training.actor import Actor, flat, unflat
+from dreamer_nnx.training.actor import Actor, named, unnamed
 from dreamer_nnx.training.batch_check import check_batch, step_spaces
 from dreamer_nnx.training.clocks import Every, Ratio
 from dreamer_nnx.training.divergence import Diverged
+from dreamer_nnx.training.layout import State
 from dreamer_nnx.training.metrics import Episodes, Metrics, Rates, Stopwatch
 from dreamer_nnx.training.options import TrainOptions
+from dreamer_nnx.training.pure import SIGNAL
 from dreamer_nnx.training.sharding import local_rows, put_global, put_rows
-from dreamer_nnx.training.step import Learner, State
+from dreamer_nnx.training.step import Learner
 
 
 @dataclasses.dataclass
@@ -187,14 +189,13 @@ class Trainer:
     self.phase('compiling the update')
 
   def write_back(self) -> None:
-    """Waits for the last update and stores its latents and priorities."""
+    """Waits for the last update and tells replay what it found out."""
     if self.pending:
       handle, back = self.pending
-      back = local_rows(back)
-      priority = back.pop('priority')
+      signals, entries = split_signals(local_rows(back))
       # After an overflow the replay keeps what it had.
-      if np.isfinite(priority).all():
-        self.replay.update(handle, back, priority)
+      if all(np.isfinite(x).all() for x in signals.values()):
+        self.replay.update(handle, entries, signals)
       self.pending = None
 
   def tick(self) -> None:
@@ -279,7 +280,7 @@ class Trainer:
     Of the training carry, and, with an axis of processes in front, of the
     running episodes.
     """
-    carry = flat({'train': processes.to_host(self.carry)})
+    carry = named({'train': processes.to_host(self.carry)})
     return processes.stack(self.actor.arrays()) | carry
 
   def resume(
@@ -299,14 +300,15 @@ class Trainer:
     for name in clocks.keys() & set(CLOCKS):
       getattr(self, name).restore(clocks[name])
     carry = {k: x for k, x in arrays.items() if k.startswith('train|')}
-    if fits(carry, flat({'train': self.carry})):
+    like = {'train': self.carry}
+    if fits(carry, named(like)):
       where = self.learner.sharding.batch
       # Another precision computes with another format.
       self.carry = jax.tree.map(
         lambda x, like: put_global(x.astype(like.dtype), where),
-        unflat(carry)['train'],
-        self.carry,
-      )
+        unnamed(carry, like),
+        like,
+      )['train']
     episodes = {k: x for k, x in arrays.items() if k not in carry}
     if len(local_states) != processes.count() or not episodes:
       return
@@ -369,6 +371,17 @@ def merged(summaries: Sequence[Mapping[str, float]]) -> dict[str, float]:
       weights = [x['episode/count'] if episodes else 1.0 for x in having]
       result[name] = float(np.average(values, weights=weights))
   return result
+
+
+def split_signals(
+  back: Mapping[str, np.ndarray],
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+  """Splits what a train step tells replay into signals and entries."""
+  signals = {
+    k.removeprefix(SIGNAL): x for k, x in back.items() if k.startswith(SIGNAL)
+  }
+  entries = {k: x for k, x in back.items() if not k.startswith(SIGNAL)}
+  return signals, entries
 
 
 def fits(arrays: Mapping, like: Mapping) -> bool:

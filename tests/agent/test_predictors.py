@@ -3,9 +3,9 @@
 import jax
 import numpy as np
 import pytest
+from dreamer_nnx.agent.predictors import Policy, Predictor, sample
 from gymnasium import spaces as gs
 
-from dreamer_nnx.agent.predictors import Policy, Predictor, sample
 from dreamer_nnx.nn.precision import Precision
 from dreamer_nnx.numerics import outputs
 from dreamer_nnx.registry import Choice

@@ -19,8 +19,8 @@ from dreamer_nnx import workflow
 from dreamer_nnx.registry import Part
 from dreamer_nnx.show import size
 from dreamer_nnx.training import sharding
+from dreamer_nnx.training.pure import OPTIMIZER
 from dreamer_nnx.training.sharding import AXES, MeshOptions, Sharding
-from dreamer_nnx.training.step import OPTIMIZER
 from tests.plain import PLAIN
 from tests.training.meshes import ACTIONS, OBS, make_config
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from dreamer_nnx.agent.statistics import normalizer
 from dreamer_nnx.errors import UserError
+from dreamer_nnx.nn.statistics import normalizer
 from dreamer_nnx.registry import Choice
 from dreamer_nnx.slots import NORMALIZER
 

@@ -1,0 +1,1 @@
+"""Pieces that behaviours are made of: dreams, critics, policy gradients."""

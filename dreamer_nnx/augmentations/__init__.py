@@ -1,0 +1,1 @@
+"""Home of the slot `augmentation`; there are none built in."""

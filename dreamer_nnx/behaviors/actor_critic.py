@@ -1,0 +1,145 @@
+"""Actor and critic that learn in dreams: the behaviour of DreamerV3."""
+
+from collections.abc import Callable, Mapping
+
+import jax
+import numpy as np
+from flax import nnx
+from gymnasium import spaces as gym_spaces
+
+from dreamer_nnx import contracts, spaces
+from dreamer_nnx.acting.critic import Critic, Score
+from dreamer_nnx.acting.dream import imagine, starting
+from dreamer_nnx.acting.options import AgentOptions
+from dreamer_nnx.acting.reinforce import normalize_advantage, reinforce
+from dreamer_nnx.contracts import Dream, Replayed, World
+from dreamer_nnx.nn.precision import Precision
+from dreamer_nnx.nn.predictor import Predictor
+from dreamer_nnx.nn.slow_copy import SlowCopy
+from dreamer_nnx.nn.statistics import normalizer
+from dreamer_nnx.registry import Choice, Part
+from dreamer_nnx.slots import BEHAVIOR, HEAD, NORMALIZER, POLICY
+
+sg = jax.lax.stop_gradient
+Array = jax.Array
+Rewards = Callable[[Dream, Array], Array]
+SCALAR = gym_spaces.Box(-np.inf, np.inf, (), np.float32)
+VALUE = Part(
+  Predictor, layers=3, head=Choice(HEAD, 'symexp_twohot', outscale=0.0)
+)
+
+
+@BEHAVIOR.register('actor_critic')
+class ActorCritic(nnx.Module):
+  """REINFORCE on λ-returns, and regression of a value on them.
+
+  Args:
+    policy: Features to actions.
+    value: Features to expected returns.
+    slow_value: A slow copy of the value, which regularises it.
+    retnorm: Scales the returns in the policy's loss.
+    valnorm: Scales the targets of the value.
+    advnorm: Scales the advantages, after `retnorm`.
+
+  Source: Hafner et al. 2025, arXiv 2301.04104.
+  """
+
+  def __init__(
+    self,
+    obs_space: Mapping[str, gym_spaces.Space],
+    action_space: Mapping[str, gym_spaces.Space],
+    feat_space: Mapping[str, int],
+    options: AgentOptions,
+    *,
+    policy: Choice = Choice(POLICY, 'mlp'),
+    value: Part = VALUE,
+    slow_value: Part = Part(SlowCopy),
+    retnorm: Choice = Choice(NORMALIZER, 'perc', limit=1.0, debias=False),
+    valnorm: Choice = Choice(NORMALIZER, 'none'),
+    advnorm: Choice = Choice(NORMALIZER, 'none'),
+    precision: Precision,
+    rngs: nnx.Rngs,
+  ):
+    given = dict(feat_space=feat_space, precision=precision, rngs=rngs)
+    self.options = options
+    self.policy = policy(
+      obs_space=obs_space, action_space=action_space, **given
+    )
+    self.value = value(space=SCALAR, **given)
+    self.slow_value = slow_value(source=self.value)
+    self.retnorm, self.valnorm = normalizer(retnorm), normalizer(valnorm)
+    self.advnorm = normalizer(advnorm)
+    self.extra_space: dict[str, jax.ShapeDtypeStruct] = {}
+    self.signals = ()
+
+  @property
+  def critic(self) -> Critic:
+    return Critic(self.value, self.slow_value, self.valnorm, self.options)
+
+  def initial(self, batch_size: int) -> contracts.Memory:
+    """Makes an empty memory."""
+    del batch_size
+    return {}
+
+  def act(
+    self,
+    world: World,
+    carry: contracts.Carry,
+    feat: contracts.Feat,
+    memory: contracts.Memory,
+    obs: contracts.Observation,
+    key: Array,
+    mode: str,
+  ) -> tuple[contracts.Action, contracts.Memory, dict[str, Array]]:
+    """Draws from the policy, or takes its most likely action."""
+    del world, carry
+    joint = self.policy(feat, given=spaces.labels(obs), mask=spaces.masks(obs))
+    action = joint.sample(key) if mode == 'sample' else joint.pred()
+    return action, memory, {}
+
+  @jax.named_scope('behave')
+  def losses(
+    self, replayed: Replayed, rewards: Rewards, key: Array, update: bool
+  ) -> tuple[contracts.Losses, contracts.Metrics, contracts.Signals]:
+    """Computes `policy`, `value` (B, K), and `repval` (B, K-1)."""
+    _, score, losses, metrics = self.imagined(replayed, rewards, key, update)
+    return losses | self.replayed(replayed, score, update), metrics, {}
+
+  def imagined(
+    self, replayed: Replayed, rewards: Rewards, key: Array, update: bool
+  ) -> tuple[Dream, Score, contracts.Losses, contracts.Metrics]:
+    """Computes the losses on dreams, (B, K), and what they are made of."""
+    options = self.options
+    dream = imagine(replayed, self.policy, options, key)
+    score = self.critic.score(dream, rewards(dream, key), update)
+    advantage, metrics = normalize_advantage(
+      score.returns, score.advantage, self.retnorm, self.advnorm, update
+    )
+    loss, more = reinforce(self.policy, dream, advantage, options.actent)
+    # (N, H) to (N,), and to (B, K).
+    shape = len(replayed.steps['is_first']), starting(replayed, options)
+    losses = {'policy': loss, 'value': score.loss}
+    losses = {k: x.mean(1).reshape(shape) for k, x in losses.items()}
+    return dream, score, losses, metrics | score.metrics | more
+
+  def replayed(
+    self, replayed: Replayed, score: Score, update: bool
+  ) -> contracts.Losses:
+    """Computes the loss of the value on replayed returns, if there is one."""
+    options, count = self.options, starting(replayed, self.options)
+    if not options.repval_loss or count < 2:
+      return {}
+    recent = lambda x: x[:, -count:]
+    feat = jax.tree.map(recent, replayed.observed.feat)
+    flags = {
+      k: recent(replayed.steps[k]) for k in ('reward', 'is_last', 'is_terminal')
+    }
+    # (N, H) to (N,), and to (B, K).
+    boot = score.returns[:, 0].reshape(-1, count)
+    feat = feat if options.repval_grad else sg(feat)
+    return {'repval': self.critic.replay_loss(feat, flags, boot, update)}
+
+  def after_update(self, world: World, updates: Array) -> None:
+    """Moves the slow value towards the value."""
+    del world
+    self.slow_value.follow(self.value, updates)

@@ -1,0 +1,15 @@
+"""No decoder: nothing is reconstructed."""
+
+from flax import nnx
+
+from dreamer_nnx import contracts
+from dreamer_nnx.slots import DECODER
+
+
+@DECODER.register('none')
+class NoDecoder(nnx.Module):
+  """Reconstructs no observation: an objective has to train the features."""
+
+  def __call__(self, feat: contracts.Feat) -> dict[str, contracts.Output]:
+    del feat
+    return {}

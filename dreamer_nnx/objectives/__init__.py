@@ -1,0 +1,3 @@
+"""Built-in objectives."""
+
+from dreamer_nnx.objectives import masks as masks

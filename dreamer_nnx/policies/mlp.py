@@ -1,0 +1,93 @@
+"""An MLP with a head for each action key."""
+
+from collections.abc import Mapping
+
+import jax
+from flax import nnx
+from gymnasium import spaces as gym_spaces
+
+from dreamer_nnx import contracts, spaces
+from dreamer_nnx.acting.joint import Independent
+from dreamer_nnx.errors import UserError
+from dreamer_nnx.nn.mlp import MLP
+from dreamer_nnx.nn.precision import Precision
+from dreamer_nnx.nn.vectors import concat
+from dreamer_nnx.registry import Choice
+from dreamer_nnx.signatures import takes
+from dreamer_nnx.slots import HEAD, POLICY
+
+
+class Heads(nnx.Module):
+  """An MLP and heads: features (..., n) to an output for each action key.
+
+  Args:
+    trunk: The layers before the heads, see `nn.mlp.MLP`.
+    discrete, continuous: Output layers of those kinds of action.
+  """
+
+  @takes(MLP)
+  def __init__(
+    self,
+    feat_space: Mapping[str, int],
+    action_space: Mapping[str, gym_spaces.Space],
+    *,
+    discrete: Choice = Choice(HEAD, 'categorical', outscale=0.01),
+    continuous: Choice = Choice(HEAD, 'bounded_normal', outscale=0.01),
+    precision: Precision,
+    rngs: nnx.Rngs,
+    **trunk,
+  ):
+    given = dict(precision=precision, rngs=rngs)
+    self.order = tuple(feat_space)
+    self.mlp = MLP(sum(feat_space.values()), **trunk, **given)
+    size = self.mlp.output_size
+    self.heads = nnx.data(
+      {
+        key: (discrete if spaces.is_discrete(space) else continuous)(
+          input_size=size, space=space, **given
+        )
+        for key, space in sorted(action_space.items())
+      }
+    )
+
+  def outputs(self, feat: contracts.Feat) -> dict[str, contracts.Output]:
+    """Maps features (..., n) to an output for each action key."""
+    x = self.mlp(concat(feat, self.order))
+    return {key: head(x) for key, head in self.heads.items()}
+
+
+@POLICY.register('mlp')
+class MLPPolicy(Heads):
+  """Independent actions from all features.
+
+  It reads no masks and no labels.
+
+  Raises:
+    UserError: The environment gives masks.
+  """
+
+  @takes(Heads)
+  def __init__(
+    self,
+    feat_space: Mapping[str, int],
+    obs_space: Mapping[str, gym_spaces.Space],
+    action_space: Mapping[str, gym_spaces.Space],
+    **heads,
+  ):
+    for key in spaces.masked(obs_space):
+      raise UserError(
+        f'this policy would ignore the observation mask/{key}. Choose a policy '
+        "that masks, `masked`, or leave the key out in the environment's "
+        'wrapper.'
+      )
+    super().__init__(feat_space, action_space, **heads)
+
+  def __call__(
+    self,
+    feat: contracts.Feat,
+    *,
+    given: Mapping[str, jax.Array],
+    mask: Mapping[str, jax.Array],
+  ) -> Independent:
+    del given, mask
+    return Independent(self.outputs(feat))

@@ -1,0 +1,115 @@
+"""Names and kinds of an agent's arrays, and which of them acting reads."""
+
+import functools
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.extend.core import Jaxpr, Var
+
+from dreamer_nnx import spaces
+from dreamer_nnx.agent.agent import Agent
+from dreamer_nnx.nn.slow_copy import SlowParam
+
+Array = jax.Array
+State = dict[str, Array]
+MODES = ('sample', 'mode')
+
+
+class Layout:
+  """Names, shapes, axes and kinds of an agent's arrays, without any values.
+
+  Args:
+    make_agent: Builds the agent from random streams.
+  """
+
+  def __init__(self, make_agent: Callable[[nnx.Rngs], Agent]):
+    abstract = nnx.eval_shape(lambda: make_agent(nnx.Rngs(0)))
+    self.graphdef, state = nnx.split(abstract)
+    flat = nnx.to_flat_state(state)
+    self.paths = {'/'.join(map(str, path)): path for path, _ in flat}
+    self.shapes = {
+      name: jax.ShapeDtypeStruct(v.shape, v.dtype)
+      for name, (_, v) in zip(self.paths, flat, strict=True)
+    }
+    self.axes = {
+      name: v.get_metadata().get('axes')
+      for name, (_, v) in zip(self.paths, flat, strict=True)
+    }
+    self.trained = tuple(
+      name
+      for name, (_, v) in zip(self.paths, flat, strict=True)
+      if isinstance(v, nnx.Param)
+    )
+    self.statistics = tuple(
+      name
+      for name, (_, v) in zip(self.paths, flat, strict=True)
+      if not isinstance(v, nnx.Param | SlowParam)
+      and jnp.issubdtype(v.dtype, jnp.inexact)
+    )
+    self.obs_space = dict(abstract.obs_space)
+    self.action_space = dict(abstract.action_space)
+    dynamics, behavior = abstract.dynamics, abstract.behavior
+    self.entry_space = dict(dynamics.entry_space)
+    self.extra_space = dict(behavior.extra_space)
+    self.context = dynamics.context
+    self.signals = ('model', *behavior.signals)
+    self.notes = tuple(getattr(abstract.decoder, 'notes', ()))
+
+  @functools.cached_property
+  def acting(self) -> frozenset[str]:
+    """Names of the arrays that acting reads, in either mode."""
+    return frozenset().union(*(self._reads(mode) for mode in MODES))
+
+  def _reads(self, mode: str) -> set[str]:
+    def act(arrays, obs, key):
+      agent = self.merge(arrays)
+      return agent.act(agent.initial(1), obs, key, mode)
+
+    closed = jax.make_jaxpr(act)(
+      self.shapes, self.observed(1), jax.random.key(0)
+    )
+    read = used_inputs(closed.jaxpr)
+    names = jax.tree.leaves({name: name for name in self.shapes})
+    return {name for name, used in zip(names, read, strict=False) if used}
+
+  def observed(self, rows: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes of what `Agent.act` is told of so many environments."""
+    struct = jax.ShapeDtypeStruct
+    return {
+      key: struct((rows, *space.shape), spaces.data_type(space))
+      for key, space in self.obs_space.items()
+    } | {'is_first': struct((rows,), bool)}
+
+  def flatten(self, agent: Agent) -> State:
+    flat = nnx.to_flat_state(nnx.state(agent))
+    return {'/'.join(map(str, path)): v[...] for path, v in flat}
+
+  def merge(self, arrays: Mapping[str, Array]) -> Agent:
+    """An agent of these arrays; KeyError unless the names are exactly its."""
+    if arrays.keys() != self.paths.keys():
+      raise KeyError(sorted(arrays.keys() ^ self.paths.keys()))
+    leaves = [(path, arrays[name]) for name, path in self.paths.items()]
+    return nnx.merge(self.graphdef, nnx.from_flat_state(leaves))
+
+  def partial(self, arrays: Mapping[str, Array]) -> Agent:
+    """An agent whose other arrays are zeros, for functions that ignore them."""
+    return self.merge(
+      {
+        name: arrays[name] if name in arrays else jnp.zeros(s.shape, s.dtype)
+        for name, s in self.shapes.items()
+      }
+    )
+
+
+def used_inputs(jaxpr: Jaxpr) -> list[bool]:
+  """Tells which inputs of a program its results depend on.
+
+  An equation that is needed is taken to need all of its inputs.
+  """
+  live = {v for v in jaxpr.outvars if isinstance(v, Var)}
+  for equation in reversed(jaxpr.eqns):
+    if equation.effects or any(v in live for v in equation.outvars):
+      live |= {v for v in equation.invars if isinstance(v, Var)}
+  return [v in live for v in jaxpr.invars]

@@ -1,0 +1,3 @@
+"""Built-in weightings of losses."""
+
+from dreamer_nnx.weightings import fixed as fixed
