@@ -50,6 +50,7 @@ TINY = {
 }
 # What the fields of TINY belong to.
 CHOSEN = {
+  'config.behavior.name': 'actor_critic',
   'config.env.name': 'track',
   'config.encoder.name': 'simple',
   'config.decoder.name': 'simple',

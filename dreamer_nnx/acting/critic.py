@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from dreamer_nnx import contracts
 from dreamer_nnx.acting.options import AgentOptions
-from dreamer_nnx.contracts import Dream
+from dreamer_nnx.contracts import Dream, Replayed
 from dreamer_nnx.numerics.returns import lambda_return
 
 sg = jax.lax.stop_gradient
@@ -80,6 +80,27 @@ class Critic:
     }
     advantage = returns - sg(target[:, :-1])
     return Score(returns, advantage, dream.weight[:, :-1] * loss, metrics)
+
+  def replay_losses(
+    self, replayed: Replayed, boot: Array, update: bool
+  ) -> contracts.Losses:
+    """Computes the loss on replayed returns of the last K steps, if there is.
+
+    Args:
+      boot: (B, K), the first imagined return of each state.
+
+    Returns:
+      {'repval': (B, K-1)}, or nothing without `repval_loss` or of one step.
+    """
+    options, count = self.options, boot.shape[1]
+    if not options.repval_loss or count < 2:
+      return {}
+    recent = lambda x: x[:, -count:]
+    feat = jax.tree.map(recent, replayed.observed.feat)
+    flags = ('reward', 'is_last', 'is_terminal')
+    steps = {k: recent(replayed.steps[k]) for k in flags}
+    feat = feat if options.repval_grad else sg(feat)
+    return {'repval': self.replay_loss(feat, steps, boot, update)}
 
   def replay_loss(
     self,

@@ -102,42 +102,29 @@ class ActorCritic(nnx.Module):
     self, replayed: Replayed, rewards: Rewards, key: Array, update: bool
   ) -> tuple[contracts.Losses, contracts.Metrics, contracts.Signals]:
     """Computes `policy`, `value` (B, K), and `repval` (B, K-1)."""
-    _, score, losses, metrics = self.imagined(replayed, rewards, key, update)
-    return losses | self.replayed(replayed, score, update), metrics, {}
-
-  def imagined(
-    self, replayed: Replayed, rewards: Rewards, key: Array, update: bool
-  ) -> tuple[Dream, Score, contracts.Losses, contracts.Metrics]:
-    """Computes the losses on dreams, (B, K), and what they are made of."""
-    options = self.options
+    options, critic = self.options, self.critic
     dream = imagine(replayed, self.policy, options, key)
-    score = self.critic.score(dream, rewards(dream, key), update)
-    advantage, metrics = normalize_advantage(
-      score.returns, score.advantage, self.retnorm, self.advnorm, update
+    score = critic.score(dream, rewards(dream, key), update)
+    advantage, more, metrics = self.advantage(replayed, dream, score, update)
+    normed, mets = normalize_advantage(
+      score.returns, advantage, self.retnorm, self.advnorm, update
     )
-    loss, more = reinforce(self.policy, dream, advantage, options.actent)
+    loss, ents = reinforce(self.policy, dream, normed, options.actent)
     # (N, H) to (N,), and to (B, K).
     shape = len(replayed.steps['is_first']), starting(replayed, options)
     losses = {'policy': loss, 'value': score.loss}
-    losses = {k: x.mean(1).reshape(shape) for k, x in losses.items()}
-    return dream, score, losses, metrics | score.metrics | more
-
-  def replayed(
-    self, replayed: Replayed, score: Score, update: bool
-  ) -> contracts.Losses:
-    """Computes the loss of the value on replayed returns, if there is one."""
-    options, count = self.options, starting(replayed, self.options)
-    if not options.repval_loss or count < 2:
-      return {}
-    recent = lambda x: x[:, -count:]
-    feat = jax.tree.map(recent, replayed.observed.feat)
-    flags = {
-      k: recent(replayed.steps[k]) for k in ('reward', 'is_last', 'is_terminal')
-    }
+    losses = {k: x.mean(1).reshape(shape) for k, x in losses.items()} | more
     # (N, H) to (N,), and to (B, K).
-    boot = score.returns[:, 0].reshape(-1, count)
-    feat = feat if options.repval_grad else sg(feat)
-    return {'repval': self.critic.replay_loss(feat, flags, boot, update)}
+    boot = score.returns[:, 0].reshape(shape)
+    losses |= critic.replay_losses(replayed, boot, update)
+    return losses, metrics | mets | score.metrics | ents, {}
+
+  def advantage(
+    self, replayed: Replayed, dream: Dream, score: Score, update: bool
+  ) -> tuple[Array, contracts.Losses, contracts.Metrics]:
+    """Returns advantages (N, H) of the policy, and further losses."""
+    del replayed, dream, update
+    return score.advantage, {}, {}
 
   def after_update(self, world: World, updates: Array) -> None:
     """Moves the slow value towards the value."""
