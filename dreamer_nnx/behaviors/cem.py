@@ -104,7 +104,7 @@ class CEM(ActorCritic):
     """Plans anew from the last plan; takes the first action of the result."""
     del feat
     planner, first = self.planner, obs['is_first']
-    rows, masks = len(first), spaces.masks(obs)
+    rows, masks = first.shape[0], spaces.masks(obs)
     fresh = self.initial(rows)
     plan = masked(restarted(memory, fresh, first), masks)
     # (W, ...) to (W P, ...).

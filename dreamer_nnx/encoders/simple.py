@@ -160,7 +160,7 @@ class ImageEncoder(nnx.Module):
     images = jnp.concatenate([obs[k] for k in self.keys], -1)
     # (..., H, W, C) to (N, H, W, C), and tokens (N, E) to (..., E).
     rows = images.reshape(-1, *images.shape[-3:])
-    tokens = self.portions(self._encoding(len(rows)), rows)
+    tokens = self.portions(self._encoding(rows.shape[0]), rows)
     return tokens.reshape(*images.shape[:-3], -1)
 
   def _encoding(self, count: int) -> Callable[[jax.Array], jax.Array]:
@@ -178,6 +178,6 @@ class ImageEncoder(nnx.Module):
       for stage, norm_act in zip(stages, self.norm_acts, strict=True):
         x = norm_act(stage(x))
       # (N, h, w, c) to (N, E).
-      return x.reshape(len(x), -1)
+      return x.reshape(x.shape[0], -1)
 
     return encode

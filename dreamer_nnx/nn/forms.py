@@ -25,13 +25,18 @@ FEW_ROWS = 64
 FEW_CHANNELS, MANY_IMAGES = 16, 64
 
 
+def known(*sizes: int) -> bool:
+  """Tells whether sizes are numbers, not symbols of a program for any batch."""
+  return all(isinstance(size, int) for size in sizes)
+
+
 def few_rows(*leading: int) -> bool:
   """Tells whether a kernel is better used as it is than taken apart.
 
   Args:
     leading: The axes of the input but the last.
   """
-  return math.prod(leading) <= FEW_ROWS
+  return known(*leading) and math.prod(leading) <= FEW_ROWS
 
 
 def one_product(precision: Precision) -> bool:
@@ -44,7 +49,8 @@ def one_product(precision: Precision) -> bool:
 
 def folds_windows(channels: int, images: int, precision: Precision) -> bool:
   """Tells whether convolving whole 2x2 windows is faster than pixels."""
-  limit = FEW_CHANNELS if images >= MANY_IMAGES else FEW_CHANNELS // 4
+  many = not known(images) or images >= MANY_IMAGES
+  limit = FEW_CHANNELS if many else FEW_CHANNELS // 4
   return channels <= limit or not precision.on_cpu
 
 
@@ -69,9 +75,10 @@ class Portions:
     Args:
       arrays: (N, ...) each.
     """
-    if not self.few:
+    rows = arrays[0].shape[0]
+    if not self.few or not known(rows):
       return function(*arrays)
-    size = portion(len(arrays[0]), self.numbers)
+    size = portion(rows, self.numbers)
     return in_portions(function, size, *arrays)
 
 
@@ -94,7 +101,7 @@ def in_portions(function: Callable, size: int, *arrays: jax.Array) -> jax.Array:
   Args:
     arrays: (N, ...) each, N a multiple of `size`.
   """
-  rows = len(arrays[0])
+  rows = arrays[0].shape[0]
   if size == rows:
     return jax.checkpoint(function)(*arrays)
   body = jax.checkpoint(lambda portion: function(*portion))
