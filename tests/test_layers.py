@@ -49,6 +49,8 @@ MECHANICS = {
   'dreamer_nnx/main.py',
   'dreamer_nnx/training/checkpoint.py',
   'dreamer_nnx/training/checkpoint_items.py',
+  'dreamer_nnx/training/layout.py',
+  'dreamer_nnx/training/pure.py',
   'dreamer_nnx/training/retention.py',
   'dreamer_nnx/training/sharding.py',
   'dreamer_nnx/training/snapshot.py',

@@ -3,6 +3,7 @@
 Letters: N = B * K rows, H imagined steps, n numbers of a feature.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -106,40 +107,61 @@ def imagine(
   first = jax.tree.map(recent, replayed.observed.feat)
   steps = {k: recent(x) for k, x in replayed.steps.items()}
   given = spaces.labels(steps) | dict(given or {})
-  true = spaces.masks(steps)
+  masks = Masks(world, spaces.masks(steps))
   # Or derivatives that nobody reads would be traced through the loop.
   dynamics, frozen = sg(world.dynamics), sg(policy)
-  frozen_world = sg_world(world)
 
   def act(feat, memory, key):
-    mask = memory and _where(memory['first'], memory['mask'], feat)
-    joint = frozen(feat, given=given, mask=mask or {})
-    after = memory and memory | {'first': jnp.zeros_like(memory['first'])}
-    return joint.sample(key), after
+    joint = frozen(feat, given=given, mask=masks.of(feat, memory))
+    return joint.sample(key), jax.tree.map(jnp.zeros_like, memory)
 
-  def _where(first, mask, feat):
-    predicted = predict_masks(frozen_world, feat, mask)
-    pick = lambda true, later: jnp.where(first[:, None], true, later)
-    return {name: pick(mask[name], predicted[name]) for name in mask}
-
-  memory = {'first': jnp.ones(len(steps['is_first']), bool), 'mask': true}
   feats, action = dream(
     dynamics,
     sg(dynamics.starts(replayed.carry, replayed.observed, count)),
     sg(first),
     act,
-    memory if true else {},
+    {'first': jnp.ones(steps['is_first'].shape, bool)},
     options.imag_length,
     key,
   )
   feat = joined(first if options.ac_grads else sg(first), sg(feats))
-  later = predict_masks(frozen_world, sg(feats), true)
-  mask = joined(true, later)
   reward = sg(world.reward(sg(feat)).pred())
   cont = sg(world.cont(sg(feat)).prob(1))
   disc = 1.0 if options.contdisc else options.discount
   weight = sg(jnp.cumprod(disc * cont, 1) / disc)
+  mask = joined(masks.true, masks.predicted(sg(feats)))
   return Dream(feat, sg(action), reward, cont, weight, sg(mask), sg(given))
+
+
+@dataclasses.dataclass(frozen=True)
+class Masks:
+  """Masks in a dream: the true ones at its start, then predicted ones.
+
+  Args:
+    true: Bool (N, classes) by action.
+  """
+
+  world: World
+  true: Mapping[str, Array]
+
+  def of(self, feat: contracts.Feat, memory: Mapping[str, Array]) -> dict:
+    """Returns the masks (N, classes) of one step; `first` (N,) is the start."""
+    if not self.true:
+      return {}
+    later, first = self.predicted(feat), memory['first'][:, None]
+    return {k: jnp.where(first, x, later[k]) for k, x in self.true.items()}
+
+  def predicted(self, feat: contracts.Feat) -> dict[str, Array]:
+    """Predicts masks (..., classes); all is allowed that nothing predicts."""
+    found = {}
+    for objective in self.world.objectives.values():
+      if self.true and hasattr(objective, 'mask'):
+        found |= sg(objective).mask(self.world, feat)
+    shape = next(iter(feat.values())).shape[:-1]
+    return {
+      name: found.get(name, jnp.ones((*shape, like.shape[-1]), bool))
+      for name, like in self.true.items()
+    }
 
 
 def starting(replayed: Replayed, options: AgentOptions) -> int:
@@ -160,30 +182,3 @@ def joined(first: Mapping[str, Any], later: Mapping[str, Any]) -> dict:
     name: jnp.concatenate([first[name][:, None], later[name]], 1)
     for name in first
   }
-
-
-def predict_masks(
-  world: World, feat: contracts.Feat, names: Mapping[str, Any]
-) -> dict[str, Array]:
-  """Predicts which actions are allowed, by the objectives that can.
-
-  Args:
-    names: Action keys; those that nothing predicts are allowed everywhere.
-
-  Returns:
-    Bool (..., classes) for each of them.
-  """
-  found = {}
-  for objective in world.objectives.values():
-    if names and hasattr(objective, 'mask'):
-      found |= objective.mask(world, feat)
-  shape = next(iter(feat.values())).shape[:-1]
-  return {
-    name: found.get(name, jnp.ones((*shape, like.shape[-1]), bool))
-    for name, like in names.items()
-  }
-
-
-def sg_world(world: World) -> World:
-  """Returns the world without gradients of its objectives."""
-  return World(**{**vars(world), 'objectives': sg(dict(world.objectives))})

@@ -297,7 +297,9 @@ class Weighting(Protocol):
 
 @runtime_checkable
 class Augmentation(Protocol):
-  """What the encoder sees of a batch; the targets of losses stay.
+  """Map of the observations of a batch to what the encoder sees.
+
+  The targets of losses stay.
 
   One with a `scale` of 0 is left out.
   """

@@ -1,4 +1,4 @@
-"""What components are handed: observed steps, batches, dreams, the world.
+"""Records that components are handed: steps, batches, dreams, the world.
 
 Letters as in `contracts`.
 """

@@ -141,18 +141,9 @@ class Pure:
     joined = self.small if joined is None else joined
     params = {k: state[k] for k in layout.trained}
     rest = {k: state[k] for k in layout.shapes if k not in params}
-    scale = state.get('loss_scale', 1.0)
-    key = jax.random.fold_in(state['key'], updates)
-
-    def scaled_loss(params):
-      agent = layout.merge(gather(params | rest))
-      loss, aux = agent.loss(carry, batch, key, length=self.length)
-      arrays = layout.flatten(agent)
-      aux = {k: aux[k] for k in ('carry', 'entries', 'signals', 'metrics')}
-      return loss * scale, (loss, aux, {k: arrays[k] for k in rest})
-
-    grads, (loss, aux, stats) = jax.grad(scaled_loss, has_aux=True)(params)
-    grads = jax.tree.map(lambda g: g / scale, grads)
+    grads, (loss, aux, stats) = self._gradients(
+      params, rest, state, carry, batch, gather
+    )
     with jax.named_scope('optimize'):
       changes, opt_state = self.optimizer.update(
         grads, self._unpack(state), params
@@ -173,6 +164,21 @@ class Pure:
     back = {LATENT + k: x for k, x in aux['entries'].items()}
     back |= {SIGNAL + k: x for k, x in aux['signals'].items()}
     return new, aux['carry'], back, metrics | self._rate_metrics(state)
+
+  def _gradients(self, params, rest, state, carry, batch, gather):
+    """Gradients of the loss; the loss, what it tells, and new statistics."""
+    key = jax.random.fold_in(state['key'], state['updates'])
+    scale = state.get('loss_scale', 1.0)
+
+    def scaled_loss(params):
+      agent = self.layout.merge(gather(params | rest))
+      loss, aux = agent.loss(carry, batch, key, length=self.length)
+      arrays = self.layout.flatten(agent)
+      aux = {k: aux[k] for k in ('carry', 'entries', 'signals', 'metrics')}
+      return loss * scale, (loss, aux, {k: arrays[k] for k in rest})
+
+    grads, told = jax.grad(scaled_loss, has_aux=True)(params)
+    return jax.tree.map(lambda g: g / scale, grads), told
 
   def _rate_metrics(self, state: State) -> dict[str, Array]:
     """The learning rate of the update from a state, if the optimiser tells."""
