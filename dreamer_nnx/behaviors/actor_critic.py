@@ -46,11 +46,11 @@ class ActorCritic(nnx.Module):
 
   def __init__(
     self,
+    *,
     obs_space: Mapping[str, gym_spaces.Space],
     action_space: Mapping[str, gym_spaces.Space],
     feat_space: Mapping[str, int],
     options: AgentOptions,
-    *,
     policy: Choice = Choice(POLICY, 'mlp'),
     value: Part = VALUE,
     slow_value: Part = Part(SlowCopy),

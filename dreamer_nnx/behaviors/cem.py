@@ -5,12 +5,10 @@ from typing import Annotated
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import contracts, spaces, streams
 from dreamer_nnx.acting.dream import open_loop
-from dreamer_nnx.acting.options import AgentOptions
 from dreamer_nnx.behaviors.actor_critic import ActorCritic
 from dreamer_nnx.behaviors.plans import (
   Actions,
@@ -22,7 +20,6 @@ from dreamer_nnx.behaviors.plans import (
 )
 from dreamer_nnx.contracts import World
 from dreamer_nnx.errors import UserError
-from dreamer_nnx.nn.precision import Precision
 from dreamer_nnx.schema import Count, Epsilon, Range
 from dreamer_nnx.signatures import takes
 from dreamer_nnx.slots import BEHAVIOR
@@ -58,31 +55,18 @@ class CEM(ActorCritic):
   @takes(ActorCritic)
   def __init__(
     self,
-    obs_space: Mapping[str, gym_spaces.Space],
-    action_space: Mapping[str, gym_spaces.Space],
-    feat_space: Mapping[str, int],
-    options: AgentOptions,
     *,
+    action_space: Mapping[str, gym_spaces.Space],
     length: Count = 8,
     plans: Annotated[int, Range(2)] = 64,
     elites: Count = 8,
     iterations: Count = 4,
     lowest: Epsilon = 0.05,
-    precision: Precision,
-    rngs: nnx.Rngs,
     **actor_critic,
   ):
     if elites > plans:
       raise UserError(f'must be at most plans, {plans}.', 'elites', elites)
-    super().__init__(
-      obs_space,
-      action_space,
-      feat_space,
-      options,
-      precision=precision,
-      rngs=rngs,
-      **actor_critic,
-    )
+    super().__init__(action_space=action_space, **actor_critic)
     self.planner = Planner(dict(action_space), lowest)
     self.length, self.plans, self.elites = length, plans, elites
     self.iterations = iterations

@@ -11,7 +11,6 @@ from gymnasium import spaces as gym_spaces
 from dreamer_nnx import contracts, spaces
 from dreamer_nnx.acting.critic import Critic, Score
 from dreamer_nnx.acting.dream import starting
-from dreamer_nnx.acting.options import AgentOptions
 from dreamer_nnx.behaviors.actor_critic import SCALAR, VALUE, ActorCritic
 from dreamer_nnx.contracts import Dream, Replayed, World
 from dreamer_nnx.errors import UserError
@@ -65,11 +64,9 @@ class Constrained(ActorCritic):
   @takes(ActorCritic)
   def __init__(
     self,
-    obs_space: Mapping[str, gym_spaces.Space],
-    action_space: Mapping[str, gym_spaces.Space],
-    feat_space: Mapping[str, int],
-    options: AgentOptions,
     *,
+    obs_space: Mapping[str, gym_spaces.Space],
+    feat_space: Mapping[str, int],
     limit: Weight = float('inf'),
     rate: Annotated[float, Epsilon] = 0.01,
     highest: Weight = 1000.0,
@@ -84,9 +81,7 @@ class Constrained(ActorCritic):
     if KEY not in obs_space or obs_space[KEY].shape not in ((), (1,)):
       raise UserError(f'the environment must observe {KEY!r}, one number.')
     given = dict(feat_space=feat_space, precision=precision, rngs=rngs)
-    super().__init__(
-      obs_space, action_space, options=options, **given, **actor_critic
-    )
+    super().__init__(obs_space=obs_space, **given, **actor_critic)
     self.limit, self.rate, self.highest = limit, rate, highest
     self.multiplier = Multiplier(jnp.zeros(()))
     self.cost = cost(space=SCALAR, **given)
