@@ -109,7 +109,7 @@ REPLAY = Slot(
     'processes',
     'steps',
     'scratch',
-    'context',
+    'context_needed',
     'signals',
   ),
   builds=contracts.Replay,

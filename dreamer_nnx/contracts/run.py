@@ -45,9 +45,9 @@ class Replay(Protocol):
   worker's step, by key. These are the observations, the actions, `reward`,
   `is_first`, `is_last`, `is_terminal`, the entries of the dynamics as
   `latent/*`, and what the behaviour adds, `acting/*`. It is also given
-  `num_envs` W, `batch_size` B and `batch_length` T; `context`, the steps that
-  the dynamics read before the T that are trained on; and `signals`, the names
-  of what `update` is told of steps.
+  `num_envs` W, `batch_size` B and `batch_length` T; `context_needed`, the steps
+  that the dynamics read before the T that are trained on; and `signals`, the
+  names of what `update` is told of steps.
 
   A window has `context` + T steps of one worker, in order. The last T are
   trained on; from the steps before them the dynamics resume, and the last of
@@ -70,7 +70,8 @@ class Replay(Protocol):
   def add(self, steps: Mapping[str, np.ndarray]) -> None:
     """Appends one step (W, ...) of every worker: each key of `spaces`.
 
-    Values are in their space; a float may come in another float format.
+    Values are in their space; a float may come in another float format. The
+    keys `latent/*` may be absent, all of them: such a step has no entry.
     """
     ...
 

@@ -1,8 +1,8 @@
 """Stores the pool's steps in a directory, as of each save, and loads them.
 
 Files are never changed. A save writes the steps that came since the last one
-(`data`: what never changes) and the latents and priorities that are new or
-changed since (`side`), and nothing else; its index names the files that hold
+(`data`: what never changes) and the entries and columns that are new or changed
+since (`side`), and nothing else; its index names the files that hold
 the newest version of any step. Uses of files are not counted: after a save
 those are deleted that no kept index names (`retain`).
 
@@ -24,11 +24,12 @@ from absl import logging
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.replay import chunkfile, loading, sharing
 from dreamer_nnx.replay.chunks import ChunkPool
+from dreamer_nnx.replay.columns import Columns
 from dreamer_nnx.replay.disk import ChunkDirectory, serial
+from dreamer_nnx.replay.entries import HAS_ENTRY
 from dreamer_nnx.replay.table import KINDS, Table
 from dreamer_nnx.replay.writing import Part, Writing
 
-PRIORITY = loading.PRIORITY
 # Bytes of a file, and of one that is small.
 BLOCK = 32 << 20
 SMALL = 1 << 20
@@ -38,9 +39,8 @@ class Archive:
   """Files of the steps in a pool.
 
   Args:
-    powers: (chunks, chunk_size) step priorities, None where there are none.
-    touched: (rows,) flags of those that changed, set by who changes them.
-    save_latents: Whether latents are stored at all.
+    pool: Its columns are stored, too.
+    save_latents: Whether entries are stored at all.
     limit: Bytes of copies that may wait to be written.
   """
 
@@ -48,23 +48,22 @@ class Archive:
     self,
     pool: ChunkPool,
     directory: ChunkDirectory,
-    powers: np.ndarray | None,
-    touched: np.ndarray | None,
     save_latents: bool,
     limit: float,
   ):
     rows = pool.num_chunks * pool.chunk_size
     self._pool = pool
     self._directory = directory
-    self._powers = powers
-    self._touched = touched
-    latents = [k for k in pool.arrays if k.startswith('latent/')]
-    self._keys = {
-      'data': [k for k in pool.arrays if k not in latents],
-      'side': latents if save_latents else [],
+    entries = {k: pool.flat[k] for k in pool.latents if save_latents}
+    if entries:
+      entries[HAS_ENTRY] = pool.has_entry
+    self._arrays = {
+      'data': {k: x for k, x in pool.flat.items() if k not in pool.latents},
+      'side': entries,
     }
-    self._has_side = bool(self._keys['side']) or powers is not None
-    self._changed = np.zeros(rows, bool)
+    self._columns = Columns(pool)
+    self._has_side = bool(entries or pool.columns)
+    self._changed = np.zeros(rows, bool)  # To be in a side file.
     self._stored = np.zeros(pool.num_chunks, np.int64)  # Steps in data files.
     self._table = Table(rows)
     self._writing: Writing | None = None
@@ -76,8 +75,8 @@ class Archive:
     self._threads = ThreadPoolExecutor(1, 'replay')
 
   def mark_changed(self, rows: np.ndarray) -> None:
-    """Notes that latents of some rows are about to change."""
-    if self._keys['side']:
+    """Notes that entries of some rows are about to change."""
+    if self._arrays['side']:
       self._changed[rows] = True
       self.preserve(('side',), rows)
 
@@ -99,8 +98,7 @@ class Archive:
       self._table.release(kind, rows)
     self._stored[slots] = 0
     self._changed[rows] = False
-    if self._touched is not None:
-      self._touched[rows] = False
+    self._columns.note(rows)
 
   def save(self) -> dict[str, Any]:
     """Starts to write the steps that are in no file; returns a JSON-able index.
@@ -112,8 +110,7 @@ class Archive:
     fresh, changed = self._unsaved()
     self._stored[:] = self._pool.lengths[:-1]
     self._changed[changed] = False
-    if self._touched is not None:
-      self._touched[changed] = False
+    self._columns.note(changed)
     self._table.release('data', fresh)
     self._table.release('side', changed)
     names = [*self._table.used(), *self._start_write(fresh, changed)]
@@ -148,7 +145,8 @@ class Archive:
       self._table.sparse_rows(kind, SMALL // max(1, self._row_bytes(kind)))
       for kind in KINDS
     )
-    side = side[~self._dirty()[side]]
+    if side.size:
+      side = side[~self._dirty()[side]]
     if data.size or side.size:
       self._start_write(data, side)
 
@@ -204,19 +202,18 @@ class Archive:
     self._table = Table(pool.num_chunks * pool.chunk_size)
     self._stored[:] = 0
     self._changed[:] = False
-    if self._touched is not None:
-      self._touched[:] = False
     self._directory.skipped.clear()
     self._directory.delete_partial()
-    loader = loading.Loader(pool, self._directory, self._powers, self._table)
+    loader = loading.Loader(pool, self._directory, self._table)
     if index.get('version', 1) == 1:
       loader.load_01(index, same)
     else:
       loader.load(index, same)
       self._stored[:] = pool.lengths[:-1]
-    fresh = loader.zero_missing_latents()
-    if self._keys['side']:
+    fresh = loader.finish_entries()
+    if self._arrays['side']:
       self._changed[fresh] = True
+    self._columns.note(slice(None))
     self._saves = max(self._saves, index.get('saves', 0))
     pool.next_id = sharing.next_id(pool.next_id, index)
 
@@ -256,15 +253,13 @@ class Archive:
     fresh = np.concatenate([np.zeros(0, np.int64), *fresh])
     if not self._has_side:
       return fresh, fresh[:0]
-    dirty = self._dirty().copy()
+    dirty = self._dirty()
     dirty[fresh] = True
     return fresh, np.flatnonzero(dirty)
 
   def _dirty(self) -> np.ndarray:
-    """Flags (rows,) of latents or priorities that no side file has."""
-    if self._touched is None:
-      return self._changed
-    return self._changed | self._touched
+    """Flags (rows,) of entries or columns that no side file has."""
+    return self._changed | self._columns.changed()
 
   def _chunk_table(self) -> list[list[int]]:
     """Rows of slot, number, length and number of the chunk before, by age."""
@@ -289,12 +284,9 @@ class Archive:
       sizes = [min(each, count - i) for i in range(0, count, each)]
       new = self._directory.new_names(kind, len(sizes))
       files = list(zip(new, sizes, strict=True))
-      frozen = {}
-      if kind == 'side' and self._powers is not None:
-        # (chunks, chunk_size) -> (rows,) -> (n,)
-        frozen = {PRIORITY: self._powers.reshape(-1)[kind_rows]}
-      keys = self._keys[kind]
-      parts.append(Part(self._pool, kind, keys, kind_rows, files, frozen))
+      frozen = self._columns.frozen(kind_rows) if kind == 'side' else {}
+      total, flat = len(self._changed), self._arrays[kind]
+      parts.append(Part(total, kind, flat, kind_rows, files, frozen))
       names += new
     self._writing = Writing(self._pool, parts, self._write, self._limit)
     self._writing.start(self._threads)
@@ -309,13 +301,14 @@ class Archive:
     arrays: Mapping[str, np.ndarray],
   ) -> None:
     size = self._pool.chunk_size
+    if HAS_ENTRY in arrays and arrays[HAS_ENTRY].all():
+      arrays = {k: x for k, x in arrays.items() if k != HAS_ENTRY}
     meta = {'kind': kind, 'chunk_size': size}
     runs = chunkfile.runs_of(idents, rows % size)
     self._directory.write(name, meta, runs, arrays)
 
   def _row_bytes(self, kind: str) -> int:
-    flat = self._pool.flat
-    return sum(flat[key][:1].nbytes for key in self._keys[kind]) + 8
+    return sum(x[:1].nbytes for x in self._arrays[kind].values()) + 8
 
   def _still_held(self, rows: np.ndarray, idents: np.ndarray) -> np.ndarray:
     return self._pool.chunk_ids(rows) == idents

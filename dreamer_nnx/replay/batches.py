@@ -1,6 +1,5 @@
 """Handles of batches, and the marks of their episodes."""
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -46,10 +45,14 @@ def annotate(
     batch['is_first'][:, 0] = True
 
 
-def latent_of(flat: Mapping[str, np.ndarray], name: str) -> np.ndarray:
-  """The rows of a latent, named with or without `latent/`."""
-  key = name if name.startswith('latent/') else f'latent/{name}'
-  if key not in flat:
-    known = [k for k in flat if k.startswith('latent/')]
-    raise ValueError(f"replay: no latent '{name}' is kept, only {known}.")
-  return flat[key]
+def consec_of(pool: ChunkPool, context: np.ndarray, part: int) -> np.ndarray:
+  """Numbers (B,) of a part; -1 in place of 0 where the context has no entry.
+
+  Args:
+    context: (B, C) rows of the steps before those that are trained on.
+  """
+  consec = np.full(len(context), part, np.int32)
+  if not part:
+    # (rows,) at (B, C) -> (B,)
+    consec[~pool.has_entry[context].all(1)] = -1
+  return consec

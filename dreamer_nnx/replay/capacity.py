@@ -10,17 +10,16 @@ import numpy as np
 
 from dreamer_nnx import paths
 from dreamer_nnx.errors import UserError
-from dreamer_nnx.replay import chunkfile, memory
+from dreamer_nnx.replay import chunkfile, memory, selectors
 from dreamer_nnx.replay.chunks import step_bytes
 from dreamer_nnx.replay.memory import gib
-from dreamer_nnx.replay.selectors import Priority
 from dreamer_nnx.replay.storage import Disk, Memory, Storage
 
 WHERE = 'config.replay.chunked'
 # The share of free memory that `auto` takes; training needs some, too.
 SHARE = 0.75
-# Bytes a step of the tables of files and of changes.
-TABLES = 12
+# Bytes a step of the tables of files, of changes and of entries.
+TABLES = 13
 
 
 class Plan(NamedTuple):
@@ -41,7 +40,7 @@ def plan(settings: Any) -> Plan:
   unit = settings.num_envs * settings.chunk_size
   groups = _count_groups(settings)
   each, steps = step_bytes(settings.spaces), groups * unit
-  extra = TABLES + (Priority.step_bytes if settings.priority else 0)
+  extra = TABLES + selectors.step_bytes(settings.selectors)
   free = memory.available_bytes()
   share = SHARE if settings.storage == 'auto' else 1.0
   fits = (each + extra) * steps <= share * free

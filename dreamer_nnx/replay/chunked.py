@@ -1,4 +1,4 @@
-"""Replay of latent-carrying sequences from a pool of chunks."""
+"""Replay of sequences with entries of the dynamics, from a pool of chunks."""
 
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
@@ -8,18 +8,21 @@ import numpy as np
 
 from dreamer_nnx.contracts import CONSEC
 from dreamer_nnx.errors import UserError
+from dreamer_nnx.registry import Choices
 from dreamer_nnx.replay import capacity as capacities
-from dreamer_nnx.replay import generators, sharing
+from dreamer_nnx.replay import selectors as selecting
+from dreamer_nnx.replay import sharing
 from dreamer_nnx.replay.archive import Archive
-from dreamer_nnx.replay.batches import Handle, LongSample, annotate, latent_of
-from dreamer_nnx.replay.checks import check_finite, check_shape, check_steps
+from dreamer_nnx.replay.batches import Handle, annotate, consec_of
+from dreamer_nnx.replay.checks import check_entries, check_steps
 from dreamer_nnx.replay.chunks import ChunkPool, step_bytes
 from dreamer_nnx.replay.disk import ChunkDirectory
-from dreamer_nnx.replay.online import OnlineQueue
-from dreamer_nnx.replay.selectors import make_selector
+from dreamer_nnx.replay.drawing import Drawing
 from dreamer_nnx.replay.table import KINDS
 from dreamer_nnx.schema import OneOf, Range
-from dreamer_nnx.slots import REPLAY
+from dreamer_nnx.slots import REPLAY, SELECTOR
+
+UNIFORM = Choices(SELECTOR, ('uniform',))
 
 
 @REPLAY.register('chunked')
@@ -28,10 +31,14 @@ class ChunkedReplay:
   """Steps of W workers, sampled as windows of context + T steps.
 
   A batch has every key of `spaces` as (B, context + T, ...), and `CONSEC`
-  int32 (B,): the number of its part in a long sample. One long sample of
-  context + consec * T steps gives `consec` batches in a row that overlap by
-  the context; the carry of one is good for the next. A long sample of which
-  a step was recycled meanwhile is given up, and the next batch is a part 0.
+  int32 (B,): the number of its part in a long sample, or -1 in a part 0 where
+  a step of the context has no entry. One long sample of context + consec * T
+  steps gives `consec` batches in a row that overlap by the context; the carry
+  of one is good for the next. A long sample of which a step was recycled
+  meanwhile is given up, and the next batch is a part 0.
+
+  A step has an entry if it was added with its `latent/*`, or got them by
+  `update`; of others these are zeros.
 
   In a batch `is_last` also marks a step that the first of another episode
   follows, and without context the first step of a long sample is `is_first`.
@@ -39,29 +46,26 @@ class ChunkedReplay:
   Not thread-safe: one thread adds, samples, updates and saves.
 
   Args:
-    spaces: Shape and dtype of one worker's step, for each key kept. Keys
-      `latent/*` can be written back.
+    spaces: Shape and dtype of one worker's step, for each key kept.
     directory: Folder or bucket to save steps in; '' saves none.
     process, processes: Number of this replay, and count of all replays that
       share the directory.
     steps: Upper bound of the steps added to all replays; 0 if not known.
     scratch: Local folder of steps kept on disk; '' for one in the directory.
+    context_needed: Steps that the dynamics needs to resume from.
+    signals: Names of what `update` is told of steps.
     capacity: Steps of all replays together, rounded down to whole chunks.
     chunk_size: Steps per chunk.
     storage: `memory`, `disk` (files mapped into memory), or `auto`, which is
       memory if three quarters of what is free suffice.
-    context: Steps in front of the T that are trained on.
+    context: Steps in front of the T that are trained on; -1 for what the
+      dynamics needs, 0 for none, where the carry goes on from the last batch.
+      As an attribute of the replay it is the resulting number.
     consec: Batches per long sample.
     online: Train once, first, on each non-overlapping fresh sequence.
-    uniform: Share of `Uniform` in the other draws.
-    priority: Share of `Priority`.
-    recency: Share of `Recency`.
-    priority_exponent: Power of the step priorities; 0 is uniform.
-    priority_max_fraction: Weight of the largest of a window against the mean.
-    priority_initial: Priority of steps that have none yet.
-    recency_exponent: Power of the age; 0 is uniform.
-    save_latents: Whether latents are saved, as an exact resume needs. Without,
-      a resumed run begins with latents of zeros.
+    selectors: Draw the others, by their shares.
+    save_latents: Whether entries are saved, as an exact resume needs. Without,
+      the steps of a resumed run have none at first.
     save_waiting: GiB of copies that may wait for a save to write them; then
       training waits.
     skip_damaged: `load` skips files that it cannot read back, and counts them.
@@ -81,55 +85,39 @@ class ChunkedReplay:
   processes: int = 1
   steps: int = 0
   scratch: str = ''
+  context_needed: int = 1
   signals: Sequence[str] = ()
   _: dataclasses.KW_ONLY
   capacity: Annotated[int, Range(1)] = 5_000_000
   chunk_size: Annotated[int, Range(1)] = 1024
   storage: Annotated[str, OneOf('auto', 'memory', 'disk')] = 'auto'
-  context: Annotated[int, Range(0)] = 1
+  context: Annotated[int, Range(-1)] = -1
   consec: Annotated[int, Range(1)] = 1
   online: bool = True
-  uniform: Annotated[float, Range(0)] = 1.0
-  priority: Annotated[float, Range(0)] = 0.0
-  recency: Annotated[float, Range(0)] = 0.0
-  priority_exponent: Annotated[float, Range(0)] = 0.8
-  priority_max_fraction: Annotated[float, Range(0, 1)] = 0.5
-  priority_initial: Annotated[float, Range(0)] = float('inf')
-  recency_exponent: Annotated[float, Range(0)] = 1.0
+  selectors: Choices = UNIFORM
   save_latents: bool = True
   save_waiting: Annotated[float, Range(0)] = 1.0
   skip_damaged: bool = False
 
   def __post_init__(self) -> None:
-    if not (self.uniform or self.priority or self.recency):
-      raise UserError(
-        'uniform, priority and recency are all 0, so nothing draws sequences. '
-        'Give at least one of them a share above 0.'
-      )
-    self._rng = np.random.Generator(np.random.PCG64(self.seed))
-    self._long: LongSample | None = None
+    self._resolve_context()
     self._counts = {'inserts': 0, 'samples': 0, 'updates': 0, 'lost': 0}
     self._build_pool()
-    self._queue = OnlineQueue(self._pool) if self.online else None
-    self._selector, self._priority = make_selector(self._pool, self)
+    self._selectors = selecting.make(
+      self.selectors, self._pool, self.context, self.signals
+    )
+    self._drawing = Drawing(self._pool, self._selectors, self)
     self._archive = None
     if self.directory:
       self._archive = Archive(
         self._pool,
         ChunkDirectory(self.directory, self.process),
-        self._priority.powers if self._priority else None,
-        self._priority.touched if self._priority else None,
         self.save_latents,
         self.save_waiting * 2**30,
       )
 
   def __len__(self) -> int:
     return self._pool.steps
-
-  @property
-  def priority_wanted(self) -> bool:
-    """Tells whether `update` makes use of priorities."""
-    return self.priority > 0
 
   @property
   def sequences(self) -> int:
@@ -144,7 +132,8 @@ class ChunkedReplay:
   def add(self, steps: Mapping[str, np.ndarray]) -> None:
     """Appends one step (W, ...) of every worker; keys `log/*` are left out.
 
-    Keys, shapes and dtypes are checked on the first step of every chunk.
+    Without any key `latent/*`, the step has no entry. Keys, shapes and dtypes
+    are checked on the first step of every chunk.
 
     Raises:
       ValueError: The steps do not have the keys and shapes of the spaces.
@@ -159,8 +148,7 @@ class ChunkedReplay:
       self._archive.preserve(KINDS, slots * pool.chunk_size + pool.offset)
     pool.add(steps)
     self._counts['inserts'] += self._pool.num_envs
-    if self._queue is not None:
-      self._queue.step()
+    self._drawing.step()
 
   def sample(self) -> tuple[dict[str, np.ndarray], Handle]:
     """Draws a batch of (B, context + T, ...) arrays; see `contracts.Replay`.
@@ -175,15 +163,16 @@ class ChunkedReplay:
         f'{self._pool.length} in a row that a sequence needs. Sample when '
         '`ready`.'
       )
-    rows, part = self._next_part()
+    rows, part = self._drawing.next_part()
     length, begin = self.context + self.batch_length, part * self.batch_length
-    # Rows (B, L) -> (B, context + T)
-    batch = self._pool.gather(rows[:, begin : begin + length])
     following = rows[:, begin + 1 : begin + 1 + length]
+    # Rows (B, L) -> (B, context + T)
+    rows = rows[:, begin : begin + length]
+    batch = self._pool.gather(rows)
     annotate(self._pool, batch, following, not self.context and not part)
-    batch[CONSEC] = np.full(self.batch_size, part, np.int32)
+    batch[CONSEC] = consec_of(self._pool, rows[:, : self.context], part)
     self._counts['samples'] += self.batch_size
-    rows = rows[:, begin + self.context : begin + length]
+    rows = rows[:, self.context :]
     return batch, Handle(rows, self._pool.chunk_ids(rows))
 
   def update(
@@ -192,37 +181,28 @@ class ChunkedReplay:
     entries: Mapping[str, np.ndarray],
     signals: Mapping[str, np.ndarray],
   ) -> None:
-    """Writes entries and priorities (B, T) back; recycled steps are left out.
+    """Writes entries back, and tells the selectors; see `contracts.Replay`.
 
-    Args:
-      handle: The one that `sample` returned with the batch.
-      entries: (B, T, ...) arrays, named with or without `latent/`.
-      signals: `model` is a priority, non-negative (B, T).
+    Recycled steps are left out, and of signals numbers that are not finite.
 
     Raises:
-      ValueError: An unknown name, another shape, or a priority not finite.
+      ValueError: An unknown name or another shape; a wanted signal is absent.
+      TypeError: An entry is not in the format of its space.
     """
     rows, ids = handle
     alive = self._pool.chunk_ids(rows) == ids
-    all_alive = bool(alive.all())
-    priority = signals.get('model')
+    entries = {key: np.asarray(value) for key, value in entries.items()}
+    check_entries(entries, self._pool.flat, rows.shape)
+    held = ... if alive.all() else alive
+    where = rows[held]  # (B, T), or (n,) of those that are still held.
     if self._archive and entries:
-      self._archive.mark_changed(rows[alive])
-    for name, value in entries.items():
-      flat = latent_of(self._pool.flat, name)
-      value = np.asarray(value)
-      check_shape(f"latent '{name}'", value, (*rows.shape, *flat.shape[1:]))
-      # (B, T, ...) to rows (B, T), or those of them that are still held.
-      if all_alive:
-        flat[rows] = value
-      else:
-        flat[rows[alive]] = value[alive]
-    if priority is not None and self._priority:
-      priority = np.asarray(priority)
-      check_shape('priority', priority, rows.shape)
-      check_finite('priority', priority)
-      self._pool.sync()
-      self._priority.update(rows, alive, priority)
+      self._archive.mark_changed(where.reshape(-1))
+    for key, value in entries.items():
+      self._pool.flat[key][where] = value[held]
+    if entries.keys() == set(self._pool.latents):
+      self._pool.has_entry[where] = True
+    self._pool.sync()
+    self._selectors.update(rows, alive, signals)
     self._counts['updates'] += int(alive.sum())
     self._counts['lost'] += int(alive.size - alive.sum())
 
@@ -235,18 +215,10 @@ class ChunkedReplay:
     Raises:
       OSError: The steps of the save before this one could not be stored.
     """
-    if self._priority:
-      self._priority.zero_drawn()
+    # First the selectors, for their columns are saved.
+    state = self._drawing.state()
     index = self._archive.save() if self._archive else {'chunks': []}
-    index |= self._pool.state()
-    index['rng'] = generators.to_json(self._rng)
-    index['counts'] = self._counts.copy()
-    if self._queue is not None:
-      index['online'] = self._queue.state()
-    if self._long:
-      rows, ids, part = self._long
-      index['long'] = [rows.tolist(), ids.tolist(), part]
-    return index
+    return index | self._pool.state() | state | {'counts': self._counts.copy()}
 
   def wait(self) -> None:
     """Waits until all that the last index names is on disk, in any thread.
@@ -271,7 +243,8 @@ class ChunkedReplay:
   def load(self, index: dict) -> None:
     """Replaces the steps held by those that an index names.
 
-    Latents that were not stored are zeros, with a warning.
+    Entries that were not stored, or are of other dynamics, count as absent,
+    with a warning.
 
     Raises:
       UserError: A file that the index names is missing, torn or foreign. With
@@ -287,8 +260,6 @@ class ChunkedReplay:
     index, pool = sharing.share_of(indices, share, shares), self._pool
     if self._archive is None and index['chunks']:
       raise ValueError('replay: without a directory there is none to load.')
-    if self._priority:
-      self._priority.reset(slice(0, pool.num_chunks))
     same = pool.fits(index)
     if self._archive is None:
       pool.clear()
@@ -296,21 +267,9 @@ class ChunkedReplay:
       self._archive.load(index, same)
       if not self.skip_damaged:
         self._archive.refuse_skipped()
-    continues = same and pool.restore(index)
-    if self._queue is not None:
-      online = index.get('online') if same else None
-      self._queue.restore(online or {'run': 0, 'starts': []})
-      if not continues:
-        self._queue.run = 0
-    self._long = None
-    if same and index.get('long'):
-      rows, ids, part = index['long']
-      self._long = LongSample(np.array(rows), np.array(ids), part)
-    if index['rng']:
-      self._rng.bit_generator.state = generators.from_json(index['rng'])
+    self._drawing.restore(index, same, same and pool.restore(index))
+    if index['counts']:
       self._counts = dict(index['counts'])
-    else:
-      self._rng = generators.derived(self.seed, index['saves'])
 
   def stats(self) -> dict[str, float]:
     """Numbers of what is held, and of what happened since the last call."""
@@ -325,11 +284,23 @@ class ChunkedReplay:
       **counts,
       'train_ratio': trained / max(1, counts['inserts']),
     }
-    if self._queue is not None:
-      stats['online_queue'] = len(self._queue)
+    if self.online:
+      stats['online_queue'] = self._drawing.waiting
     if self._archive:
       stats |= self._archive.stats()
     return {key: float(value) for key, value in stats.items()}
+
+  def _resolve_context(self) -> None:
+    needed = self.context_needed
+    if self.context < 0:
+      self.context = needed
+    if 0 < self.context < needed:
+      raise UserError(
+        f'the dynamics needs {needed} steps to resume from. Set -1 for these, '
+        'or 0 for none.',
+        'context',
+        self.context,
+      )
 
   def _build_pool(self) -> None:
     plan = capacities.plan(self)
@@ -350,30 +321,8 @@ class ChunkedReplay:
     pool, archive = self._pool, self._archive
     recycled = pool.slots(pool.oldest)
     check_steps(steps, {k: v[recycled] for k, v in pool.arrays.items()})
-    if self._priority:
-      self._priority.reset(recycled)
     pool.advance()
     if archive:
       archive.recycle(recycled)
       archive.compact()
-    if self._queue is not None:
-      self._queue.drop_recycled()
-
-  def _next_part(self) -> tuple[np.ndarray, int]:
-    """Rows (B, L) of the long sample and the part of it to give out."""
-    long, self._long = self._long, None
-    if long is None or (self._pool.chunk_ids(long.rows) != long.ids).any():
-      rows = self._draw()
-      long = LongSample(rows, self._pool.chunk_ids(rows), 0)
-    if long.part + 1 < self.consec:
-      self._long = long._replace(part=long.part + 1)
-    return self._pool.around(long.rows, 0, self._pool.length - 1), long.part
-
-  def _draw(self) -> np.ndarray:
-    count, fresh = self.batch_size, np.empty(0, np.int64)
-    if self._queue is not None:
-      fresh = self._queue.pop(count)
-    if len(fresh) == count:
-      return fresh
-    rest = self._selector.select(self._rng, count - len(fresh))
-    return np.concatenate([fresh, rest])
+    self._drawing.drop_recycled()

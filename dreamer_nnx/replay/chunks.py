@@ -1,6 +1,6 @@
 """A ring of fixed-size chunks of steps, linked into one stream per worker."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,23 @@ class ChunkPool:
 
   `ids` are the chunks' numbers, never used twice: a slot whose id changed has
   been recycled. Arrays (slots + 1,) have one more entry, which -1 reads.
+
+  `flat` has the steps, (rows, ...) by key, and `has_entry` (rows,) tells which
+  of them have their `latent/*`; of the others these are zeros.
+
+  A selector may read all that has no underscore, and use:
+
+    columns      numbers of each step, by name (rows,); it sets its own
+    starts       (slots + 1,) how many rows of each slot are starts, from its
+                 first on; `sequences` are these together
+    lengths      (slots + 1,) steps held in each slot
+    newest       the youngest group; the slots of a group are `slots(group)`
+    chunk_size, length, num_chunks, num_groups, num_envs
+    around(rows, before, after)   rows of the steps next to given ones
+    is_start(rows)                which rows are starts
+    before_recycling(function)    to forget the steps of recycled chunks
+
+  Drawing in proportion to weights of starts is done by `weights.StartWeights`.
   """
 
   def __init__(
@@ -55,12 +72,29 @@ class ChunkPool:
       key: array.reshape(-1, *array.shape[2:])
       for key, array in self.arrays.items()
     }
+    self.latents = tuple(key for key in spaces if key.startswith('latent/'))
+    self.has_entry = np.zeros(num_chunks * chunk_size, bool)
+    self.columns: dict[str, np.ndarray] = {}
+    self._initial: dict[str, Any] = {}
+    self._recycling: list[Callable[[slice], None]] = []
     self.hops = (chunk_size + length - 2) // chunk_size
     self.next_id = 0
     self.clear()
 
+  def add_columns(self, columns: Mapping[str, tuple[Any, Any]]) -> None:
+    """Keeps numbers of every step: by name their format and first value."""
+    for name, (dtype, initial) in columns.items():
+      self._initial[name] = np.dtype(dtype).type(initial)
+      self.columns[name] = np.full(len(self.has_entry), initial, dtype)
+
+  def before_recycling(self, function: Callable[[slice], None]) -> None:
+    """Calls a function with slots, before the steps in them are given up."""
+    self._recycling.append(function)
+
   def clear(self) -> None:
     """Empties the pool; ids go on."""
+    self._forget(slice(0, self.num_chunks))
+    self.has_entry[:] = False
     count = self.num_chunks + 1
     self.ids = np.full(count, -1, np.int64)
     self.next_slot = np.full(count, -1, np.int64)
@@ -71,6 +105,8 @@ class ChunkPool:
     self.offset = self.chunk_size  # Where the open group is written next.
     self.open = False  # Whether the workers' streams go on in `newest`.
     self._heads: list[tuple[str, np.ndarray]] = []
+    self._latent_heads: list[tuple[str, np.ndarray]] = []
+    self._entry_head = np.zeros((0, self.num_envs), bool)
     self._synced = True
     self._steps = 0
     self._sequences = 0
@@ -96,10 +132,17 @@ class ChunkPool:
     return (self.newest + 1) % self.num_groups
 
   def add(self, steps: Mapping[str, np.ndarray]) -> None:
-    """Writes one step (W, ...) into the open group, which has room."""
+    """Writes one step (W, ...) into the open group, which has room.
+
+    Without any `latent/*` it has no entry.
+    """
     offset = self.offset
     for key, head in self._heads:
       head[offset] = steps[key]
+    given = not self.latents or any(key in steps for key in self.latents)
+    for key, head in self._latent_heads:
+      head[offset] = steps[key] if given else np.zeros((), head.dtype)
+    self._entry_head[offset] = given
     self.offset = offset + 1
     self._synced = False
 
@@ -123,9 +166,12 @@ class ChunkPool:
     self.newest, self.offset, self.open = group, offset, True
     slots = self.slots(group)
     # (W, chunk_size, ...) -> (chunk_size, W, ...)
-    self._heads = [
-      (key, array[slots].swapaxes(0, 1)) for key, array in self.arrays.items()
-    ]
+    heads = {k: x[slots].swapaxes(0, 1) for k, x in self.arrays.items()}
+    self._latent_heads = [(key, heads.pop(key)) for key in self.latents]
+    self._heads = list(heads.items())
+    # (rows,) -> (slots, chunk_size) -> (chunk_size, W)
+    entries = self.has_entry.reshape(-1, self.chunk_size)
+    self._entry_head = entries[slots].swapaxes(0, 1)
 
   def sync(self) -> None:
     """Brings lengths and starts up to the steps added since."""
@@ -253,7 +299,16 @@ class ChunkPool:
     # (slots + 1,) at the shape of the rows -> that shape
     return rows - slots * self.chunk_size < self.starts[slots]
 
+  def _forget(self, slots: slice) -> None:
+    """Resets the columns of steps that are given up."""
+    for function in self._recycling:
+      function(slots)
+    rows = slice(slots.start * self.chunk_size, slots.stop * self.chunk_size)
+    for name, column in self.columns.items():
+      column[rows] = self._initial[name]
+
   def _drop(self, slots: slice) -> None:
+    self._forget(slots)
     after = self.next_slot[slots]
     self.prev_slot[after[after >= 0]] = -1
     self._steps -= int(self.lengths[slots].sum())

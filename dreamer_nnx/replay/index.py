@@ -89,6 +89,8 @@ def _check_draws(index: Mapping[str, Any], slots: int) -> None:
   good = isinstance(counts, Mapping) and counts.keys() == COUNTS
   _require(good and _are_ints([*counts.values()]), 'counts', counts)
   _require(_is_generator(rng), 'rng', rng)
+  states = index.get('selectors', {})
+  _require(isinstance(states, Mapping), 'selectors', states)
   if online is not None:
     good = isinstance(online, Mapping) and _is_int(online.get('run'))
     _require(good and isinstance(online.get('starts'), list), 'online', online)

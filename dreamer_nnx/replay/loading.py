@@ -6,15 +6,17 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-from absl import logging
 
 from dreamer_nnx.replay import chunkfile, sharing
 from dreamer_nnx.replay.chunkfile import ChunkFileError
 from dreamer_nnx.replay.chunks import ChunkPool
+from dreamer_nnx.replay.columns import PREFIX
 from dreamer_nnx.replay.disk import ChunkDirectory, serial
+from dreamer_nnx.replay.entries import HAS_ENTRY, Entries
 from dreamer_nnx.replay.table import Table
 
-PRIORITY = 'priority'
+# The column of priorities, as version 0.1 named it in files.
+PRIORITY_01 = 'priority'
 # Files that are read ahead of the one in hand.
 AHEAD = 3
 
@@ -22,26 +24,23 @@ Read = tuple[dict[str, Any], np.ndarray, dict[str, np.ndarray]]
 
 
 class Loader:
-  """Fills a cleared pool, its priorities, and the table of files."""
+  """Fills a cleared pool and the table of files."""
 
   def __init__(
     self,
     pool: ChunkPool,
     directory: ChunkDirectory,
-    powers: np.ndarray | None,
     table: Table,
   ):
     self._pool = pool
     self._directory = directory
-    self._powers = powers
     self._table = table
     self._expect = {
       key: chunkfile.describe(array.shape[2:], array.dtype)
       for key, array in pool.arrays.items()
+      if key not in pool.latents
     }
-    self._latents = {k for k in self._expect if k.startswith('latent/')}
-    rows = pool.num_chunks * pool.chunk_size
-    self._latent = np.zeros(rows, bool)  # Rows with latents of a file.
+    self._entries = Entries(pool)
 
   def load(self, index: Mapping[str, Any], same: bool) -> None:
     """Loads the steps that an index names."""
@@ -84,23 +83,12 @@ class Loader:
       self._load_side_01(side, rows)
     self._link(before)
 
-  def zero_missing_latents(self) -> np.ndarray:
-    """Sets latents that no file had to zero, with a warning; returns rows."""
+  def finish_entries(self) -> np.ndarray:
+    """Completes the entries; see `Entries.finish`."""
     pool = self._pool
-    # (chunk_size,) < (chunks, 1) -> (chunks, chunk_size)
+    # (chunk_size,) < (chunks, 1) -> (chunks, chunk_size) -> (rows,)
     held = np.arange(pool.chunk_size) < pool.lengths[:-1, None]
-    # -> (rows,)
-    rows = np.flatnonzero(held.reshape(-1) & ~self._latent)
-    if rows.size and self._latents:
-      logging.warning(
-        'replay: the latents of %d of %d steps are not stored; they start as '
-        'zeros.',
-        rows.size,
-        held.sum(),
-      )
-      for key in self._latents:
-        pool.flat[key][rows] = np.zeros((), pool.flat[key].dtype)
-    return rows
+    return self._entries.finish(held.reshape(-1))
 
   def _assign_slots(
     self, index: Mapping[str, Any], same: bool
@@ -135,17 +123,11 @@ class Loader:
         f'foreign, of chunk_size {meta["chunk_size"]}, not '
         f'{self._pool.chunk_size}'
       )
-    side = meta['kind'] == 'side'
-    # Data files may have an observation of this name.
-    ignored = {PRIORITY} if side else set()
-    keys = {k: v for k, v in meta['keys'].items() if k not in ignored}
-    expect = {
-      key: value
-      for key, value in self._expect.items()
-      if (key in self._latents) == side
-    }
-    if side and not keys:
-      return  # Saved without latents.
+    keys, expect = meta['keys'], self._expect
+    if meta['kind'] == 'side':
+      # Of entries and columns, what fits is used.
+      keys = {k: v for k, v in keys.items() if k == HAS_ENTRY}
+      expect = dict.fromkeys(keys, chunkfile.describe((), bool))
     for key in sorted(keys | expect):
       if keys.get(key) != expect.get(key):
         raise ChunkFileError(
@@ -188,10 +170,6 @@ class Loader:
   ) -> None:
     meta, _, arrays = found
     self._fill(meta, arrays, rows, wanted)
-    if (
-      meta['kind'] == 'side' and self._latents and self._latents <= set(arrays)
-    ):
-      self._latent[rows] = True
     number = self._table.register(name, meta['length'])
     self._table.assign(meta['kind'], rows, number)
 
@@ -202,13 +180,18 @@ class Loader:
     rows: np.ndarray,
     wanted: Any,
   ) -> None:
-    for key, value in arrays.items():
-      if key == PRIORITY and meta['kind'] == 'side':
-        if self._powers is not None:
-          # (chunks, chunk_size) -> (rows,), written at (n,)
-          self._powers.reshape(-1)[rows] = value[wanted]
-      else:
+    if meta['kind'] == 'data':
+      for key, value in arrays.items():
         self._pool.flat[key][rows] = value[wanted]
+      return
+    self._entries.put(arrays, rows, wanted)
+    if PRIORITY_01 in arrays:
+      arrays = {PREFIX + PRIORITY_01: arrays[PRIORITY_01], **arrays}
+    for name, column in self._pool.columns.items():
+      value = arrays.get(PREFIX + name, np.zeros((0, 0)))
+      if value.ndim == 1 and np.can_cast(value.dtype, column.dtype):
+        # (rows,), written at (n,)
+        column[rows] = value[wanted]
 
   def _set_length(self, slot: int, length: int) -> None:
     """Sets a chunk's length to its steps up to the first that no file had."""
@@ -222,8 +205,8 @@ class Loader:
     self._pool.lengths[slot] = length
 
   def _load_side_01(self, name: str | None, rows: np.ndarray) -> None:
-    """Loads latents and priorities of one chunk, if they were stored."""
-    if not name or not (self._latents or self._powers is not None):
+    """Loads entries and priorities of one chunk, if they were stored."""
+    if not name:
       return
     try:
       meta, _, arrays = self._read_file(name)
@@ -233,7 +216,6 @@ class Loader:
       return
     rows = rows[: meta['length']]
     self._fill(meta, arrays, rows, slice(len(rows)))
-    self._latent[rows] = True
 
   def _link(self, before: Mapping[int, int]) -> None:
     """Links the loaded chunks, by the chunk that each went on from."""

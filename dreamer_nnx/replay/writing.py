@@ -26,11 +26,13 @@ class File(NamedTuple):
 
 
 class Part:
-  """Rows whose arrays `keys` go to files of one kind.
+  """Rows whose arrays go to files of one kind.
 
   The number of rows in each file is fixed; their order is not.
 
   Args:
+    total: Rows of the pool.
+    flat: (total, ...) arrays of the pool, by key.
     rows: (n,) in order.
     files: Names, and the number of rows of each.
     frozen: (n, ...) arrays beside those of the pool, already copied.
@@ -38,9 +40,9 @@ class Part:
 
   def __init__(
     self,
-    pool: ChunkPool,
+    total: int,
     kind: str,
-    keys: list[str],
+    flat: Mapping[str, np.ndarray],
     rows: np.ndarray,
     files: list[tuple[str, int]],
     frozen: Mapping[str, np.ndarray],
@@ -49,10 +51,10 @@ class Part:
     self.rows = rows
     self.files = deque(files)
     self.copies: deque[tuple[np.ndarray, dict[str, np.ndarray]]] = deque()
-    self._flat = {key: pool.flat[key] for key in keys}
-    self._frozen = frozen
+    self._flat = dict(flat)
+    self._frozen = dict(frozen)
     self._cursor = 0
-    self.pending = np.zeros(pool.num_chunks * pool.chunk_size, bool)
+    self.pending = np.zeros(total, bool)
     self.pending[rows] = True
     arrays = [*self._flat.values(), *frozen.values()]
     self.row_bytes = sum(x[:1].nbytes for x in arrays if len(x))

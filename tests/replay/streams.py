@@ -5,7 +5,9 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from dreamer_nnx.registry import Choice, Choices
 from dreamer_nnx.replay.chunked import ChunkedReplay
+from dreamer_nnx.slots import SELECTOR
 
 
 def space(shape, dtype):
@@ -40,9 +42,21 @@ def fill(replay, begin, end, num_envs=2):
   return replay
 
 
+def by_share(**shares):
+  """Selectors by name, with a share or several fields each."""
+  fields = {
+    name: x if isinstance(x, dict) else {'share': x}
+    for name, x in shares.items()
+  }
+  return Choices(
+    SELECTOR, [Choice(SELECTOR, k, **x) for k, x in fields.items()]
+  )
+
+
 def make(directory='', seed=3, *, num_envs=2, **config):
   """Windows of 4 steps (1 + 3) in chunks of 5, two sequences a batch."""
   config = {'capacity': 80, 'chunk_size': 5, 'online': False} | config
+  config.setdefault('signals', ('model',))
   return ChunkedReplay(SPACES, num_envs, 2, 3, str(directory), seed, **config)
 
 

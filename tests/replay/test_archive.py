@@ -9,12 +9,19 @@ import pytest
 from dreamer_nnx import paths
 from dreamer_nnx.replay import archive, chunkfile
 from dreamer_nnx.replay.chunked import ChunkedReplay
-from tests.replay.streams import SPACES, fill, firsts, make, same, saved, space
+from tests.replay.streams import (
+  SPACES,
+  by_share,
+  fill,
+  firsts,
+  make,
+  same,
+  saved,
+  space,
+)
 
 ALL = {
-  'uniform': 1.0,
-  'priority': 1.0,
-  'recency': 1.0,
+  'selectors': by_share(uniform=1.0, priority=1.0, recency=1.0),
   'online': True,
   'consec': 2,
   'capacity': 120,
@@ -30,8 +37,7 @@ def train(replay, begin, end):
       batch, handle = replay.sample()
       value = batch['count'][:, 1:].astype(np.float32)
       deter = np.stack([value + time, value / 3], -1)
-      priority = np.sqrt(value) if replay.priority_wanted else None
-      replay.update(handle, {'deter': deter}, priority)
+      replay.update(handle, {'latent/deter': deter}, {'model': np.sqrt(value)})
       batches.append(batch)
   return batches
 
@@ -186,7 +192,7 @@ def test_a_save_writes_what_came_and_what_changed_and_no_more(tmp_path):
     changed = 0
     for _ in range(10):
       _, handle = one.sample()
-      one.update(handle, {'deter': np.ones((2, 3, 2))}, None)
+      one.update(handle, {'latent/deter': np.ones((2, 3, 2))}, {})
       changed += handle.rows.size
     saved(one)
     after = one.stats()['written_bytes']
@@ -268,7 +274,7 @@ def test_formats_come_back_bit_for_bit(tmp_path, name, storage):
     one.add({'x': draw(3), 'latent/y': draw(2)})
   _, handle = one.sample()
   value = np.stack([draw(2)] * 3, axis=1)
-  one.update(handle, {'y': value}, None)
+  one.update(handle, {'latent/y': value}, {})
   two = ChunkedReplay(spaces, 2, 2, 3, str(tmp_path), 9, **config)
   two.load(saved(one))
   for _ in range(20):

@@ -9,7 +9,15 @@ from dreamer_nnx.errors import UserError
 from dreamer_nnx.registry import Choice
 from dreamer_nnx.replay.chunked import ChunkedReplay
 from dreamer_nnx.slots import REPLAY
-from tests.replay.streams import SPACES, fill, firsts, make, space, step
+from tests.replay.streams import (
+  SPACES,
+  by_share,
+  fill,
+  firsts,
+  make,
+  space,
+  step,
+)
 
 INF = float('inf')
 
@@ -79,7 +87,7 @@ def test_latents_are_written_behind_the_context():
   replay = fill(make(), 0, 12)
   batch, handle = replay.sample()
   deter = 0.5 + np.arange(12, dtype=np.float32).reshape(2, 3, 2)
-  replay.update(handle, {'deter': deter}, None)
+  replay.update(handle, {'latent/deter': deter}, {})
   row = batch['count'][:, 1:]
   held = dict(zip(row[1].tolist(), deter[1].tolist(), strict=True))
   for _ in range(50):
@@ -99,7 +107,7 @@ def test_write_back_leaves_recycled_steps_alone():
   oldest = batch['count'][:, 1:] % 1000 <= 5
   fill(replay, 8, 41)
   deter = np.full((2, 3, 2), 0.25, np.float32)
-  replay.update(handle, {'latent/deter': deter}, None)
+  replay.update(handle, {'latent/deter': deter}, {})
   stats = replay.stats()
   assert stats['lost'] == oldest.sum() > 0
   assert stats['written_back'] == 6 - oldest.sum()
@@ -130,7 +138,7 @@ def test_online_sequences_recycled_unseen_drop_out():
 
 
 def test_abandoned_episodes_end():
-  replay = make(num_envs=1, uniform=0.0, recency=1.0)
+  replay = make(num_envs=1, selectors=by_share(recency=1.0))
   for time in range(12):
     steps = step(time, 1)
     steps['is_first'][:] = time in (0, 7)
@@ -187,7 +195,8 @@ def test_a_long_sample_with_a_recycled_step_is_given_up():
 
 
 def test_same_seed_same_samples():
-  config = {'uniform': 1.0, 'priority': 1.0, 'recency': 1.0, 'online': True}
+  selectors = by_share(uniform=1.0, priority=1.0, recency=1.0)
+  config = {'selectors': selectors, 'online': True}
   one, two = make(**config), make(**config)
   other = make(seed=4, **config)
   for replay in (one, two, other):
@@ -200,7 +209,7 @@ def test_same_seed_same_samples():
 def test_stats_count_since_the_last_call():
   replay = fill(make(), 0, 20)
   _, handle = replay.sample()
-  replay.update(handle, {}, None)
+  replay.update(handle, {}, {})
   stats = replay.stats()
   assert all(type(value) is float for value in stats.values())
   assert stats['inserts'] == stats['steps'] == 40
@@ -239,17 +248,38 @@ def test_steps_must_fit_the_spaces(change, kind, text):
 @pytest.mark.parametrize(
   ('config', 'text'),
   [
-    ({'uniform': 0.0}, ': uniform, priority and recency are all 0'),
-    ({'recency': -0.5}, '.recency = -0.5: must be at least 0.'),
     (
-      {'priority_max_fraction': 1.5},
-      '.priority_max_fraction = 1.5: must be at least 0 and at most 1.',
+      {'selectors': by_share(uniform=0.0)},
+      ".selectors.names = ('uniform',): nothing draws sequences. Name one",
     ),
-    ({'priority_initial': -1.0}, '.priority_initial = -1.0: must be at least'),
-    ({'uniform': INF}, '.uniform = inf: must be a finite number.'),
+    (
+      {'selectors': by_share(recency=-0.5)},
+      '.selectors.recency.share = -0.5: must be at least 0.',
+    ),
+    (
+      {'selectors': by_share(priority={'max_fraction': 1.5})},
+      '.selectors.priority.max_fraction = 1.5: must be at least 0 and at most',
+    ),
+    (
+      {'selectors': by_share(priority={'initial': -1.0})},
+      '.selectors.priority.initial = -1.0: must be at least 0.',
+    ),
+    (
+      {'selectors': by_share(uniform=INF)},
+      '.selectors.uniform.share = inf: must be a finite number.',
+    ),
+    (
+      {'selectors': by_share(uniform=1.0, priority=1.0)},
+      ".selectors.priority: it needs the signal 'model', which nothing gives. "
+      'Signals of the losses and of this behavior: none.',
+    ),
     ({'chunk_size': 0}, '.chunk_size = 0: must be at least 1.'),
     ({'capacity': 0}, '.capacity = 0: must be at least 1.'),
-    ({'context': -1}, '.context = -1: must be at least 0.'),
+    ({'context': -2}, '.context = -2: must be at least -1.'),
+    (
+      {'context': 1, 'context_needed': 2},
+      '.context = 1: the dynamics needs 2 steps to resume from. Set -1 for',
+    ),
     ({'consec': 0}, '.consec = 0: must be at least 1.'),
     ({'save_waiting': -1.0}, '.save_waiting = -1.0: must be at least 0.'),
     (
@@ -268,9 +298,9 @@ def test_steps_must_fit_the_spaces(change, kind, text):
   ],
 )
 def test_settings_that_cannot_work_are_refused(config, text):
-  choice = Choice(
-    REPLAY, 'chunked', **{k: v for k, v in config.items() if k != 'processes'}
-  )
+  given = {k: v for k, v in config.items() if k in REPLAY.given}
+  fields = {k: v for k, v in config.items() if k not in REPLAY.given}
+  choice = Choice(REPLAY, 'chunked', **fields).at('config.replay')
   with pytest.raises(UserError) as info:
     choice(
       spaces=SPACES,
@@ -279,7 +309,7 @@ def test_settings_that_cannot_work_are_refused(config, text):
       batch_length=3,
       directory='',
       seed=0,
-      processes=config.get('processes', 1),
+      **given,
     )
   assert str(info.value).startswith(f'config.replay.chunked{text}')
 
@@ -313,7 +343,10 @@ def test_sampling_nothing_and_wrong_write_backs_are_refused():
     replay.sample()
   fill(replay, 3, 9)
   _, handle = replay.sample()
-  with pytest.raises(ValueError, match="no latent 'stoch' is kept"):
-    replay.update(handle, {'stoch': np.ones((2, 3, 2))}, None)
-  with pytest.raises(ValueError, match=r"'deter' is \(2, 4, 2\), not"):
-    replay.update(handle, {'deter': np.ones((2, 4, 2))}, None)
+  for name in ('latent/stoch', 'deter', 'image'):
+    with pytest.raises(ValueError, match=f"'{name}' cannot be written back"):
+      replay.update(handle, {name: np.ones((2, 3, 2))}, {})
+  with pytest.raises(ValueError, match=r"latent/deter' is \(2, 4, 2\), not"):
+    replay.update(handle, {'latent/deter': np.ones((2, 4, 2))}, {})
+  with pytest.raises(TypeError, match='is complex128, its space is float32'):
+    replay.update(handle, {'latent/deter': np.ones((2, 3, 2), complex)}, {})

@@ -9,7 +9,7 @@ from dreamer_nnx import spaces
 from dreamer_nnx.contracts import CONSEC
 from dreamer_nnx.replay.chunked import ChunkedReplay
 from tests.launcher import arguments, launch
-from tests.replay.streams import same, saved, space
+from tests.replay.streams import by_share, same, saved, space
 
 # Each beside one that it could be taken for; some are words of the replay.
 NAMES = [
@@ -37,6 +37,7 @@ def step(time):
 
 def make(directory, seed, **config):
   config = {'capacity': 120, 'chunk_size': 5, 'online': False} | config
+  config['signals'] = ('model',)
   return ChunkedReplay(SPACES, 2, 2, 3, str(directory), seed, **config)
 
 
@@ -45,7 +46,8 @@ def make(directory, seed, **config):
 def test_any_names_are_kept_apart_sampled_and_saved(
   tmp_path, storage, priority
 ):
-  config = {'storage': storage, 'priority': priority}
+  selectors = by_share(uniform=1.0, priority=priority)
+  config = {'storage': storage, 'selectors': selectors}
   one = make(tmp_path, 0, **config)
   for time in range(20):
     one.add(step(time))
@@ -56,7 +58,8 @@ def test_any_names_are_kept_apart_sampled_and_saved(
       batch[name] - 1000 * index, batch[NAMES[0]], err_msg=name
     )
   ones = np.ones((2, 3), np.float32)
-  one.update(handle, {'deter': np.stack([ones, ones], -1)}, 7 * ones)
+  entries = {'latent/deter': np.stack([ones, ones], -1)}
+  one.update(handle, entries, {'model': 7 * ones})
   index = saved(one)
   assert len(index['files']) == 2
   assert {x.name for x in tmp_path.iterdir() if x.is_file()} == {

@@ -2,8 +2,11 @@ import numpy as np
 import pytest
 
 from dreamer_nnx.replay.chunks import ChunkPool
-from dreamer_nnx.replay.selectors import Mixture, Priority, Recency, Uniform
-from tests.replay.streams import SPACES, fill, firsts, make, step
+from dreamer_nnx.replay.priority import Priority
+from dreamer_nnx.replay.recency import Recency
+from dreamer_nnx.replay.selectors import Selectors
+from dreamer_nnx.replay.uniform import Uniform
+from tests.replay.streams import SPACES, by_share, fill, firsts, make, step
 
 LENGTH = 3
 
@@ -19,8 +22,10 @@ def pool_of(steps, num_envs=1, groups=6):
 
 
 def priority_of(pool, exponent=1.0, max_fraction=0.5, context=0):
-  selector = Priority(pool, context, exponent, max_fraction, float('inf'))
-  selector.reset(slice(0, pool.num_chunks))
+  selector = Priority(
+    pool, context, exponent=exponent, max_fraction=max_fraction
+  )
+  pool.add_columns(selector.columns)
   return selector
 
 
@@ -33,7 +38,7 @@ def frequencies(selector, pool, draws=40_000):
 def set_priorities(selector, pool, values):
   rows = np.arange(len(values))[None]
   alive = np.ones(rows.shape, bool)
-  selector.update(rows, alive, np.array(values, np.float32)[None])
+  selector.update(rows, alive, {'model': np.array(values, np.float32)[None]})
 
 
 def test_rows_around_follow_the_stream_of_the_worker():
@@ -49,7 +54,7 @@ def test_recency_follows_its_law():
   # 9 starts of one worker in a ring that has wrapped round.
   pool = pool_of(27)
   held = int(pool.starts.sum())
-  selector = Recency(pool, 1.0)
+  selector = Recency(pool)
   counts = frequencies(selector, pool)
   order = np.argsort(pool.flat['count'])
   order = order[np.isin(order, np.flatnonzero(counts))][::-1]
@@ -63,18 +68,18 @@ def test_recency_follows_its_law():
 
 def test_recency_treats_workers_alike():
   pool = pool_of(11, num_envs=3)
-  counts = frequencies(Recency(pool, 1.0), pool).reshape(6, 3, 4).sum((0, 2))
+  counts = frequencies(Recency(pool), pool).reshape(6, 3, 4).sum((0, 2))
   np.testing.assert_allclose(counts, 1 / 3, atol=0.0125)
 
 
 def test_recency_of_exponent_0_is_uniform():
   pool = pool_of(11)
-  counts = frequencies(Recency(pool, 0.0), pool)[:9]
+  counts = frequencies(Recency(pool, exponent=0.0), pool)[:9]
   np.testing.assert_allclose(counts, 1 / 9, atol=0.0125)
 
 
 def test_recency_prefers_new_sequences_in_training():
-  replay = fill(make(uniform=0.0, recency=1.0), 0, 40)
+  replay = fill(make(selectors=by_share(recency=1.0)), 0, 40)
   times = firsts(replay, 500) % 1000 - 1
   # The law gives the newest half of 74 starts log(38) / log(75) = 0.84.
   assert 0.8 < (times >= 18).mean() < 0.9
@@ -103,8 +108,7 @@ def test_the_context_has_no_say_and_stays():
   selector.zero_drawn()
   # Steps 1 and 5 are behind the context of windows 0, and of 3 and 4.
   assert 0 in drawn and set(drawn) & {3, 4}
-  assert selector.powers.reshape(-1)[0] == 9
-  assert selector.powers.reshape(-1)[[1, 5]].tolist() == [0, 0]
+  assert pool.columns['priority'][[0, 1, 5]].tolist() == [9, 0, 0]
 
 
 def test_recycled_steps_are_new_whatever_was_drawn_before():
@@ -112,9 +116,8 @@ def test_recycled_steps_are_new_whatever_was_drawn_before():
   selector = priority_of(pool, context=1)
   set_priorities(selector, pool, np.arange(1.0, 10.0))
   selector.select(np.random.default_rng(0), 4)
-  selector.reset(slice(0, pool.num_chunks))
-  expected = np.full_like(selector.powers, selector._initial)
-  np.testing.assert_array_equal(selector.powers, expected)
+  pool.clear()
+  np.testing.assert_array_equal(pool.columns['priority'], np.inf)
 
 
 def test_new_sequences_come_first_each_once():
@@ -148,7 +151,6 @@ def test_a_recycled_chunk_takes_its_priorities_along():
   selector = priority_of(pool)
   set_priorities(selector, pool, [50.0] * 4 + [1.0] * 20)
   selector.select(np.random.default_rng(0), 1)
-  selector.reset(pool.slots(pool.oldest))
   pool.advance()
   for time in range(24, 28):
     pool.add(step(time, 1))
@@ -159,28 +161,36 @@ def test_a_recycled_chunk_takes_its_priorities_along():
 
 
 def test_priorities_shift_training():
-  config = {'uniform': 0.0, 'priority': 1.0, 'priority_exponent': 1.0}
-  replay = fill(make(**config), 0, 40)
+  selectors = by_share(priority={'exponent': 1.0})
+  replay = fill(make(selectors=selectors), 0, 40)
   hits = []
   for _ in range(600):
     batch, handle = replay.sample()
     count = batch['count'][:, 1:]
-    replay.update(handle, {}, np.where(count == 1020, 50.0, 0.01))
+    signals = {'model': np.where(count == 1020, 50.0, 0.01)}
+    replay.update(handle, {}, signals)
     hits.append((batch['count'] == 1020).any(1))
   # Uniform sampling would hold the step in 4 of 74 windows.
   assert np.mean(hits[300:]) > 0.8
 
 
+class Constant:
+  """Draws always the same start."""
+
+  wants = ()
+
+  def __init__(self, row, share):
+    self.row, self.share, self.columns = row, share, {}
+
+  def select(self, rng, count):
+    return np.full(count, self.row)
+
+
 def test_mixture_keeps_the_shares():
-  class Constant:
-    def __init__(self, row):
-      self.row = row
-
-    def select(self, rng, count):
-      return np.full(count, self.row)
-
-  mixture = Mixture([Constant(1), Constant(2), Constant(3)], [2.0, 1.0, 1.0])
-  rows = mixture.select(np.random.default_rng(0), 40_000)
+  named = {
+    f'{row}': Constant(row, 2.0 if row == 1 else 1.0) for row in (1, 2, 3)
+  }
+  rows = Selectors(pool_of(9), named).select(np.random.default_rng(0), 40_000)
   share = np.bincount(rows)[1:] / 40_000
   np.testing.assert_allclose(share, [0.5, 0.25, 0.25], atol=0.0125)
 
@@ -188,25 +198,16 @@ def test_mixture_keeps_the_shares():
 def test_every_mixture_trains():
   for shares in ((1, 1, 0), (0, 1, 1), (1, 0, 1), (1, 2, 3)):
     names = ('uniform', 'priority', 'recency')
-    config = dict(zip(names, map(float, shares), strict=True))
-    replay = fill(make(online=True, **config), 0, 6)
+    selectors = by_share(**dict(zip(names, map(float, shares), strict=True)))
+    replay = fill(make(online=True, selectors=selectors), 0, 6)
     for time in range(6, 60):
       fill(replay, time, time + 1)
       batch, handle = replay.sample()
       steps = batch['count'] - batch['count'][:, :1]
       np.testing.assert_array_equal(steps, [[0, 1, 2, 3]] * 2)
-      priority = None
-      if replay.priority_wanted:
-        priority = batch['count'][:, 1:].astype(np.float32)
-      replay.update(handle, {}, priority)
-    assert replay.priority_wanted == (shares[1] > 0)
-
-
-def test_priorities_must_be_finite():
-  replay = fill(make(priority=1.0), 0, 9)
-  _, handle = replay.sample()
-  with pytest.raises(ValueError, match='priority is NaN or infinite'):
-    replay.update(handle, {}, np.full((2, 3), np.nan))
+      replay.update(handle, {}, {'model': batch['count'][:, 1:]})
+    columns = {'priority'} if shares[1] else set()
+    assert replay._pool.columns.keys() == columns
 
 
 def test_uniform_is_uniform_over_the_ring():

@@ -10,7 +10,7 @@ import pytest
 from dreamer_nnx.replay import capacity, memory
 from dreamer_nnx.replay.chunked import ChunkedReplay
 from tests.launcher import ROOT
-from tests.replay.streams import fill, make, same, space
+from tests.replay.streams import by_share, fill, make, same, space
 
 IMAGES = {'image': space((64, 64, 3), 'uint8')}
 
@@ -101,7 +101,8 @@ def test_files_take_room_as_they_fill(tmp_path):
 
 
 def test_steps_on_disk_are_those_in_memory(tmp_path):
-  config = {'uniform': 1.0, 'recency': 1.0, 'online': True, 'consec': 2}
+  config = {'online': True, 'consec': 2}
+  config['selectors'] = by_share(uniform=1.0, recency=1.0)
   one = make(tmp_path, storage='disk', **config)
   two = make('', storage='memory', **config)
   for time in range(0, 90, 2):
@@ -111,8 +112,8 @@ def test_steps_on_disk_are_those_in_memory(tmp_path):
       (batch, handle), (other, _) = one.sample(), two.sample()
       assert same(batch, other)
       value = np.full((2, 3, 2), time, np.float32)
-      one.update(handle, {'deter': value}, None)
-      two.update(handle, {'deter': value}, None)
+      one.update(handle, {'latent/deter': value}, {})
+      two.update(handle, {'latent/deter': value}, {})
 
 
 def test_a_full_disk_is_named_before_a_page_is_written(tmp_path):
