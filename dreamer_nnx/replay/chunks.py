@@ -73,6 +73,7 @@ class ChunkPool:
       for key, array in self.arrays.items()
     }
     self.latents = tuple(key for key in spaces if key.startswith('latent/'))
+    self._no_entry = {k: np.zeros((), spaces[k].dtype) for k in self.latents}
     self.has_entry = np.zeros(num_chunks * chunk_size, bool)
     self.columns: dict[str, np.ndarray] = {}
     self._initial: dict[str, Any] = {}
@@ -105,7 +106,6 @@ class ChunkPool:
     self.offset = self.chunk_size  # Where the open group is written next.
     self.open = False  # Whether the workers' streams go on in `newest`.
     self._heads: list[tuple[str, np.ndarray]] = []
-    self._latent_heads: list[tuple[str, np.ndarray]] = []
     self._entry_head = np.zeros((0, self.num_envs), bool)
     self._synced = True
     self._steps = 0
@@ -136,12 +136,12 @@ class ChunkPool:
 
     Without any `latent/*` it has no entry.
     """
-    offset = self.offset
+    offset, given = self.offset, True
+    if self.latents and self.latents[0] not in steps:
+      given = any(key in steps for key in self.latents)
+      steps = steps if given else {**steps, **self._no_entry}
     for key, head in self._heads:
       head[offset] = steps[key]
-    given = not self.latents or any(key in steps for key in self.latents)
-    for key, head in self._latent_heads:
-      head[offset] = steps[key] if given else np.zeros((), head.dtype)
     self._entry_head[offset] = given
     self.offset = offset + 1
     self._synced = False
@@ -166,9 +166,9 @@ class ChunkPool:
     self.newest, self.offset, self.open = group, offset, True
     slots = self.slots(group)
     # (W, chunk_size, ...) -> (chunk_size, W, ...)
-    heads = {k: x[slots].swapaxes(0, 1) for k, x in self.arrays.items()}
-    self._latent_heads = [(key, heads.pop(key)) for key in self.latents]
-    self._heads = list(heads.items())
+    self._heads = [
+      (key, array[slots].swapaxes(0, 1)) for key, array in self.arrays.items()
+    ]
     # (rows,) -> (slots, chunk_size) -> (chunk_size, W)
     entries = self.has_entry.reshape(-1, self.chunk_size)
     self._entry_head = entries[slots].swapaxes(0, 1)

@@ -1,4 +1,4 @@
-"""What stored files have of the columns of a pool."""
+"""Changes of the columns of a pool since they were stored."""
 
 import numpy as np
 

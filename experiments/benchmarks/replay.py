@@ -1,12 +1,12 @@
 """Times replay, beside that of a checkout of danijar/dreamerv3 if there is one.
 
-  python -m experiments.benchmarks.replay [PATH]
+  python -m experiments.benchmarks.replay [--quick] [PATH]
 
 In memory and in files that are mapped into it, in the folder for temporary
 files. Steps of 64x64x3 images and the latents of size 1m, windows of 16x65; for
 priorities a million steps, of 24 numbers or 32x32x3 images with those latents,
-12 GB of memory and 6 GB of disk in all. One call of each in turn. Prints one
-JSON line of median microseconds:
+12 GB of memory and 6 GB of disk in all, and with --quick a twentieth of that.
+One call of each in turn. Prints one JSON line of median microseconds:
 
   add          one step of one environment
   sample       a batch, uniformly
@@ -24,11 +24,13 @@ from collections.abc import Callable
 
 import numpy as np
 
+from dreamer_nnx.registry import Choice, Choices
 from dreamer_nnx.replay.chunked import ChunkedReplay
+from dreamer_nnx.slots import SELECTOR
 
 BATCH, LENGTH, STEPS = 16, 64, 4096
 LATENT = {'latent/deter': (512,), 'latent/stoch': (32, 4)}
-MILLION = 1_000_000
+MILLION, QUICK = 1_000_000, 50_000
 SIDES = {'vectors': 0, 'images': 32}
 
 
@@ -102,14 +104,14 @@ class Here:
 
   def write_back(self) -> None:
     latents = {k: self.batch[k][:, 1:] for k in LATENT}
-    self.replay.update(self.handle, latents, None)
+    self.replay.update(self.handle, latents, {})
 
   def draw(self) -> object:
     _, self.handle = self.replay.sample()
 
   def prioritise(self) -> None:
-    priority = self.rng.random((BATCH, LENGTH))
-    self.replay.update(self.handle, {}, priority)
+    signals = {'model': self.rng.random((BATCH, LENGTH))}
+    self.replay.update(self.handle, {}, signals)
 
 
 def in_turn(functions: dict[str, Callable], calls: int) -> dict[str, float]:
@@ -123,21 +125,18 @@ def in_turn(functions: dict[str, Callable], calls: int) -> dict[str, float]:
   return {k: round(statistics.median(v), 1) for k, v in times.items()}
 
 
-def million(side: int) -> dict[str, float]:
+def million(side: int, steps: int) -> dict[str, float]:
   """Batches of a million steps by priority and uniformly."""
+  # By default what was never drawn comes first, which a long run is past.
+  priority = Choices(SELECTOR, [Choice(SELECTOR, 'priority', initial=1.0)])
   mixtures = {
-    # By default what was never drawn comes first, which a long run is past.
-    'prioritised': {
-      'priority': 1.0,
-      'uniform': 0.0,
-      'priority_initial': 1.0,
-    },
-    'uniform': {'priority': 0.0, 'uniform': 1.0},
+    'prioritised': {'selectors': priority, 'signals': ('model',)},
+    'uniform': {},
   }
   step = step_of(16, side)
   with tempfile.TemporaryDirectory() as folder:
     mixtures['disk'] = mixtures['uniform'] | disk(folder)
-    filled = {k: Here(step, MILLION, **v) for k, v in mixtures.items()}
+    filled = {k: Here(step, steps, **v) for k, v in mixtures.items()}
     calls = {k: x.draw for k, x in filled.items()}
     calls['priorities'] = filled['prioritised'].prioritise
     in_turn(calls, 10)
@@ -150,6 +149,8 @@ def disk(folder: str) -> dict[str, str]:
 
 
 def main(argv: list[str]) -> None:
+  quick = '--quick' in argv
+  argv = [x for x in argv if x != '--quick']
   step = step_of(1, 64)
   record = {}
   with tempfile.TemporaryDirectory() as folder:
@@ -159,7 +160,8 @@ def main(argv: list[str]) -> None:
     for name, calls in (('add', 2000), ('sample', 200), ('write_back', 200)):
       functions = {who: getattr(x, name) for who, x in contenders.items()}
       record[name] = in_turn(functions, calls)
-  record['million'] = {k: million(v) for k, v in SIDES.items()}
+  steps = QUICK if quick else MILLION
+  record['million'] = {k: million(v, steps) for k, v in SIDES.items()}
   print(json.dumps(record))
 
 
