@@ -34,7 +34,8 @@ class ChunkPool:
 
   A selector may read all that has no underscore, and use:
 
-    columns      numbers of each step, by name (rows,); it sets its own
+    columns      numbers of each step, by name (rows,), there when all selectors
+                 are built; it sets its own
     starts       (slots + 1,) how many rows of each slot are starts, from its
                  first on; `sequences` are these together
     lengths      (slots + 1,) steps held in each slot

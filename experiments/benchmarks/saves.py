@@ -78,7 +78,7 @@ class Run:
     latents = {
       k: v[:, -length:] for k, v in batch.items() if k.startswith('latent/')
     }
-    self.replay.update(handle, latents, None)
+    self.replay.update(handle, latents, {})
     self.touched.append(handle.rows.ravel())
 
   def save(self) -> float:

@@ -59,10 +59,11 @@ class ListReplay:
     begin = self.rng.integers(len(held) - self.length + 1)
     return held[begin : begin + self.length]
 
-  def update(self, handle, latents, priority):
+  def update(self, handle, entries, signals):
+    del signals
     for row, window in enumerate(handle):
       for time, step in enumerate(window):
-        for key, value in latents.items():
+        for key, value in entries.items():
           assert step[key].shape == value[row, time].shape
           step[key] = value[row, time]
     self.written += 1

@@ -1,3 +1,5 @@
+import zlib
+
 import numpy as np
 import pytest
 
@@ -6,7 +8,15 @@ from dreamer_nnx.replay.priority import Priority
 from dreamer_nnx.replay.recency import Recency
 from dreamer_nnx.replay.selectors import Selectors
 from dreamer_nnx.replay.uniform import Uniform
-from tests.replay.streams import SPACES, by_share, fill, firsts, make, step
+from tests.replay.streams import (
+  SPACES,
+  by_share,
+  fill,
+  firsts,
+  make,
+  saved,
+  step,
+)
 
 LENGTH = 3
 
@@ -215,3 +225,39 @@ def test_uniform_is_uniform_over_the_ring():
   counts = frequencies(Uniform(pool), pool)
   held = int(pool.starts.sum())
   np.testing.assert_allclose(counts[counts > 0], 1 / held, atol=0.0125)
+
+
+# By shares, then the settings: the CRC-32 of what version 0.1 drew.
+DRAWS = [
+  ({'uniform': 1.0}, {'online': True, 'consec': 2}, 3536094140),
+  ({'priority': 1.0}, {'online': True, 'consec': 2}, 3216243587),
+  ({'priority': 1.0}, {'context': 0}, 1598226283),
+  ({'recency': 1.0}, {'online': True, 'consec': 2}, 3103056290),
+  (
+    {'uniform': 0.5, 'priority': 1.0, 'recency': 2.0},
+    {'online': True, 'consec': 2},
+    2754537067,
+  ),
+  ({'uniform': 0.5, 'priority': 1.0, 'recency': 2.0}, {}, 2974744390),
+]
+
+
+@pytest.mark.parametrize(('shares', 'config', 'crc'), DRAWS)
+def test_draws_are_those_of_version_0_1(tmp_path, shares, config, crc):
+  config = {'capacity': 120, 'selectors': by_share(**shares)} | config
+  replay, found = make(tmp_path, 5, **config), 0
+  for time in range(150):
+    fill(replay, time, time + 1)
+    if replay.ready:
+      batch, handle = replay.sample()
+      found = zlib.crc32(batch['count'].tobytes(), found)
+      found = zlib.crc32(batch['latent/deter'].tobytes(), found)
+      value = batch['count'][:, -3:].astype(np.float32)
+      entries = {'latent/deter': np.stack([value + time, value / 3], -1)}
+      if time % 7:
+        replay.update(handle, entries, {'model': np.sqrt(value)})
+    if time in (60, 110):
+      index = saved(replay)
+      replay = make(tmp_path, 9, **config)
+      replay.load(index)
+  assert found == crc
