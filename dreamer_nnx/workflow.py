@@ -130,7 +130,7 @@ def make_replay(
     processes=processes.count(),
     steps=train.steps,
     scratch=scratch,
-    context=learner.layout.context,
+    context_needed=learner.layout.context,
     signals=learner.layout.signals,
   )
 
