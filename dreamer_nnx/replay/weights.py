@@ -30,6 +30,9 @@ class StartWeights:
       and those of the `reach` steps behind each, alone. Rows of steps that are
       not held are -1, and weights that depend on these are not used.
     reach: Fewer than the `length` of a window.
+
+  Raises:
+    ValueError: `reach` is not; later, if weights are negative or no numbers.
   """
 
   # Memory of a step in two trees.
@@ -41,6 +44,8 @@ class StartWeights:
     weigh: Callable[[np.ndarray], np.ndarray],
     reach: int = 0,
   ):
+    if not 0 <= reach < pool.length:
+      raise ValueError(f'reach {reach} is not below {pool.length} steps.')
     rows = pool.num_chunks * pool.chunk_size
     self._pool = pool
     self._weigh = weigh
@@ -118,7 +123,10 @@ class StartWeights:
     starts = stretch[:, : weights.shape[1]]
     valid = (starts >= 0) & self._pool.is_start(starts)
     # (n, S - reach) at flags of that shape -> (m,)
-    self._set(starts[valid], weights[valid])
+    starts, weights = starts[valid], weights[valid]
+    if not (weights >= 0).all():
+      raise ValueError(f'weights of starts are {weights}, and must be >= 0.')
+    self._set(starts, weights)
 
   def _set(self, rows: np.ndarray, weights: np.ndarray | float) -> None:
     fresh = np.isinf(weights)

@@ -8,6 +8,7 @@ import pytest
 
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.registry import Choice, Choices
+from dreamer_nnx.replay.weights import StartWeights
 from dreamer_nnx.slots import REPLAY, SELECTOR
 from tests.replay import curious, older
 from tests.replay.streams import SPACES, by_share, fill, make, same, saved
@@ -319,6 +320,21 @@ def test_priorities_of_version_0_1_are_a_column(tmp_path):
   again, _ = older.replay_of(folder, 48)
   again.load(saved(replay))
   np.testing.assert_array_equal(columns_of(again)['priority'], held)
+
+
+@pytest.mark.parametrize('weight', [-1.0, np.nan])
+def test_weights_are_numbers_of_at_least_0(weight):
+  pool = fill(make(), 0, 12)._pool
+  pool.sync()
+  weights = StartWeights(pool, lambda rows: np.full(rows.shape, weight))
+  with pytest.raises(ValueError, match='must be >= 0'):
+    weights.draw(np.random.default_rng(0), 2)
+
+
+@pytest.mark.parametrize('reach', [-1, 4])
+def test_weights_depend_on_steps_of_the_window_alone(reach):
+  with pytest.raises(ValueError, match=f'reach {reach} is not below 4 steps'):
+    StartWeights(make()._pool, lambda rows: rows, reach)
 
 
 def test_the_plugin_is_short_and_uses_nothing_private():
