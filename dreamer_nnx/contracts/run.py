@@ -172,8 +172,8 @@ class Selector(Protocol):
 
   Optional: `update(rows, alive, signals)` after a batch was trained on, rows
   and alive (B, T), of which rows that are not alive were recycled or have a
-  signal that is not finite; `state()`, a small JSON-able dict that is saved, and
-  `restore(state)`. The columns saved are those after `state()`.
+  signal that is not finite; `state()`, a small JSON-able dict that is saved,
+  and `restore(state)`. The columns saved are those after `state()`.
   """
 
   share: float
