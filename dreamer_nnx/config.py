@@ -14,10 +14,11 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from dreamer_nnx import trust
+from dreamer_nnx import compat, sizes, trust
 from dreamer_nnx.nodes import (
   ConfigError,
   bind,
+  calls,
   check_names,
   leaves,
   node,
@@ -55,25 +56,7 @@ class Bound(dict):
   """Every section as a spec with the values of a config."""
 
 
-def _size(deter: int, units: int, classes: int, depth: int) -> dict[str, int]:
-  return {
-    '**.units': units,
-    '**.depth': depth,
-    'dynamics.rssm.deter': deter,
-    'dynamics.rssm.hidden': units,
-    'dynamics.rssm.classes': classes,
-  }
-
-
-SIZES = {
-  '1m': _size(512, 64, 4, 4),
-  '12m': _size(2048, 256, 16, 16),
-  '25m': _size(3072, 384, 24, 24),
-  '50m': _size(4096, 512, 32, 32),
-  '100m': _size(6144, 768, 48, 48),
-  '200m': _size(8192, 1024, 64, 64),
-  '400m': _size(12288, 1536, 96, 96),
-}
+SIZES = sizes.NAMES
 
 
 def sections() -> dict[str, Any]:
@@ -315,11 +298,17 @@ def _closest(pattern: str, paths: Iterable[str]) -> str:
   return suggest(last, names) if '*' in head else suggest(pattern, paths)
 
 
-def apply_size(config: ConfigDict, size: str) -> None:
-  """Sets the fields of one of SIZES.
+def apply_size(
+  config: ConfigDict, size: str, tree: Tree | None = None
+) -> None:
+  """Sets what every component declares for one of SIZES, chosen or not.
+
+  Args:
+    tree: Another tree than that of the toolkit.
 
   Raises:
     ConfigError: No size has this name.
+    RegistryError: A component declares a field that it does not have.
   """
   if size not in SIZES:
     raise ConfigError(
@@ -327,4 +316,11 @@ def apply_size(config: ConfigDict, size: str) -> None:
       'size',
       size,
     )
-  apply(config, SIZES[size], f'size {size}')
+  tree = sections() if tree is None else tree
+  new = {
+    f'{path}.{field}': value
+    for path, call in calls(tree, config)
+    for field, value in sizes.of(call.builder, size).items()
+  }
+  with config.unlocked():
+    config.update_from_flattened_dict(new)

@@ -173,6 +173,29 @@ def branches(
   return {choice.branch: choice for choice in (*choices, *defaults)}
 
 
+def calls(
+  spec: Any, node: Any, path: str = ''
+) -> Iterator[tuple[str, Choice | Part]]:
+  """Dotted path and call of every part and branch of a node, chosen or not."""
+  if isinstance(spec, Choice | Choices) and isinstance(node, ConfigDict):
+    for key, choice in branches(spec, node).items():
+      yield from _calls(choice, node.get(key), f'{path}.{key}')
+  elif isinstance(spec, Part):
+    yield from _calls(spec, node, path)
+  elif isinstance(spec, Mapping):
+    for key, deeper in spec.items():
+      yield from calls(deeper, node.get(key), f'{path}.{key}'.lstrip('.'))
+
+
+def _calls(
+  call: Choice | Part, node: Any, path: str
+) -> Iterator[tuple[str, Choice | Part]]:
+  if isinstance(node, ConfigDict):
+    yield path, call
+    for key, deeper in call.values().items():
+      yield from calls(deeper, node.get(key), f'{path}.{key}')
+
+
 def inside(spec: Any, node: ConfigDict) -> dict[str, Any]:
   """Key to spec, of what a node has and its choices leave in effect."""
   if isinstance(spec, Part):

@@ -12,8 +12,9 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
+from dreamer_nnx import promises, sizes
 from dreamer_nnx.errors import UserError
-from dreamer_nnx.importing import load
+from dreamer_nnx.importing import contracts_note, load
 from dreamer_nnx.schema import (
   Builder,
   Deferred,
@@ -69,17 +70,29 @@ class Slot:
 
   Args:
     home: The package that lists the built-ins; a lookup imports it.
-    given: Arguments that the toolkit passes, to builders that name them.
+    given: Arguments that whoever builds a component passes, all of them;
+      builders take those that they name.
     builds: The class or runtime-checkable Protocol of every product.
+    optional: Methods that a product may have, beside those of `builds`.
+    one_of: The optional methods of which it has at least one.
   """
 
   def __init__(
-    self, name: str, *, home: str, given: Iterable[str], builds: type
+    self,
+    name: str,
+    *,
+    home: str,
+    given: Iterable[str],
+    builds: type,
+    optional: Iterable[str] = (),
+    one_of: Iterable[str] = (),
   ):
     self.name = name
     self.home = home
     self.given = tuple(given)
     self.builds = builds
+    self.optional = tuple(optional)
+    self.one_of = tuple(one_of)
     self._entries: dict[str, Entry] = {}
 
   def __repr__(self) -> str:
@@ -98,7 +111,7 @@ class Slot:
           f'{self.name} {name!r}: a name is a Python identifier other than '
           "'name' and 'names'."
         )
-      fields(builder, self.given)
+      self._check(builder)
       entry, old = Entry(name, builder), self._entries.get(name)
       # A module that is executed again (reloaded, or run as a script) brings
       # its own entries anew.
@@ -111,6 +124,15 @@ class Slot:
       return builder
 
     return add
+
+  def _check(self, builder: Builder) -> None:
+    """Refuses a builder whose signature is no schema."""
+    try:
+      fields(builder, self.given)
+      sizes.check(builder)
+    except RegistryError as error:
+      error.what += promises.noted(builder)
+      raise
 
   def entries(self) -> tuple[Entry, ...]:
     """Every registered builder, by name, built-ins included."""
@@ -132,7 +154,7 @@ class Slot:
       return entries[name].builder
     if ':' in str(name):
       builder = _attribute(name, where)
-      fields(builder, self.given)
+      self._check(builder)
       return builder
     known = ', '.join(f'{n!r} ({e.location})' for n, e in entries.items())
     raise RegistryError(
@@ -160,6 +182,10 @@ def _attribute(name: str, where: str) -> Builder:
     text = f'it is a {kind_of(found)}, not a builder.'
     raise RegistryError(text, where, name)
   return found
+
+
+# What initial parameters are drawn from.
+RNGS = 'rngs'
 
 
 class _Call(Deferred):
@@ -195,6 +221,9 @@ class _Call(Deferred):
   def at(self, where: str) -> Self:
     return self._copy(where=where)
 
+  def _check_given(self, given: Mapping[str, Any]) -> None:
+    """Refuses a call without all that the caller has to pass."""
+
   def _copy(self, **changes: Any) -> Self:
     result = copy.copy(self)
     for name, value in changes.items():
@@ -204,6 +233,7 @@ class _Call(Deferred):
   def __call__(self, **given: Any) -> Any:
     builder, values = self.builder, self.values()
     named = parameters(builder)
+    self._check_given(given)
     unknown = [n for n in given if n in values] or [
       n for n in given if self.given is not None and n not in self.given
     ]
@@ -219,6 +249,11 @@ class _Call(Deferred):
       raise TypeError(
         f'{self.where}: {builder.__name__} needs {", ".join(missing)}.'
       )
+    if RNGS in given and RNGS in named:
+      # Imported here so that reading a config loads no JAX.
+      from dreamer_nnx import streams
+
+      arguments[RNGS] = streams.rngs_at(given[RNGS], self.path)
     try:
       return builder(**arguments)
     except UserError as error:
@@ -227,6 +262,8 @@ class _Call(Deferred):
     except Exception as error:
       place = Entry(self.path, builder).location
       error.add_note(f'while building {self.path} ({place})')
+      if note := contracts_note(builder.__module__):
+        error.add_note(note)
       raise
 
 
@@ -275,14 +312,12 @@ class Choice(_Call):
 
   def __call__(self, **given: Any) -> Any:
     product = super().__call__(**given)
-    lacks = _lacks(product, self.slot.builds)
-    if lacks:
-      raise RegistryError(
-        f'{self.where}.name = {self.name!r}: {self.builder.__name__} built a '
-        f'{kind_of(product)} without {", ".join(lacks)}, which '
-        f'{self.slot.builds.__name__} promises.'
-      )
+    where = f'{self.where}.name = {self.name!r}'
+    promises.check_product(self.slot, product, self.builder, where)
     return product
+
+  def _check_given(self, given: Mapping[str, Any]) -> None:
+    promises.check_given(self.slot, given, self.where)
 
 
 def branch(name: str) -> str:
@@ -327,11 +362,13 @@ class Choices(tuple, Deferred):
   """
 
   slot: Slot
+  where: str
 
   def __new__(cls, slot: Slot, choices: Iterable['str | Choice'] = ()) -> Self:
     items = [Choice(slot, c) if isinstance(c, str) else c for c in choices]
     result = super().__new__(cls, items)
     result.slot = slot
+    result.where = f'config.{slot.name}'
     if len(set(result.names)) < len(items):
       raise RegistryError(f'{slot.name} {result.names}: a name comes twice.')
     return result
@@ -351,26 +388,10 @@ class Choices(tuple, Deferred):
     return isinstance(value, Choices) and value.slot is self.slot
 
   def at(self, where: str) -> Self:
-    return Choices(self.slot, [choice.at(where) for choice in self])
+    result = Choices(self.slot, [choice.at(where) for choice in self])
+    result.where = where
+    return result
 
   def __call__(self, **given: Any) -> tuple[Any, ...]:
+    promises.check_given(self.slot, given, self.where)
     return tuple(choice(**given) for choice in self)
-
-
-def _lacks(product: Any, promise: type) -> list[str]:
-  """Lists what `promise` names and `product` lacks."""
-  if not getattr(promise, '_is_protocol', False):
-    return [] if isinstance(product, promise) else [promise.__name__]
-  members = set()
-  for cls in promise.__mro__:
-    if getattr(cls, '_is_protocol', False):
-      members |= {*vars(cls), *getattr(cls, '__annotations__', {})}
-  # `hasattr(type(product), '__call__')` would find the call of the metaclass.
-  classes = type(product).__mro__
-  special = ('__call__', '__len__', '__iter__', '__getitem__')
-  return sorted(
-    name
-    for name in members
-    if (not name.startswith('_') and not hasattr(product, name))
-    or (name in special and not any(name in vars(c) for c in classes))
-  )

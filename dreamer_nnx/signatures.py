@@ -4,6 +4,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from dreamer_nnx import sizes
+
 Function = TypeVar('Function', bound=Callable[..., Any])
 KEYWORD = inspect.Parameter.KEYWORD_ONLY
 VARIADIC = inspect.Parameter.VAR_KEYWORD
@@ -13,7 +15,8 @@ def takes(inner: Callable[..., Any]) -> Callable[[Function], Function]:
   """Declares that **kwargs are keyword arguments of `inner`, passed on to it.
 
   They stand in the signature of the function decorated, with their defaults
-  and limits, in place of **kwargs; and so in the config of a builder.
+  and limits, in place of **kwargs; and so in the config of a builder. What size
+  presets set in `inner` they set there, too.
 
     @HEAD.register('huber')
     @takes(Projection)
@@ -34,6 +37,11 @@ def takes(inner: Callable[..., Any]) -> Callable[[Function], Function]:
     more = [parameter for parameter in taken if parameter.name not in names]
     outer.__signature__ = signature.replace(parameters=[*named, *more])
     outer.__annotations__ |= {p.name: p.annotation for p in more}
+    taken_sizes = sizes.declared(inner).items()
+    outer.sizes = {
+      size: {name: values[name] for name in values if name not in names}
+      for size, values in taken_sizes
+    }
     return outer
 
   return declare

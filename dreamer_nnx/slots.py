@@ -1,8 +1,10 @@
 """The architecture on one screen: what can be swapped, and what it is given.
 
 A slot's `home` is the package whose `__init__` lists the built-ins; `given` is
-what the toolkit passes to every builder of the slot (a builder takes those it
-names); the other keyword-only arguments of a builder are its config fields.
+what whoever builds a component of the slot passes, all of it (a builder takes
+what it names); the other keyword-only arguments of a builder are its config
+fields. `optional` methods are described in `contracts`, and called where a
+product has them.
 """
 
 from dreamer_nnx import contracts
@@ -38,6 +40,7 @@ BEHAVIOR = Slot(
     'rngs',
   ),
   builds=contracts.Behavior,
+  optional=('after_update',),
 )
 POLICY = Slot(
   'policy',
@@ -58,6 +61,7 @@ OBJECTIVE = Slot(
     'rngs',
   ),
   builds=contracts.Objective,
+  optional=('reward', 'mask', 'after_update'),
 )
 WEIGHTING = Slot(
   'weighting',
@@ -119,12 +123,15 @@ SELECTOR = Slot(
   home='dreamer_nnx.replay.selectors',
   given=('pool', 'context'),
   builds=contracts.Selector,
+  optional=('update', 'state', 'restore'),
 )
 CALLBACK = Slot(
   'callback',
   home='dreamer_nnx.callbacks',
   given=(),
   builds=contracts.Callback,
+  optional=('stepped', 'updated', 'state', 'restore'),
+  one_of=('stepped', 'updated'),
 )
 LOGGER = Slot(
   'logger',

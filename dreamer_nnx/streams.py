@@ -4,13 +4,23 @@ Every stream has a number. A key is that of the seed, folded with the number of
 its stream and then with what tells its draws apart; a seed is a hash of the
 same. As `split(k)[i] == fold_in(k, i)`, nothing is split or drawn from a key
 that is folded too, and no other key is made of a seed.
+
+Of the key of initial parameters every component has one of its own, which is
+folded with its config path: so neither the order of building, nor what else is
+built, changes what a component begins with.
 """
 
+import collections
 import enum
+import weakref
 import zlib
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
+
+if TYPE_CHECKING:
+  from flax import nnx
 
 # Both ends of what JAX's keys, and the seeds of environments, can hold.
 LIMIT, SEED_LIMIT = 2**32, 2**31
@@ -21,7 +31,7 @@ class Stream(enum.IntEnum):
   """Sources of randomness; comments name what is folded in after the number."""
 
   # Keys.
-  INIT = 1  # a count of the arrays: initial parameters
+  INIT = 1  # config paths, then a count of the arrays: initial parameters
   UPDATE = 2  # updates: the draws of a loss
   ACT = 3  # process, env_steps
   REPORT = 4  # env_steps
@@ -51,6 +61,38 @@ def key(seed: int, stream: Stream, *path: int) -> jax.Array:
   return result
 
 
+def at(key: jax.Array, path: str) -> jax.Array:
+  """The key of a component, whatever others there are beside it.
+
+  Args:
+    path: Its config path or another name; hashed by CRC-32.
+  """
+  return jax.random.fold_in(key, zlib.crc32(path.encode()))
+
+
+# How often each path was asked for, of the random streams of an owner.
+_asked = weakref.WeakKeyDictionary()
+
+
+def rngs_at(rngs: 'nnx.Rngs', path: str) -> 'nnx.Rngs':
+  """The random streams of a component, whatever `rngs` has drawn before.
+
+  Asked again for the same path it returns others, so that the members of an
+  ensemble differ.
+
+  Args:
+    rngs: Those of the component's owner; the key is that of `params`.
+    path: The config path of the component.
+  """
+  # Imported here because the processes of environments need no NNX.
+  from flax import nnx
+
+  counts = _asked.setdefault(rngs, collections.Counter())
+  counts[path] += 1
+  place = path if counts[path] == 1 else f'{path} {counts[path]}'
+  return nnx.Rngs(at(rngs.params.key[...], place))
+
+
 def seed(seed: int, stream: Stream, *path: int) -> int:
   """A seed below 2**31 from another one.
 
@@ -65,15 +107,6 @@ def seed(seed: int, stream: Stream, *path: int) -> int:
 def seed_of_start(given: int, count: int) -> int:
   """The seed of all streams at the count-th new start; at 0 the one given."""
   return seed(given, Stream.AGAIN, count) if count else given
-
-
-def at(key: jax.Array, path: str) -> jax.Array:
-  """The key of a component, whatever others there are beside it.
-
-  Args:
-    path: Its config path or another name; hashed by CRC-32.
-  """
-  return jax.random.fold_in(key, zlib.crc32(path.encode()))
 
 
 def _checked(number: int) -> int:

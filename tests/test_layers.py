@@ -23,9 +23,10 @@ COMPONENTS = (
   ' loggers normalizers objectives optimizers policies replay weightings'
 )
 ROWS = (
-  'compat errors',
-  'contracts native paths schema streams',
-  'importing',
+  'errors notices',
+  'compat contracts native paths schema streams',
+  'importing sizes',
+  'promises',
   'registry',
   'signatures slots spaces',
   'numerics',

@@ -3,10 +3,13 @@ import pickle
 import sys
 import traceback
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import pytest
 
+from dreamer_nnx import slots
 from dreamer_nnx.errors import UserError
+from dreamer_nnx.notices import WARNED as NOTICES
 from dreamer_nnx.registry import (
   Choice,
   Choices,
@@ -17,6 +20,11 @@ from dreamer_nnx.registry import (
 )
 from tests import toys
 from tests.toys import ENCODER, HEAD, LOGGER
+
+NOTE = (
+  '{} does not say by DREAMER_NNX_CONTRACTS which contracts it is for; here '
+  'they are of version 2. CHANGELOG.md and docs/plugins.md say what changed.'
+)
 
 
 def slot(given=('size',), builds=object):
@@ -42,7 +50,7 @@ def test_registration_refuses_what_is_no_schema():
   error = refusal(slot().register('mine'), no_default)
   assert error == (
     f'{__name__}.no_default: argument depth is not given to this slot and has '
-    'no default; give it one, or take one of: size.'
+    'no default; give it one, or take one of: size.\n' + NOTE.format(__name__)
   )
 
 
@@ -123,7 +131,7 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_all_others():
 
 def test_a_component_may_be_named_by_its_module():
   choice = Choice(ENCODER, 'tests.toys:Unregistered', depth=3)
-  assert choice(size=2)(5) == 15
+  assert choice(size=2, scale=1)(5) == 15
   assert choice.path == 'config.encoder.Unregistered'
 
 
@@ -189,15 +197,11 @@ def test_a_choice_builds_with_its_differences_and_what_is_named_of_the_given():
   assert Choice(ENCODER, 'resnet', units=3)(size=9, scale=1).token_size == 6
 
 
-def test_a_given_argument_may_keep_its_default():
-  assert Choice(ENCODER, 'simple')(size=3).token_size == 3 * 4 * 10
-
-
 def test_nested_calls_reach_the_builder_with_their_differences():
-  built = Choice(ENCODER, 'simple')(size=4)
+  built = Choice(ENCODER, 'simple')(size=4, scale=1)
   assert built.head == toys.Scaled(4, outscale=0.5)
   head = Choice(HEAD, 'scaled', bins=(1,))
-  built = Choice(ENCODER, 'simple', head=head)(size=4)
+  built = Choice(ENCODER, 'simple', head=head)(size=4, scale=1)
   assert built.head == toys.Scaled(4, bins=(1,))
 
 
@@ -253,6 +257,11 @@ def test_choices_take_a_name_once():
 
 # What is wrong with a call is said with its path.
 
+BOTH = {'size': 2, 'scale': 1}
+GIVEN = (
+  'whoever builds a component of the slot encoder passes size, scale; missing:'
+)
+
 
 @pytest.mark.parametrize(
   ('differences', 'message'),
@@ -288,30 +297,162 @@ def test_a_choice_of_another_slot_is_refused():
 
 
 def test_the_product_must_keep_the_promise_of_its_slot():
-  assert refusal(Choice(ENCODER, 'broken'), size=2) == (
+  assert refusal(Choice(ENCODER, 'broken'), size=2, scale=1) == (
     "config.encoder.name = 'broken': BrokenEncoder built a BrokenEncoder "
-    'without __call__, token_size, which Encoder promises.'
+    'without __call__, token_size, which Encoder promises.\n'
+    + NOTE.format('tests.toys')
   )
+
+
+class Minded:
+  """A product with optional methods, some of them misspelt."""
+
+  def act(self): ...
+
+  def Afterupdate(self): ...
+
+  @staticmethod
+  def rewards(): ...
+
+  restores = 3
+
+  def _state(self): ...
+
+
+@runtime_checkable
+class Acting(Protocol):
+  def act(self): ...
+  def state(self): ...
+
+
+def minded(optional, one_of=()):
+  made = Slot(
+    'minded',
+    home='tests.toys',
+    given=(),
+    builds=Acting,
+    optional=optional,
+    one_of=one_of,
+  )
+  made.register('mine')(Minded)
+  return Choice(made, 'mine')
+
+
+def test_an_optional_member_may_be_missing(caplog):
+  assert 'without state, which' in refusal(minded(()))
+  minded(('state', 'learn'))()
+  assert not caplog.text
+
+
+def test_a_method_like_an_optional_one_is_warned_about_once(caplog):
+  NOTICES.clear()
+  for _ in range(2):
+    minded(('state', 'restore', 'reward', 'after_update'))()
+  assert [record.message for record in caplog.records] == [
+    "config.minded.name = 'mine': nothing calls 'Afterupdate' of Minded. Did "
+    "you mean 'after_update'?",
+    "config.minded.name = 'mine': nothing calls 'rewards' of Minded. Did you "
+    "mean 'reward'?",
+  ]
+
+
+def test_of_some_optional_members_one_is_needed():
+  names = ('state', 'rewards', 'learn')
+  assert minded(names, ('rewards', 'learn'))()
+  assert 'built a Minded without any of learn, step, which' in refusal(
+    minded(('state', 'learn', 'step'), ('learn', 'step'))
+  )
+
+
+OPTIONAL = {
+  'behavior': ('after_update',),
+  'objective': ('reward', 'mask', 'after_update'),
+  'selector': ('update', 'state', 'restore'),
+  'callback': ('stepped', 'updated', 'state', 'restore'),
+}
+
+
+def test_slots_name_their_optional_members():
+  found = {slot.name: slot.optional for slot in slots.SLOTS if slot.optional}
+  assert found == OPTIONAL
+  for kind in slots.SLOTS:
+    # Described where the others are declared, so that none is asked for.
+    assert not set(kind.optional) & set(dir(kind.builds))
+    assert all(f'`{name}(' in kind.builds.__doc__ for name in kind.optional)
+  assert slots.CALLBACK.one_of == ('stepped', 'updated')
+
+
+def test_a_callback_does_something():
+  names = 'tests.test_registry:Idle', 'tests.test_registry:Busy'
+  idle, busy = (Choice(slots.CALLBACK, name) for name in names)
+  assert 'without any of stepped, updated, which Callback' in refusal(idle)
+  assert isinstance(busy(), Busy)
+
+
+class Idle:
+  def state(self): ...
+
+
+class Busy:
+  def updated(self, trainer, metrics): ...
 
 
 @pytest.mark.parametrize(
   ('given', 'message'),
   [
-    ({}, 'SimpleEncoder needs size.'),
-    ({'size': 2, 'colour': 3}, 'SimpleEncoder is not given colour.'),
-    ({'size': 2, 'depth': 3}, 'SimpleEncoder is not given depth.'),
+    ({}, f'{GIVEN} size, scale.'),
+    ({'size': 2}, f'{GIVEN} scale.'),
+    ({'colour': 2, 'scale': 1}, f'{GIVEN} size.'),
+    ({**BOTH, 'colour': 3}, '{} is not given colour.'),
+    ({**BOTH, 'depth': 3}, '{} is not given depth.'),
   ],
 )
-def test_the_caller_gives_what_the_slot_says(given, message):
+@pytest.mark.parametrize('name', ['Named', 'Nameless'])
+def test_the_caller_passes_all_that_the_slot_is_given(given, message, name):
+  # Whatever the builder that is chosen names of it.
   with pytest.raises(TypeError) as error:
-    Choice(ENCODER, 'simple')(**given)
-  assert str(error.value) == f'config.encoder: {message}'
+    Choice(ENCODER, f'tests.test_registry:{name}')(**given)
+  assert str(error.value) == f'config.encoder: {message.format(name)}'
+
+
+class Named:
+  def __init__(self, size, scale, *, units=1): ...
+
+
+class Nameless:
+  def __init__(self, *, units=1): ...
+
+
+class Stingy:
+  """Passes less to a part of its own than that slot is given."""
+
+  def __init__(self, size, *, part: Choice = Choice(ENCODER, 'resnet')):
+    part(size=size)
+
+
+def test_an_owner_passes_all_that_a_nested_slot_is_given():
+  # Though what it has chosen needs nothing.
+  owner = Choice(HEAD, 'tests.test_registry:Stingy')
+  with pytest.raises(TypeError) as error:
+    owner(size=2)
+  assert str(error.value) == (f'config.head.Stingy.part: {GIVEN} scale.')
+  notes = ''.join(error.value.__notes__)
+  assert 'while building config.head.Stingy' in notes
+
+
+@pytest.mark.parametrize('names', [(), ('terminal',)])
+def test_choices_are_passed_all_of_it_even_if_there_are_none(names):
+  loggers = Choices(LOGGER, names).at('config.out')
+  with pytest.raises(TypeError) as error:
+    loggers()
+  assert str(error.value).startswith('config.out: whoever builds a component')
+  assert str(error.value).endswith('; missing: workdir.')
 
 
 def test_an_error_of_a_builder_gets_the_path_of_its_config_once():
   head = Choice(HEAD, 'scaled', outscale=-1)
   with pytest.raises(ValueError) as error:
-    Choice(ENCODER, 'simple', head=head)(size=2)
+    Choice(ENCODER, 'simple', head=head)(size=2, scale=1)
   assert str(error.value) == (
     'config.encoder.simple.head.scaled.outscale = -1.0: must not be negative.'
   )

@@ -70,7 +70,7 @@ class SimpleEncoder(metaclass=Hidden):
     act: str = 'silu',
     bias: bool = True,
     head: Choice = Choice(HEAD, 'scaled', outscale=0.5),
-    scale: int = 10,
+    scale: int,
   ):
     self.fields = (depth, kernel, rate, mults, act, bias)
     self.token_size = size * depth * scale
@@ -95,9 +95,10 @@ class StackedEncoder:
     self,
     size: int,
     *,
+    scale: int,
     first: Choice = Choice(ENCODER, 'resnet', blocks=3),
   ):
-    self.first = first(size=size)
+    self.first = first(size=size, scale=scale)
     self.token_size = self.first.token_size
 
   def __call__(self, obs: int) -> int:

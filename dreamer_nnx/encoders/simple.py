@@ -20,6 +20,7 @@ from dreamer_nnx.nn.precision import Precision
 from dreamer_nnx.nn.vectors import concat_vectors, vector_size
 from dreamer_nnx.numerics.squash import symlog as symlog_fn
 from dreamer_nnx.schema import Count, Range
+from dreamer_nnx.sizes import DEPTH, UNITS, by_size
 from dreamer_nnx.slots import ENCODER
 
 
@@ -40,6 +41,8 @@ class SimpleEncoder(nnx.Module):
   Raises:
     UserError: An image does not shrink to 3..16 pixels a side.
   """
+
+  sizes = by_size(units=UNITS, depth=DEPTH)
 
   def __init__(
     self,

@@ -1,17 +1,12 @@
 """Faults of environments: crashes, restarts, broken numbers."""
 
 import dataclasses
-import logging
 import traceback
 from collections.abc import Mapping
 
 import numpy as np
 
 from dreamer_nnx.errors import UserError
-
-_logger = logging.getLogger(__name__)
-# What this process has warned about.
-WARNED: set[str] = set()
 
 
 class EnvError(UserError):
@@ -41,18 +36,6 @@ def describe(error: BaseException) -> str:
   frames = traceback.extract_tb(error.__traceback__)
   place = f' ({frames[-1].filename}:{frames[-1].lineno})' if frames else ''
   return f'{type(error).__name__}: {error}{place}'
-
-
-def warn_once(text: str, about: str = '') -> None:
-  """Logs a warning, the first time in this process.
-
-  Args:
-    about: Decides whether it is the same warning, if texts of it differ.
-  """
-  about = about or text
-  if about not in WARNED:
-    WARNED.add(about)
-    _logger.warning('%s', text)
 
 
 def check_finite(

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from dreamer_nnx.envs import children
-from dreamer_nnx.envs.faults import warn_once
 from dreamer_nnx.envs.host import Host
 from dreamer_nnx.envs.watchdog import Watchdog
+from dreamer_nnx.notices import warn_once
 
 
 class Local:

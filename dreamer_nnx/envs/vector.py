@@ -8,11 +8,12 @@ import gymnasium
 import numpy as np
 
 from dreamer_nnx import spaces, streams
-from dreamer_nnx.envs.faults import EnvError, Fault, check_finite, warn_once
+from dreamer_nnx.envs.faults import EnvError, Fault, check_finite
 from dreamer_nnx.envs.fleet import Fleet
 from dreamer_nnx.envs.local import LocalHub
 from dreamer_nnx.envs.ray_actors import ActorHub
 from dreamer_nnx.envs.subprocesses import ProcessHub
+from dreamer_nnx.notices import warn_once
 from dreamer_nnx.streams import Stream
 
 HUBS = {'sync': LocalHub, 'async': ProcessHub, 'ray': ActorHub}

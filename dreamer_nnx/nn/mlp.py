@@ -11,6 +11,7 @@ from dreamer_nnx.nn.linear import Linear
 from dreamer_nnx.nn.norm import Norm, make_norm
 from dreamer_nnx.nn.precision import Precision
 from dreamer_nnx.schema import Count, Range
+from dreamer_nnx.sizes import UNITS, by_size
 
 Layers = Annotated[int, Range(0)]
 
@@ -57,6 +58,8 @@ class MLP(nnx.Module):
 
   `output_size` is the size of the last axis that it returns.
   """
+
+  sizes = by_size(units=UNITS)
 
   def __init__(
     self,

@@ -10,7 +10,8 @@ import time
 import numpy as np
 import pytest
 
-from dreamer_nnx.envs import children, faults, single
+from dreamer_nnx import notices
+from dreamer_nnx.envs import children, single
 from tests.envs.games import Counter, start
 
 ACTION = {'action': np.zeros(2, np.int32)}
@@ -20,7 +21,7 @@ SLEEP = [sys.executable, '-c', 'import time; time.sleep(100)']
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch):
-  faults.WARNED.clear()
+  notices.WARNED.clear()
   monkeypatch.chdir(os.getcwd())
 
 
