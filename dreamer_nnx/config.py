@@ -208,6 +208,10 @@ def from_json(
   if not isinstance(saved, dict):
     raise ConfigError('not a JSON object.', 'config')
   tree, named = sections() if tree is None else tree, named or {}
+  named = {
+    path if path.partition('.')[0] in tree else compat.path(path): value
+    for path, value in named.items()
+  }
   _lay_over(saved, named)
   if 'plugins' in named:
     load_plugins(named['plugins'])
@@ -276,13 +280,23 @@ def _matched(
 ) -> dict[str, Any]:
   """Path to value, of all that patterns set."""
   new, known = {}, leaves(config)
+  moved = {compat.path_before(path): path for path in known}
+  moved = {old: path for old, path in moved.items() if old not in known}
+  all_of_then = []
   for pattern, value in patterns.items():
-    paths = [path for path in known if _regex(pattern).fullmatch(path)]
+    match = _regex(pattern).fullmatch
+    paths = [path for path in known if match(path)]
+    of_then = [old for old in moved if match(old) and moved[old] not in paths]
+    for old in of_then if value else ():
+      new |= compat.listed(old, known | new)
+    paths += [moved[old] for old in of_then]
     if not paths:
       raise ConfigError(
         f'{pattern!r} matches no field.{_closest(pattern, known)}', where
       )
     new |= {p: cast(value, known[p], f'config.{p}') for p in paths}
+    all_of_then += of_then
+  compat.warn(all_of_then, where)
   return new
 
 
@@ -298,9 +312,7 @@ def _closest(pattern: str, paths: Iterable[str]) -> str:
   return suggest(last, names) if '*' in head else suggest(pattern, paths)
 
 
-def apply_size(
-  config: ConfigDict, size: str, tree: Tree | None = None
-) -> None:
+def apply_size(config: ConfigDict, size: str, tree: Tree | None = None) -> None:
   """Sets what every component declares for one of SIZES, chosen or not.
 
   Args:

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
+from dreamer_nnx import compat, explaining, nodes
 from dreamer_nnx import config as tree_of
-from dreamer_nnx import explaining, nodes
 from dreamer_nnx.flagvalues import as_int_hint, elements, literal
 from dreamer_nnx.nodes import ConfigError
 from dreamer_nnx.registry import Choice, Choices, Part, cast, suggest
@@ -153,12 +153,20 @@ def _drafted(
 ) -> tuple[ConfigDict, dict[str, Any]]:
   tree = tree_of.sections() if tree is None else tree
   draft, values = config.copy_and_resolve_references(), {}
-  flags = list(_flags(argv, lambda path: _is_switch(config, path)))
+  flags = [
+    flag._replace(path=_today(config, flag.path), old=flag.path)
+    for flag in _flags(argv, lambda path: _is_switch(config, path))
+  ]
+  moved = [flag.old for flag in flags if flag.old != flag.path]
+  compat.warn(moved, 'the command line')
   # Names first, outermost first: a name that had no branch of fields, such as
   # `package.module:attribute`, brings one for the other flags.
   tags = ('.name', '.names')
   flags.sort(key=lambda f: (not f.path.endswith(tags), f.path.count('.')))
   for flag in flags:
+    names = compat.listed(flag.old, tree_of.leaves(draft)) if moved else {}
+    draft.update_from_flattened_dict(names)
+    values |= names
     values[flag.path] = _checked(flag, draft, tree)
     draft.update_from_flattened_dict({flag.path: values[flag.path]})
   return draft, values
@@ -169,6 +177,7 @@ class _Flag(NamedTuple):
   text: str | None
   negated: bool
   places: tuple[int, ...]
+  old: str = ''
 
 
 class _Place(NamedTuple):
@@ -199,7 +208,17 @@ def _flags(
 
 
 def _is_switch(config: ConfigDict, path: str) -> bool:
-  return isinstance(tree_of.leaves(config).get(path), bool)
+  return isinstance(tree_of.leaves(config).get(_today(config, path)), bool)
+
+
+def _today(config: ConfigDict, path: str) -> str:
+  """The path of a field whose section may have been elsewhere."""
+  node: Any = config
+  for key in compat.start(path).split('.'):
+    if not isinstance(node, ConfigDict) or key not in node:
+      return compat.path(path)
+    node = node[key]
+  return path
 
 
 def _checked(flag: _Flag, config: ConfigDict, tree: Mapping) -> Any:

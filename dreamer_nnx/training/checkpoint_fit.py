@@ -140,12 +140,11 @@ def matching(target: Target, include: str, exclude: str) -> set[str]:
 
   def names(field: str, expression: str) -> set[str]:
     try:
-      search = re.compile(expression).search
+      return compat.searched(target, expression)
     except re.error as error:
       raise UserError(
         f'not a valid regular expression: {error}.', f'--{field}', expression
       ) from error
-    return {name for name in target if search(name)}
 
   wanted = names('restore_include', include)
   return wanted - names('restore_exclude', exclude) if exclude else wanted
@@ -154,7 +153,8 @@ def matching(target: Target, include: str, exclude: str) -> set[str]:
 def upgraded(
   meta: Mapping[str, Any], loop: Mapping[str, np.ndarray]
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-  """Meta and loop of version 0.1, as those of a single process."""
+  """Meta and loop of version 0.1, as those of a single process of today."""
+  loop = {compat.loop_name(name): x for name, x in loop.items()}
   if 'counters' not in meta or 'processes' in meta:
     return dict(meta), dict(loop)
   counters = dict(meta['counters'])
