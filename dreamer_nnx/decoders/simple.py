@@ -24,6 +24,7 @@ from dreamer_nnx.nn.precision import Precision
 from dreamer_nnx.nn.vectors import concat
 from dreamer_nnx.registry import Choice
 from dreamer_nnx.schema import Count, Range, Weight
+from dreamer_nnx.sizes import DEPTH, UNITS, by_size
 from dreamer_nnx.slots import DECODER, HEAD
 
 
@@ -50,6 +51,8 @@ class SimpleDecoder(nnx.Module):
     UserError: An image does not come from a map of 3..16 pixels a side, or
       its channels do not split into `bspace` groups.
   """
+
+  sizes = by_size(units=UNITS, depth=DEPTH)
 
   def __init__(
     self,

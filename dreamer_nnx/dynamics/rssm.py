@@ -21,6 +21,7 @@ from dreamer_nnx.nn.precision import Precision
 from dreamer_nnx.nn.vectors import concat_vectors, vector_size
 from dreamer_nnx.numerics import outputs
 from dreamer_nnx.schema import Count, Share, Weight
+from dreamer_nnx.sizes import CLASSES, DETER, UNITS, by_size
 from dreamer_nnx.slots import DYNAMICS
 
 sg = jax.lax.stop_gradient
@@ -98,6 +99,8 @@ class RSSM(nnx.Module):
 
   Source: Hafner et al. 2025; danijar/dreamerv3 `rssm.py`.
   """
+
+  sizes = by_size(deter=DETER, hidden=UNITS, classes=CLASSES)
 
   def __init__(
     self,
