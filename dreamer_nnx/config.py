@@ -95,7 +95,7 @@ def base(
   """
   config = generate(tree, plugins=plugins)
   if size:
-    apply_size(config, size)
+    apply_size(config, size, tree)
   return config
 
 

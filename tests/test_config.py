@@ -5,19 +5,23 @@ import re
 import subprocess
 import sys
 import traceback
+from typing import ClassVar
 
 import pytest
 from ml_collections import ConfigDict
 
 from dreamer_nnx import config as configs
-from dreamer_nnx import streams
+from dreamer_nnx import overrides, streams, trust
 from dreamer_nnx.config import ConfigError
+from dreamer_nnx.contracts import VERSION
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.registry import Choice, Choices, Part, RegistryError, Slot
 from dreamer_nnx.schema import Limited, Range
-from tests import toys
+from dreamer_nnx.signatures import takes
+from tests import moved, toys
 from tests.toys import ENCODER, HEAD, LOGGER, TREE
 
+SIZED = Slot('sized', home='tests.toys', given=(), builds=object)
 MAP = pathlib.Path(__file__).parents[1] / 'WORKSPACE.md'
 
 
@@ -140,7 +144,7 @@ def changed():
 )
 def test_binding_puts_the_values_of_a_node_back(form):
   bound = configs.bind_all(form(changed()), TREE)
-  encoder = bound['encoder'](size=2)
+  encoder = bound['encoder'](size=2, scale=10)
   assert encoder.fields == (8, 3, 0.5, (4, 5), 'silu', True)
   assert encoder.head == toys.plain(size=2)
   policy = bound['policy'](size=7)
@@ -157,7 +161,7 @@ def test_binding_knows_the_paths():
   bound = configs.bind(TREE['encoder'], config.encoder, 'config.eyes')
   assert bound.where == 'config.eyes'
   with pytest.raises(ValueError) as error:
-    bound(size=2)
+    bound(size=2, scale=1)
   assert str(error.value) == (
     'config.eyes.simple.head.scaled.outscale = -1.0: must not be negative.'
   )
@@ -168,7 +172,8 @@ def test_a_name_without_a_branch_has_its_defaults():
   config.encoder.name = 'stacked'
   config.encoder.stacked.first.name = 'simple'
   bound = configs.bind(TREE['encoder'], config.encoder, 'config.encoder')
-  assert bound(size=2).first.fields == (4, 3, 0.5, (2, 3), 'silu', True)
+  built = bound(size=2, scale=1)
+  assert built.first.fields == (4, 3, 0.5, (2, 3), 'silu', True)
 
 
 def test_differences_of_the_tree_belong_to_their_name_alone():
@@ -326,14 +331,121 @@ def test_a_pattern_that_does_not_fit_sets_nothing(pattern, message):
   assert config.seed == 0
 
 
-def test_sizes_suggest_and_are_all_or_nothing():
+def test_sizes_suggest():
   assert refusal(configs.base, '12mb', tree=TREE) == (
     "size = '12mb': no such size. Did you mean '12m'? Known: 1m, 12m, 25m, "
     '50m, 100m, 200m, 400m.'
   )
-  assert refusal(configs.base, '12m', tree=TREE) == (
-    "size 12m: 'dynamics.rssm.deter' matches no field."
-  )
+
+
+class Sized:
+  sizes: ClassVar = {'1m': {'width': 2}, '12m': {'width': 12, 'depth': 6}}
+
+  def __init__(self, *, width: int = 1, depth: int = 1, units: int = 1): ...
+
+
+class Owner(Sized):
+  """Has the fields of the class it inherits from, and parts."""
+
+  def __init__(
+    self,
+    *,
+    width: int = 1,
+    depth: int = 1,
+    part: Part = Part(Sized, depth=9),
+    again: Choice = Choice(SIZED, 'built'),
+  ): ...
+
+
+@SIZED.register('built')
+@takes(Sized)
+def built(*, own: int = 1, **taken): ...
+
+
+@SIZED.register('other')
+def other(*, width: float = 1.0, depth: int = 5, units: int = 5): ...
+
+
+built.sizes['12m']['own'] = 3
+SIZED_TREE = {
+  'plugins': (),
+  'a': Part(Owner),
+  'b': Choice(SIZED, 'other'),
+  'c': Choices(SIZED),
+}
+
+
+def test_a_size_sets_what_components_declare_for_it():
+  before = configs.leaves(configs.base(tree=SIZED_TREE))
+  after = configs.leaves(configs.base('12m', tree=SIZED_TREE))
+  built = {'width': 12, 'depth': 6, 'own': 3}
+  of_built = lambda path: {f'{path}.{k}': x for k, x in built.items()}
+  assert {k: x for k, x in after.items() if x != before[k]} == {
+    'a.width': 12,
+    'a.depth': 6,
+    'a.part.width': 12,
+    'a.part.depth': 6,
+    # Of every branch, chosen or not; what declares nothing stays.
+    **of_built('a.again.built'),
+    **of_built('b.built'),
+    **of_built('c.built'),
+  }
+  # Fields that a preset does not name stay, too.
+  after = configs.base('1m', tree=SIZED_TREE)
+  assert (after.a.width, after.a.part.depth, after.a.depth) == (2, 9, 1)
+  assert configs.base('50m', tree=SIZED_TREE) == configs.base(tree=SIZED_TREE)
+
+
+def test_a_size_reaches_a_component_that_is_named_by_its_module():
+  config = configs.base(tree=SIZED_TREE)
+  patterns = {'b.name': 'tests.test_config:Owner', 'c.names': ('other',)}
+  configs.apply(config, patterns, tree=SIZED_TREE)
+  configs.apply_size(config, '12m', SIZED_TREE)
+  assert config.b.Owner.width == config.b.Owner.part.width == 12
+  assert config.c.other.depth == 5
+  configs.apply(config, {'**.depth': 7, 'b.**.width': 8}, tree=SIZED_TREE)
+  assert config.c.other.depth == config.b.Owner.depth == config.a.depth == 7
+  assert config.b.Owner.width == 8 and config.a.width == 12
+
+
+@pytest.mark.parametrize(
+  ('sizes', 'message'),
+  [
+    (
+      {'12M': {'width': 3}},
+      ".sizes = '12M': no such size. Did you mean '12m'? Known: 1m, 12m, ",
+    ),
+    (
+      {'1m': {'widht': 3}},
+      ".sizes: there is no field 'widht'. Did you mean 'width'?",
+    ),
+    (
+      {'1m': {'width': 2.5}},
+      ".sizes['1m']['width'] = 2.5: must be an int.",
+    ),
+  ],
+)
+@pytest.mark.parametrize('part', [False, True])
+def test_sizes_that_do_not_fit_are_refused(sizes, message, part):
+  def mine(*, width: int = 1): ...
+
+  mine.sizes = sizes
+  with pytest.raises(RegistryError) as error:
+    if part:
+      configs.base('1m', tree={'a': Part(mine)})
+    else:
+      SIZED.register('mine')(mine)
+  assert f'mine{message}' in str(error.value)
+  assert 'mine' not in SIZED.names()
+
+
+def test_an_attribute_of_that_name_may_be_something_else():
+  class Mine:
+    def __init__(self, *, width: int = 1): ...
+    def sizes(self): ...
+
+  tree = {'a': Part(Mine)}
+  assert configs.base('1m', tree=tree) == configs.base(tree=tree)
 
 
 def test_a_size_sets_the_widths_of_the_toolkit():
@@ -341,7 +453,9 @@ def test_a_size_sets_the_widths_of_the_toolkit():
   rssm, encoder = config.dynamics.rssm, config.encoder.simple
   assert (rssm.deter, rssm.hidden, rssm.classes) == (2048, 256, 16)
   assert (encoder.depth, encoder.units) == (16, 256)
-  assert config.policy.units == config.value.units == 256
+  actor_critic = config.behavior.actor_critic
+  assert actor_critic.policy.mlp.units == actor_critic.value.units == 256
+  assert config.reward.units == config.cont.units == 256
 
 
 def test_the_default_size_is_that_of_the_signatures():
@@ -350,7 +464,11 @@ def test_the_default_size_is_that_of_the_signatures():
 
 def test_the_config_of_the_toolkit_comes_back_from_json():
   config = configs.base('1m')
-  assert configs.from_json(configs.to_json(config)) == config
+  text = configs.to_json(config)
+  again = configs.from_json(text)
+  # What is not chosen is not saved.
+  assert again.keys() == config.keys() and configs.to_json(again) == text
+  assert configs.bind_all(again) == configs.bind_all(config)
 
 
 # Plugins.
@@ -498,6 +616,169 @@ def test_plugins_set_by_hand_are_loaded_when_the_config_is_bound(
   config.plugins = ('handmade',)
   config.thing.name = 'handmade'
   assert configs.resolve(config, OPEN_TREE).thing.handmade.wings == 2
+
+
+# The contracts that a plugin is for.
+
+CHANGED = 'CHANGELOG.md and docs/plugins.md say what changed.'
+
+
+def contracted(folder, name, version, fault=''):
+  """Writes a package with a plugin, and what it says of the contracts."""
+  (folder / name).mkdir()
+  mark = f'DREAMER_NNX_CONTRACTS = {version}\n' if version else ''
+  (folder / name / '__init__.py').write_text(mark, 'utf-8')
+  (folder / name / 'parts.py').write_text(
+    'from tests.test_config import OPEN\n\n'
+    f"@OPEN.register('{name}')\n"
+    'def build(*, wings: int = 2):\n'
+    f'  {fault or "return wings"}\n',
+    'utf-8',
+  )
+
+
+@pytest.mark.parametrize('by', ['plugin', 'attribute'])
+@pytest.mark.parametrize('version', [1, VERSION, 3, "'one'", ''])
+def test_a_plugin_for_other_contracts_is_warned_about_once(
+  version, by, tmp_path, monkeypatch, caplog
+):
+  said = str(version).strip("'")
+  name = f'for_{by}_{said}'
+  contracted(tmp_path, name, version)
+  monkeypatch.syspath_prepend(tmp_path)
+  for _ in range(2):
+    if by == 'plugin':
+      configs.load_plugins([f'{name}.parts'])
+    else:
+      assert Choice(OPEN, f'{name}.parts:build')() == 2
+  other = [
+    f'{name}.parts is for version {said} of the contracts '
+    f'(DREAMER_NNX_CONTRACTS); here they are of version {VERSION}. {CHANGED}'
+  ]
+  texts = [record.message for record in caplog.records]
+  assert texts == ([] if version in (VERSION, '') else other)
+
+
+@pytest.mark.parametrize(
+  ('version', 'said'),
+  [
+    ('', 'does not say by DREAMER_NNX_CONTRACTS which contracts it is for'),
+    (1, 'is for version 1 of the contracts (DREAMER_NNX_CONTRACTS)'),
+    (VERSION, ''),
+  ],
+)
+def test_an_error_of_a_plugin_says_which_contracts_it_is_for(
+  version, said, tmp_path, monkeypatch
+):
+  name = f'failing_{version}'
+  contracted(tmp_path, name, version, 'raise KeyError(3)')
+  monkeypatch.syspath_prepend(tmp_path)
+  with pytest.raises(KeyError) as error:
+    Choice(OPEN, f'{name}.parts:build')()
+  first, *rest = error.value.__notes__
+  assert first.startswith('while building config.open.build')
+  note = f'{name}.parts {said}; here they are of version {VERSION}. {CHANGED}'
+  assert rest == ([note] if said else [])
+
+
+def test_the_version_is_that_of_the_module_or_the_nearest_package(
+  tmp_path, monkeypatch, caplog
+):
+  contracted(tmp_path, 'inner_says', 1)
+  file = tmp_path / 'inner_says' / 'parts.py'
+  mark = f'DREAMER_NNX_CONTRACTS = {VERSION}\n'
+  file.write_text(mark + file.read_text('utf-8'), 'utf-8')
+  monkeypatch.syspath_prepend(tmp_path)
+  configs.load_plugins(['inner_says.parts'])
+  assert not caplog.records
+
+
+# Sections, and fields, of several components, or none.
+
+NESTED = 'replay.chunked.filters'
+SEVERAL = pytest.mark.parametrize('path', ['extras', NESTED])
+NONE = moved.tree()
+
+
+@SEVERAL
+def test_no_component_is_a_default_that_flags_and_patterns_change(path):
+  names = f'{path}.names'
+  config = configs.generate(NONE)
+  assert configs.leaves(config)[names] == ()
+  argv = [f'--config.{path}.priority.share=0.5']
+  argv += [f'--config.{names}=priority,recency']
+  overrides.override(config, argv, NONE)
+  found = configs.leaves(configs.resolve(config, NONE))
+  found = {k: x for k, x in found.items() if k.startswith(path)}
+  assert found == {
+    names: ('priority', 'recency'),
+    f'{path}.priority.share': 0.5,
+    f'{path}.priority.exponent': 0.8,
+    f'{path}.recency.share': 1.0,
+  }
+  # Saved, and read again.
+  again = configs.from_json(configs.to_json(config, NONE), NONE)
+  assert configs.resolve(again, NONE) == configs.resolve(config, NONE)
+  # None again.
+  overrides.override(again, [f'--config.{names}='], NONE)
+  configs.apply(config, {names: ()}, tree=NONE)
+  for each in (again, config):
+    resolved = configs.resolve(each, NONE)
+    found = [k for k in configs.leaves(resolved) if k.startswith(path)]
+    assert found == [names] and configs.leaves(resolved)[names] == ()
+    back = configs.from_json(configs.to_json(resolved, NONE), NONE)
+    assert configs.leaves(back)[names] == ()
+
+
+@SEVERAL
+@pytest.mark.parametrize('by', ['flag', 'pattern'])
+def test_names_of_several_may_be_modules(path, by):
+  config, field = configs.generate(NONE), f'{path}.recency_too.share'
+  names = ('uniform', 'tests.test_config:recency_too')
+  if by == 'flag':
+    flags = {field: 0.5, f'{path}.names': ','.join(names)}
+    argv = [f'--config.{k}={x}' for k, x in flags.items()]
+    overrides.override(config, argv, NONE)
+  else:
+    patterns = {field: 0.5, f'{path}.names': names}
+    configs.apply(config, patterns, tree=NONE)
+  bound = configs.bind_all(configs.resolve(config, NONE), NONE)
+  filters, extras = bound['replay']().fields['filters'], bound['extras']()
+  assert (filters if path == NESTED else extras) == (1.0, ('too', 0.5))
+  text = configs.to_json(config, NONE)
+  with pytest.raises(trust.UntrustedError, match='recency_too'):
+    configs.from_json(text, NONE)
+  again = configs.from_json(text, NONE, trust_config=True)
+  assert configs.leaves(again)[field] == 0.5
+
+
+def recency_too(*, share: float = 1.0):
+  return 'too', share
+
+
+@pytest.mark.parametrize(
+  ('field', 'value', 'message'),
+  [
+    ('names', 'prioriti', "no selector has this name. Did you mean 'priority'"),
+    ('names', 'uniform,uniform', 'a name comes twice.'),
+    ('priority.share', '1', "'priority' is not chosen. Set --config."),
+    ('name', 'uniform', "Did you mean 'names'?"),
+  ],
+)
+@SEVERAL
+def test_what_is_wrong_with_several_is_said(path, field, value, message):
+  argv = [f'--config.{path}.{field}={value}']
+  config = configs.generate(NONE)
+  assert message in refusal(overrides.override, config, argv, NONE)
+
+
+def test_nested_components_know_their_paths():
+  config = configs.generate(NONE)
+  configs.apply(config, {f'{NESTED}.names': ('recency',)}, tree=NONE)
+  values = configs.bind_all(config, NONE)['replay'].values()
+  (choice,) = values['filters']
+  assert choice.path == f'config.{NESTED}.recency'
+  assert values['selectors'].where == 'config.replay.chunked.selectors'
 
 
 # Values that make no sense.

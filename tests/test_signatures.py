@@ -1,10 +1,11 @@
 """Arguments taken from another function are like one's own."""
 
 import inspect
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import pytest
 
+from dreamer_nnx import sizes
 from dreamer_nnx.registry import Part, RegistryError
 from dreamer_nnx.schema import Range, fields
 from dreamer_nnx.signatures import takes
@@ -64,3 +65,24 @@ def test_limits_are_taken_too():
 def test_a_misspelt_argument_is_refused():
   with pytest.raises(TypeError, match="unexpected keyword argument 'scal'"):
     outer(1, scal=0.5)
+
+
+def test_sizes_of_what_is_taken_are_taken_too():
+  class Inner:
+    sizes: ClassVar = {'1m': {'width': 2, 'depth': 3}}
+
+    def __init__(self, *, width: int = 1, depth: int = 1): ...
+
+  class Middle:
+    sizes: ClassVar = {'1m': {'own': 5}}
+
+    @takes(Inner)
+    def __init__(self, *, own: int = 1, **inner): ...
+
+  # One that it names itself is its own.
+  @takes(Middle)
+  def last(*, depth: int = 7, **middle): ...
+
+  assert sizes.of(Middle, '1m') == {'width': 2, 'depth': 3, 'own': 5}
+  assert sizes.of(last, '1m') == {'width': 2, 'own': 5}
+  assert sizes.of(Inner, '12m') == sizes.of(last, '12m') == {}

@@ -7,6 +7,7 @@ from gymnasium import spaces as gs
 
 from dreamer_nnx import config as configs
 from dreamer_nnx import overrides, workflow
+from dreamer_nnx.sizes import DETER
 from dreamer_nnx.training import sharding
 from tests.launcher import ROOT
 
@@ -27,7 +28,7 @@ COUNTS = {
   '200m': (153_769_507, 165_965_075),
   '400m': (345_473_059, 372_920_979),
 }
-RECURRENT = 'dynamics.rssm.deter'
+
 CONFIGS = {path.stem: path for path in (ROOT / 'configs').glob('*.py')}
 
 
@@ -56,11 +57,11 @@ def test_a_config_file_goes_with_every_size(name, size):
   learner = workflow.make_learner(parts, *spaces, mesh)
   assert all(x.size for x in learner.layout.shapes.values())
   if size:
-    assert config.dynamics.rssm.deter == configs.SIZES[size][RECURRENT]
+    assert config.dynamics.rssm.deter == DETER[configs.SIZES.index(size)]
 
 
 def test_every_size_is_counted():
-  assert COUNTS.keys() == configs.SIZES.keys()
+  assert tuple(COUNTS) == configs.SIZES
 
 
 def test_the_default_is_that_of_50m():

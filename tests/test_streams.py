@@ -5,11 +5,17 @@ import contextlib
 import itertools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
+from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import config as configs
 from dreamer_nnx import overrides, streams, workflow
+from dreamer_nnx.nn.precision import Precision
+from dreamer_nnx.registry import Choice, Part, Slot
+from dreamer_nnx.slots import DECODER, ENCODER
 from dreamer_nnx.streams import Stream
 from dreamer_nnx.training import loop
 from tests.launcher import ROOT, TINY
@@ -188,3 +194,134 @@ def test_no_key_of_a_run_draws_twice(monkeypatch):
   keys = jax.random.wrap_key_data(np.array(sorted(drawn), np.uint32))
   split = jax.vmap(lambda key: jax.random.key_data(jax.random.split(key, 8)))
   assert not drawn & {tuple(x) for x in split(keys).reshape(-1, 2).tolist()}
+
+
+# Initial parameters.
+
+KEYED = Slot('keyed', home='tests.toys', given=('rngs',), builds=object)
+HEADS = Slot('heads', home='tests.toys', given=('rngs',), builds=object)
+
+
+@HEADS.register('one')
+class Head(nnx.Module):
+  def __init__(self, rngs, *, units: int = 2):
+    self.linear = nnx.Linear(3, units, rngs=rngs)
+
+
+class Body(nnx.Module):
+  """Draws itself, and has parts that do."""
+
+  def __init__(
+    self,
+    rngs,
+    *,
+    before: int = 0,
+    head: Choice = Choice(HEADS, 'one'),
+    tail: Part = Part(Head),
+    heads: int = 1,
+  ):
+    self.before = nnx.List([nnx.Linear(1, 1, rngs=rngs) for _ in range(before)])
+    self.heads = nnx.List([head(rngs=rngs) for _ in range(heads)])
+    self.tail = tail(rngs=rngs)
+
+
+for name in ('a', 'b'):
+  KEYED.register(name)(Body)
+A, B = (
+  Choice(KEYED, name).at(f'config.{place}')
+  for name, place in (('a', 'eyes'), ('b', 'ears'))
+)
+
+
+def flat(*modules):
+  """Every number of modules, one array each."""
+  return [
+    np.concatenate([np.ravel(x) for x in jax.tree.leaves(nnx.state(module))])
+    for module in modules
+  ]
+
+
+def head_of(body, index=0):
+  return np.asarray(body.heads[index].linear.kernel[...])
+
+
+def test_parameters_do_not_depend_on_the_order_of_building():
+  def built(order):
+    rngs = nnx.Rngs(3)
+    return flat(*[call(rngs=rngs) for call in order][:: order[0] is A or -1])
+
+  first, second = built([A, B]), built([B, A])
+  np.testing.assert_array_equal(first[0], second[0])
+  np.testing.assert_array_equal(first[1], second[1])
+  assert not np.array_equal(first[0], first[1])
+
+
+def test_parameters_do_not_depend_on_what_was_drawn_before():
+  rngs = nnx.Rngs(3)
+  rngs.params(), rngs.params(), nnx.Linear(4, 4, rngs=rngs)
+  np.testing.assert_array_equal(flat(A(rngs=rngs)), flat(A(rngs=nnx.Rngs(3))))
+  # Nor do those of a part on what its owner draws for itself.
+  more = A.replace(before=3)(rngs=nnx.Rngs(3))
+  np.testing.assert_array_equal(head_of(more), head_of(A(rngs=nnx.Rngs(3))))
+
+
+def test_parameters_depend_on_the_path_and_the_key():
+  bodies = [
+    A(rngs=nnx.Rngs(3)),
+    A.at('config.nose')(rngs=nnx.Rngs(3)),
+    A(rngs=nnx.Rngs(4)),
+    Choice(KEYED, 'b').at('config.eyes')(rngs=nnx.Rngs(3)),
+  ]
+  kernels = [head_of(body) for body in bodies]
+  kernels += [np.asarray(body.tail.linear.kernel[...]) for body in bodies]
+  assert len({kernel.tobytes() for kernel in kernels}) == len(kernels)
+  # Of random streams with several keys, that of `params` counts.
+  streams_of = lambda **keys: flat(A(rngs=nnx.Rngs(**keys)))
+  np.testing.assert_array_equal(
+    streams_of(params=3, dropout=1), streams_of(default=3)
+  )
+
+
+def test_members_of_an_ensemble_differ():
+  one, three = (A.replace(heads=n)(rngs=nnx.Rngs(3)) for n in (1, 3))
+  np.testing.assert_array_equal(head_of(one), head_of(three))
+  assert len({head_of(three, i).tobytes() for i in range(3)}) == 3
+  np.testing.assert_array_equal(*(m.tail.linear.kernel for m in (one, three)))
+
+
+def test_parameters_are_the_same_inside_transformations():
+  make = lambda key: nnx.state(A(rngs=nnx.Rngs(key)))
+  plain = make(jax.random.key(3))
+  compiled = jax.jit(make)(jax.random.key(3))
+  again = jax.jit(make)(jax.random.key(3))
+  for x, y, z in zip(
+    *map(jax.tree.leaves, (plain, compiled, again)), strict=True
+  ):
+    np.testing.assert_allclose(x, y, rtol=1e-6)
+    np.testing.assert_array_equal(y, z)
+  shapes = nnx.eval_shape(lambda: A(rngs=nnx.Rngs(3)))
+  assert jax.tree.map(jnp.shape, nnx.state(shapes)) == jax.tree.map(
+    jnp.shape, plain
+  )
+  many = jax.vmap(make)(jax.random.split(jax.random.key(3), 4))
+  kernel = many['tail']['linear']['kernel'][...]
+  assert kernel.shape[0] == 4 and len(np.unique(kernel[:, 0, 0])) == 4
+
+
+def test_components_of_an_agent_have_parameters_of_their_own():
+  space = {'vector': gym_spaces.Box(-1, 1, (3,), np.float32)}
+  given = dict(precision=Precision())
+  fields = dict(layers=1, units=4)
+  encoder = Choice(ENCODER, 'simple', **fields).at('config.encoder')
+  decoder = Choice(DECODER, 'simple', **fields).at('config.decoder')
+  calls = [
+    lambda rngs: encoder(obs_space=space, rngs=rngs, **given),
+    lambda rngs: decoder(
+      obs_space=space, feat_space={'deter': 3}, rngs=rngs, **given
+    ),
+  ]
+  rngs, reverse = nnx.Rngs(0), nnx.Rngs(0)
+  one = [call(rngs) for call in calls]
+  two = [call(reverse) for call in reversed(calls)][::-1]
+  for x, y in zip(flat(*one), flat(*two), strict=True):
+    np.testing.assert_array_equal(x, y)
