@@ -8,7 +8,7 @@ from types import TracebackType
 
 from absl import logging
 
-from dreamer_nnx import paths
+from dreamer_nnx import compat, paths
 from dreamer_nnx.errors import UserError
 
 # Pairs of absl's message about a value and the one given here.
@@ -84,6 +84,8 @@ def explain(error: BaseException) -> str:
   if close or lost:
     name = close[2] if close else lost[1]
     hint = f' Did you mean {close[1]!r}?' if close else ''
+    if (today := compat.path(name)) != name:
+      hint = f' It is {today!r} now.'
     return f'config: there is no field {name!r} to set or read.{hint}'
   wrong = re.match(
     r"Could not override field '([^']+)' \(reference\)\. (.*) is of original "

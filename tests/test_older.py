@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from dreamer_nnx import config as configs
-from dreamer_nnx import workflow
+from dreamer_nnx import notices, workflow
 from dreamer_nnx.run import saved_config
 from dreamer_nnx.training import checkpoint
+from dreamer_nnx.training.actor import named
 from dreamer_nnx.training.checkpoint import load_meta
 from tests.launcher import CACHE, launch
 
@@ -74,9 +75,10 @@ def drawn(replay):
 
 @pytest.mark.parametrize('name, step', DRAWS)
 def test_a_replay_of_then_draws_what_it_drew(workdirs, name, step):
-  config = configs.resolve(saved_config(workdirs / 'uniform'))
+  config = saved_config(workdirs / 'uniform')
   if name == 'priority':
-    config.replay.chunked.priority = 1.0
+    configs.apply(config, {'replay.chunked.priority': 1.0})
+  config = configs.resolve(config)
   index = meta_of(workdirs / name, step)['processes'][0]['replay']
   replay = replay_of(workdirs / name, config)
   replay.load(index)
@@ -137,3 +139,49 @@ def test_parts_of_then_are_found_by_the_names_of_today(workdirs):
     np.testing.assert_array_equal(x, whole[name])
     # The scale of a norm, or a moment of its gradient, and not what it was.
     assert np.abs(x - (0 if name.startswith('optimizer/') else 1)).max() > 0
+
+
+@pytest.mark.parametrize(
+  ('archive', 'name'),
+  [('workdirs_0_1', 'uniform'), ('workdirs_0_1_later', 'priority')],
+)
+def test_all_that_was_running_then_fits_what_runs_today(
+  archive, name, tmp_path
+):
+  # What does not fit would begin anew, in silence.
+  folder = extracted(f'{archive}.tar.xz', tmp_path) / name
+  config = configs.resolve(saved_config(folder))
+  envs = workflow.make_envs(config)
+  learner = workflow.make_learner(config, envs.obs_space, envs.action_space)
+  restored = checkpoint.restore(folder, learner.abstract)
+  rows = learner.initial_rows(config.train.batch_size)
+  shapes = {k: x.shape for k, x in named({'train': rows}).items()}
+  carry = {'carry': learner.abstract_carry(config.train.envs)}
+  # An axis of processes in front.
+  shapes |= {k: (1, *x.shape) for k, x in named(carry).items()}
+  found = {k: x.shape for k, x in restored.loop.items()}
+  assert {k: x for k, x in found.items() if k[:4] != 'obs|'} == shapes
+  assert 'carry|dynamics|deter' in shapes and 'train|dynamics|stoch' in shapes
+  assert any(np.any(restored.loop[k]) for k in shapes if 'dynamics' in k)
+
+
+def test_what_depends_on_a_name_of_then_says_so_once(later, caplog):
+  notices.WARNED.clear()
+  for _ in range(2):
+    saved_config(later / 'uniform')
+  texts = [r.message for r in caplog.records if 'older version' in r.message]
+  assert len(texts) == 1
+  policy = 'policy is now behavior.actor_critic.policy.mlp'
+  assert texts[0].startswith('the saved config has names of an older version')
+  assert policy in texts[0]
+
+
+@pytest.mark.parametrize('include', ['^policy/', '^behavior/policy/'])
+def test_parts_of_then_are_chosen_by_either_name(workdirs, include):
+  folder = workdirs / 'uniform'
+  config = configs.resolve(saved_config(folder))
+  envs = workflow.make_envs(config)
+  learner = workflow.make_learner(config, envs.obs_space, envs.action_space)
+  part = checkpoint.partial(folder, learner.abstract, include)
+  names = [n for n in learner.abstract if n.startswith('behavior/policy/')]
+  assert sorted(part.loaded) == sorted(names) and names

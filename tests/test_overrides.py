@@ -421,9 +421,18 @@ def of_its_own():
   configs.base('13mm', tree=TREE)
 
 
+def moved_set():
+  make().retnorm.name = 'none'
+
+
 @pytest.mark.parametrize(
   ('function', 'message'),
   [
+    (
+      moved_set,
+      "config: there is no field 'retnorm' to set or read. It is "
+      "'behavior.actor_critic.retnorm' now.",
+    ),
     (
       unknown_set,
       "config: there is no field 'stepps' to set or read. Did you mean "

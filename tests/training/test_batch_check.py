@@ -122,9 +122,9 @@ def test_without_context_a_window_begins_an_episode_or_goes_on():
 
 def test_a_replay_that_does_not_tell_its_context_is_refused():
   choice = Choice(REPLAY, 'tests.replay.list_replay:Silent')
-  given = {'spaces': KEPT, 'num_envs': 2, 'batch_size': 2, 'batch_length': 4}
+  given = dict.fromkeys(REPLAY.given, 0) | {'spaces': KEPT, 'num_envs': 2}
   with pytest.raises(UserError, match='built a Silent without context'):
-    choice(**given, seed=0)
+    choice(**given)
 
 
 @pytest.fixture(scope='module')
