@@ -13,8 +13,9 @@ from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import config as configs
 from dreamer_nnx import overrides, streams, workflow
+from dreamer_nnx.agent.build import build
 from dreamer_nnx.nn.precision import Precision
-from dreamer_nnx.registry import Choice, Part, Slot
+from dreamer_nnx.registry import Choice, Part, Slot, fields
 from dreamer_nnx.slots import DECODER, ENCODER
 from dreamer_nnx.streams import Stream
 from dreamer_nnx.training import loop
@@ -325,3 +326,48 @@ def test_components_of_an_agent_have_parameters_of_their_own():
   two = [call(reverse) for call in reversed(calls)][::-1]
   for x, y in zip(flat(*one), flat(*two), strict=True):
     np.testing.assert_array_equal(x, y)
+
+
+class Extra(nnx.Module):
+  """An objective with parameters."""
+
+  def __init__(self, feat_space, *, scale: float = 1.0, rngs):
+    self.scale = scale
+    self.linear = nnx.Linear(sum(feat_space.values()), 2, rngs=rngs)
+
+  def losses(self, replayed, key, update):
+    return {}, {}
+
+
+def test_another_component_changes_no_parameters_of_the_others():
+  config = overrides.load_file(str(ROOT / 'configs' / 'demo.py'))
+  overrides.override(config, ['', *(f'--{k}={v}' for k, v in TINY.items())])
+  spaces = (
+    {'image': gym_spaces.Box(0, 255, (8, 8, 3), np.uint8)},
+    {'action': gym_spaces.Discrete(3)},
+  )
+
+  def built(names):
+    configs.apply(config, {'objectives.names': names})
+    parts = configs.bind_all(config)
+    parts = {name: parts[name] for name in fields(build)}
+    state = nnx.state(build(*spaces, **parts, rngs=nnx.Rngs(0)))
+    return {
+      '/'.join(map(str, path)): np.asarray(x[...])
+      for path, x in nnx.to_flat_state(state)
+    }
+
+  one, two = built(()), built((f'{__name__}:Extra',))
+  added = two.keys() - one.keys()
+  assert {name.rpartition('/')[0] for name in added} == {
+    'objectives/Extra/linear'
+  }
+  for name, x in one.items():
+    np.testing.assert_array_equal(x, two[name], err_msg=name)
+  # No two of them have the same random numbers, but for the slow copies.
+  drawn = {
+    name: x.ravel()[:4].tobytes()
+    for name, x in two.items()
+    if '/slow_value/' not in name and x.ndim > 1 and len(np.unique(x)) > 3
+  }
+  assert len(drawn) > 20 and len(set(drawn.values())) == len(drawn)
