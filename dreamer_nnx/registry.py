@@ -279,6 +279,8 @@ class Choice(_Call):
   name: str
   differences: Mapping[str, Any] = dataclasses.field(hash=False)
   where: str = dataclasses.field(compare=False)
+  # The field of the config node that names it.
+  tag = 'name'
 
   def __init__(self, slot: Slot, name: str, /, **differences: Any):
     object.__setattr__(self, 'slot', slot)
@@ -292,7 +294,7 @@ class Choice(_Call):
 
   @property
   def builder(self) -> Builder:
-    return self.slot.builder(self.name, f'{self.where}.name')
+    return self.slot.builder(self.name, f'{self.where}.{self.tag}')
 
   @property
   def kind(self) -> str:
@@ -312,7 +314,7 @@ class Choice(_Call):
 
   def __call__(self, **given: Any) -> Any:
     product = super().__call__(**given)
-    where = f'{self.where}.name = {self.name!r}'
+    where = f'{self.where}.{self.tag} = {self.name!r}'
     promises.check_product(self.slot, product, self.builder, where)
     return product
 
@@ -366,7 +368,7 @@ class Choices(tuple, Deferred):
 
   def __new__(cls, slot: Slot, choices: Iterable['str | Choice'] = ()) -> Self:
     items = [Choice(slot, c) if isinstance(c, str) else c for c in choices]
-    result = super().__new__(cls, items)
+    result = super().__new__(cls, [c._copy(tag='names') for c in items])
     result.slot = slot
     result.where = f'config.{slot.name}'
     if len(set(result.names)) < len(items):

@@ -255,6 +255,16 @@ def test_choices_take_a_name_once():
   )
 
 
+def test_an_error_of_one_of_several_names_their_field():
+  several = Choices(ENCODER, ('broken',)).at('config.eyes')
+  assert refusal(several, size=2, scale=1).startswith(
+    "config.eyes.names = 'broken': BrokenEncoder built a BrokenEncoder without"
+  )
+  assert refusal(Choices(ENCODER, ('simpel',)), size=2, scale=1).startswith(
+    "config.encoder.names = 'simpel': no encoder has this name."
+  )
+
+
 # What is wrong with a call is said with its path.
 
 BOTH = {'size': 2, 'scale': 1}
