@@ -13,9 +13,19 @@ from dreamer_nnx.notices import warn_once
 
 # Config paths, with all that is below them, and where they are now.
 CRITIC = ('value', 'slow_value', 'retnorm', 'valnorm', 'advnorm')
+SELECTORS = 'replay.chunked.selectors'
+SHARES = {
+  f'replay.chunked.{name}': f'{SELECTORS}.{name}.share'
+  for name in ('uniform', 'priority', 'recency')
+}
 PATHS = {
   'policy': 'behavior.actor_critic.policy.mlp',
   **{name: f'behavior.actor_critic.{name}' for name in CRITIC},
+  **SHARES,
+  'replay.chunked.priority_exponent': f'{SELECTORS}.priority.exponent',
+  'replay.chunked.priority_max_fraction': f'{SELECTORS}.priority.max_fraction',
+  'replay.chunked.priority_initial': f'{SELECTORS}.priority.initial',
+  'replay.chunked.recency_exponent': f'{SELECTORS}.recency.exponent',
 }
 # Choices that are newer than the fields in them, and what these are fields of.
 CHOICES = {
@@ -24,7 +34,7 @@ CHOICES = {
 }
 # Those of PATHS that said by a number above 0 that a component is in use, and
 # the names that say it now.
-LISTS: dict[str, str] = {}
+LISTS = dict.fromkeys(SHARES, f'{SELECTORS}.names')
 # Fields of every environment in a saved config.
 ENV_FIELDS = {'vectorization': 'workers'}
 # Fields that are gone, by the path of their section.
