@@ -108,8 +108,8 @@ def build(
 
 def in_use(choices: Choices, **given: Any) -> dict[str, Any]:
   """Builds the components by name, without those whose scale is 0."""
-  built = {choice.branch: choice(**given) for choice in choices}
-  return {k: x for k, x in built.items() if getattr(x, 'scale', 1.0)}
+  built = zip(choices, choices(**given), strict=True)
+  return {choice.branch: x for choice, x in built if getattr(x, 'scale', 1.0)}
 
 
 def check_names(
