@@ -22,6 +22,12 @@ DYNAMICS = Slot(
   given=('token_size', 'action_space', 'precision', 'rngs'),
   builds=contracts.Dynamics,
 )
+STOCHASTIC = Slot(
+  'stochastic',
+  home='dreamer_nnx.dynamics',
+  given=('precision',),
+  builds=contracts.Stochastic,
+)
 DECODER = Slot(
   'decoder',
   home='dreamer_nnx.decoders',
@@ -143,6 +149,7 @@ LOGGER = Slot(
 SLOTS = (
   ENCODER,
   DYNAMICS,
+  STOCHASTIC,
   DECODER,
   BEHAVIOR,
   POLICY,

@@ -25,6 +25,7 @@ from dreamer_nnx.contracts.agent import (
   Output,
   Policy,
   Signals,
+  Stochastic,
   Weighting,
 )
 from dreamer_nnx.contracts.records import (
@@ -76,6 +77,7 @@ __all__ = [
   'Replayed',
   'Selector',
   'Signals',
+  'Stochastic',
   'VectorEnv',
   'Weighting',
   'World',

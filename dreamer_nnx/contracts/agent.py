@@ -135,12 +135,44 @@ class Dynamics(Protocol):
       observed: (B, T, ...).
 
     Returns:
-      Any pytree with rows (B * count, ...), those of one sequence together.
+      Any pytree for rows (B * count, ...), those of one sequence together. What
+      they share may stand in it once a sequence, (B, ...).
     """
     ...
 
   def losses(self, observed: Observed) -> tuple[Losses, Metrics]:
     """Losses (B, T) of observed steps, by name, and scalar metrics."""
+    ...
+
+
+@runtime_checkable
+class Stochastic(Protocol):
+  """The part of a state that is drawn, and its distributions.
+
+  Networks give `posterior_size` and `prior_size` numbers for it, of which it
+  makes distributions over values (..., *shape); the KL of a posterior to a
+  prior is `posterior(a).kl(prior(b))`. `entry` is what replay stores of one.
+  """
+
+  posterior_size: int
+  prior_size: int
+  shape: tuple[int, ...]
+  entry: jax.ShapeDtypeStruct
+
+  def posterior(self, params: Array) -> Output:
+    """(..., posterior_size) to a distribution, whose samples have gradients."""
+    ...
+
+  def prior(self, params: Array) -> Output:
+    """(..., prior_size) to a distribution over the same values."""
+    ...
+
+  def pack(self, value: Array) -> Array:
+    """(..., *shape) to an entry (..., *entry.shape)."""
+    ...
+
+  def unpack(self, entry: Array) -> Array:
+    """The exact inverse of `pack` for samples in the compute format."""
     ...
 
 

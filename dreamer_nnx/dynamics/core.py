@@ -78,7 +78,7 @@ class BlockGRU(nnx.Module):
     common = [self.deter_in(deter), self.stoch_in(stoch), action]
     parts = self._gates(deter, jnp.concatenate(common, -1))
     # (B, D) to (B, G, D/G), like the gates, and back.
-    new = jax.checkpoint(_gate)(*parts, deter.reshape(parts[0].shape))
+    new = jax.checkpoint(gated)(*parts, deter.reshape(parts[0].shape))
     return new.reshape(deter.shape)
 
   def _gates(self, deter: jax.Array, common: jax.Array) -> list[jax.Array]:
@@ -100,9 +100,10 @@ class BlockGRU(nnx.Module):
     return self.gates.split(last(h), 3)
 
 
-def _gate(
+def gated(
   reset: jax.Array, cand: jax.Array, update: jax.Array, old: jax.Array
 ) -> jax.Array:
+  """Returns z tanh(r c) + (1 - z) old with r = σ(reset), z = σ(update - 1)."""
   cand = jnp.tanh(jax.nn.sigmoid(reset) * cand)
   update = jax.nn.sigmoid(update - 1)
   return update * cand + (1 - update) * old

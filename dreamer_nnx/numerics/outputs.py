@@ -31,6 +31,18 @@ def _check_event(event: Array, shape: tuple[int, ...]) -> None:
   chex.assert_is_broadcastable(jnp.shape(event), shape)
 
 
+@jax.custom_jvp
+def straight_through(hard: Array, soft: Array) -> Array:
+  """Returns `hard` with the gradient of `soft`, both float32."""
+  del soft
+  return hard
+
+
+@straight_through.defjvp
+def _tangent(primals, tangents):
+  return primals[0], tangents[1]
+
+
 class Likelihood:
   """Derives loss and probability from `logp`."""
 
@@ -194,7 +206,7 @@ class Categorical(Likelihood):
 class OneHot(Likelihood):
   """Categorical whose events are one-hot, with straight-through gradient.
 
-  sample = sg(onehot) + p - sg(p)
+  Samples are exactly one-hot and have the gradient of the probabilities.
   """
 
   logits: Array
@@ -205,8 +217,7 @@ class OneHot(Likelihood):
 
   def _straight_through(self, index: Array) -> Array:
     onehot = jax.nn.one_hot(index, self.logits.shape[-1], dtype=jnp.float32)
-    probs = jax.nn.softmax(self.logits, -1)
-    return sg(onehot) + (probs - sg(probs))
+    return straight_through(onehot, jax.nn.softmax(self.logits, -1))
 
   def pred(self) -> Array:
     return self._straight_through(self._index.pred())
