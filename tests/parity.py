@@ -172,13 +172,18 @@ def components(config: Mapping) -> dict[str, Choice | Part]:
   return {
     'behavior': Choice(slots.BEHAVIOR, 'actor_critic', **behavior),
     'encoder': choose(slots.ENCODER, 'simple', config['enc']['simple']),
-    'dynamics': choose(slots.DYNAMICS, 'rssm', config['dyn']['rssm']),
+    'dynamics': dynamics(config['dyn']['rssm']),
     'decoder': choose(slots.DECODER, 'simple', config['dec']['simple']),
     'reward': predictor(config['rewhead']),
     'cont': predictor(config['conhead']),
     'agent': Part(AgentOptions, **options),
     'loss_scales': Part(LossScales, **config['loss_scales']),
   }
+
+
+def dynamics(config: Mapping) -> Choice:
+  stochastic = choose(slots.STOCHASTIC, 'categorical', config)
+  return choose(slots.DYNAMICS, 'rssm', config).replace(stochastic=stochastic)
 
 
 def discrete(config: Mapping) -> Choice:
@@ -245,13 +250,13 @@ def forward(
     )
     observed, behavior = replayed.observed, agent.behavior
     feat = observed.feat
-    shape = (*feat['stoch'].shape[:-1], *agent.dynamics.shape)
+    shape = (*feat['stoch'].shape[:-1], *agent.dynamics.stochastic.shape)
     result = {
       'feat/deter': feat['deter'],
       'feat/stoch': feat['stoch'].reshape(shape),
-      'feat/logit': observed.extra['logit'],
+      'feat/logit': observed.extra['params'].reshape(shape),
       'tokens': replayed.tokens,
-      'prior': agent.dynamics.prior(feat['deter']),
+      'prior': agent.dynamics.prior(feat['deter']).reshape(shape),
       'heads/rew': agent.reward(feat).pred(),
       'heads/con': agent.cont(feat).prob(1),
       'heads/val': behavior.value(feat).pred(),

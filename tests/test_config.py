@@ -451,7 +451,11 @@ def test_an_attribute_of_that_name_may_be_something_else():
 def test_a_size_sets_the_widths_of_the_toolkit():
   config = configs.base('12m')
   rssm, encoder = config.dynamics.rssm, config.encoder.simple
-  assert (rssm.deter, rssm.hidden, rssm.classes) == (2048, 256, 16)
+  assert (rssm.deter, rssm.hidden, rssm.stochastic.categorical.classes) == (
+    2048,
+    256,
+    16,
+  )
   assert (encoder.depth, encoder.units) == (16, 256)
   actor_critic = config.behavior.actor_critic
   assert actor_critic.policy.mlp.units == actor_critic.value.units == 256

@@ -18,8 +18,8 @@ def flags(workdir, name, **changes):
     'evaluate__sampled': False,
     'decoder__simple__units': 8,
     'encoder__simple__units': 8,
-    'dynamics__rssm__stoch': 4,
-    'dynamics__rssm__classes': 4,
+    'dynamics__rssm__stochastic__categorical__stoch': 4,
+    'dynamics__rssm__stochastic__categorical__classes': 4,
   }
   return arguments(workdir, **(tiny | changes))
 

@@ -15,7 +15,7 @@ from dreamer_nnx.nn.precision import Precision
 from dreamer_nnx.registry import Choice
 from dreamer_nnx.slots import DYNAMICS, STOCHASTIC
 from tests.filling import filled
-from tests.sampled import deterministic
+from tests.parity import deterministic
 
 B, T, E = 3, 7, 5
 SPACE = {

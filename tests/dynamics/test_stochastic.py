@@ -165,7 +165,6 @@ def test_fsq_rounds_to_the_nearest_level(levels):
   every = np.linspace(-1, 1, levels)
   distance = np.abs(np.tanh(x)[..., None] - every)
   np.testing.assert_allclose(found, every[distance.argmin(-1)], atol=1e-6)
-  assert len(np.unique(found)) == min(levels, len(np.unique(found)))
   other = part.posterior(x).sample(jax.random.key(1))
   np.testing.assert_array_equal(found, other)
 
