@@ -14,7 +14,7 @@ from dreamer_nnx.errors import UserError
 from dreamer_nnx.nn.linear import Linear
 from dreamer_nnx.nn.precision import Precision
 from dreamer_nnx.registry import Choice, Part
-from dreamer_nnx.slots import DECODER, DYNAMICS, ENCODER, NORMALIZER, STOCHASTIC
+from dreamer_nnx.slots import DECODER, DYNAMICS, ENCODER, NORMALIZER
 
 OBS_SPACE = {
   'vector': gs.Box(-np.inf, np.inf, (3,), np.float32),
@@ -26,12 +26,11 @@ ACTION_SPACE = {
   'jump': gs.MultiDiscrete([2, 3]),
 }
 CNN = dict(depth=4, mults=(2,), units=8, layers=1)
-LATENT = Choice(STOCHASTIC, 'categorical', stoch=2, classes=3)
 SMALL = dict(
   encoder=Choice(ENCODER, 'simple', **CNN),
   decoder=Choice(DECODER, 'simple', **CNN, bspace=4),
   dynamics=Choice(
-    DYNAMICS, 'rssm', deter=8, hidden=8, stochastic=LATENT, blocks=2
+    DYNAMICS, 'rssm', deter=8, hidden=8, stoch=2, classes=3, blocks=2
   ),
 )
 

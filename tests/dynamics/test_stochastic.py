@@ -68,12 +68,19 @@ def test_an_entry_has_the_whole_sample(name, compute, kind):
 
 
 @pytest.mark.parametrize(
-  ('classes', 'dtype'), [(2, 'uint8'), (256, 'uint8'), (257, 'uint16')]
+  ('classes', 'dtype'),
+  [
+    (1, 'uint8'),
+    (256, 'uint8'),
+    (257, 'uint16'),
+    (2**16, 'uint16'),
+    (2**16 + 1, 'uint32'),
+  ],
 )
 def test_classes_take_the_smallest_format(classes, dtype):
   part = make('categorical', classes=classes)
   assert part.entry.dtype == dtype
-  last = jnp.eye(classes)[-1:]
+  last = jax.nn.one_hot(jnp.array([[classes - 1]]), classes)
   np.testing.assert_array_equal(part.unpack(part.pack(last)), last)
 
 
