@@ -21,7 +21,7 @@ class Steps:
   """Steps that are attended to.
 
   Args:
-    keys, values: (B, S, D), or (B, Q, S, D) where every query has its own.
+    keys, values: (B, S, K), or (B, Q, S, K) where every query has its own.
     distance: (B, Q, S), how many steps a step is before the query.
     visible: Bool (B, Q, S).
   """
@@ -38,19 +38,24 @@ class Attention(nnx.Module):
     weights = softmax(q k / √(D/H) + bias[distance])
 
   Only distances count, so that a window that moves gives the same numbers.
+  Several heads of queries share one of keys and values, so that few numbers
+  are kept: K = G D/H of each.
 
   Args:
     size: D.
     heads: H, divides D.
+    kv_heads: G, divides H.
     span: Distances of visible steps are below it.
 
-  Source: Raffel et al. 2019 (arXiv 1910.10683) for the bias.
+  Source: Raffel et al. 2019 (arXiv 1910.10683) for the bias; for the shared
+  heads, Ainslie et al. 2023 (arXiv 2305.13245).
   """
 
   def __init__(
     self,
     size: int,
     heads: int,
+    kv_heads: int,
     span: int,
     *,
     winit: str,
@@ -58,44 +63,54 @@ class Attention(nnx.Module):
     rngs: nnx.Rngs,
   ):
     kw = dict(winit=winit, precision=precision, rngs=rngs)
-    self.project = Linear(size, 3 * size, **kw)
+    kept = kv_heads * (size // heads)
+    self.reads = Linear(size, size + 2 * kept, **kw)
+    self.bounds = (size, size + kept)
     self.out = Linear(size, size, **kw)
     bias = jnp.zeros((heads, span), precision.param_dtype)
     self.bias = nnx.Param(bias, axes=('heads', 'distances'))
-    self.heads, self.span = heads, span
+    self.kv_heads, self.span = kv_heads, span
+
+  def project(self, x: Array) -> list[Array]:
+    """Computes queries (..., D), keys and values (..., K)."""
+    return jnp.split(self.reads(x), self.bounds, -1)
 
   def __call__(self, queries: Array, sources: list[Steps]) -> Array:
     """Reads from all sources at once, (B, Q, D) to (B, Q, D)."""
     scores = jnp.concatenate([self._scores(queries, s) for s in sources], -1)
-    # (B, H, Q, ΣS), float32.
+    # (B, G, H/G, Q, ΣS), float32.
     weights = jax.nn.softmax(scores, -1).astype(queries.dtype)
     start, total = 0, 0
     for source in sources:
       end = start + source.distance.shape[-1]
       total += self._mean(weights[..., start:end], source.values)
       start = end
-    # (B, Q, H, D/H) to (B, Q, D).
+    # (B, Q, G, H/G, D/H) to (B, Q, D).
     return self.out(total.reshape(queries.shape))
 
   def _scores(self, queries: Array, source: Steps) -> Array:
-    queries, keys = self._split(queries), self._split(source.keys)
-    own = 'q' if source.keys.ndim == 4 else ''
-    scores = jnp.einsum(f'bqhd,b{own}shd->bhqs', queries, keys)
-    scores = scores.astype(jnp.float32) / math.sqrt(queries.shape[-1])
+    heads, _ = self.bias.shape
+    keys, groups = self._split(source.keys), self.kv_heads
+    # (B, Q, D) to (B, Q, G, H/G, D/H).
+    shape = (*queries.shape[:-1], groups, heads // groups, keys.shape[-1])
+    queries, own = queries.reshape(shape), 'q' if keys.ndim == 5 else ''
+    scores = jnp.einsum(f'bqgmd,b{own}sgd->bgmqs', queries, keys)
+    scores = scores.astype(jnp.float32) / math.sqrt(keys.shape[-1])
     distance = jnp.clip(source.distance, 0, self.span - 1)
-    # (H, B, Q, S) to (B, H, Q, S).
+    # (H, B, Q, S) to (B, G, H/G, Q, S).
     bias = self.bias[...].astype(jnp.float32)[:, distance].swapaxes(0, 1)
+    bias = bias.reshape(scores.shape)
     lowest = jnp.finfo(jnp.float32).min
-    return jnp.where(source.visible[:, None], scores + bias, lowest)
+    return jnp.where(source.visible[:, None, None], scores + bias, lowest)
 
   def _mean(self, weights: Array, values: Array) -> Array:
-    own = 'q' if values.ndim == 4 else ''
     values = self._split(values)
-    return jnp.einsum(f'bhqs,b{own}shd->bqhd', weights, values)
+    own = 'q' if values.ndim == 5 else ''
+    return jnp.einsum(f'bgmqs,b{own}sgd->bqgmd', weights, values)
 
   def _split(self, x: Array) -> Array:
-    # (..., D) to (..., H, D/H).
-    return x.reshape(*x.shape[:-1], self.heads, -1)
+    # (..., K) to (..., G, D/H).
+    return x.reshape(*x.shape[:-1], self.kv_heads, -1)
 
 
 class Block(nnx.Module):
@@ -108,6 +123,7 @@ class Block(nnx.Module):
     self,
     size: int,
     heads: int,
+    kv_heads: int,
     span: int,
     *,
     act: str,
@@ -118,15 +134,15 @@ class Block(nnx.Module):
   ):
     kw = dict(winit=winit, precision=precision, rngs=rngs)
     self.norm_in = make_norm(norm, size)
-    self.attention = Attention(size, heads, span, **kw)
+    self.attention = Attention(size, heads, kv_heads, span, **kw)
     self.norm_mid = make_norm(norm, size)
     self.up = Linear(size, 4 * size, **kw)
     self.down = Linear(4 * size, size, **kw)
     self.act = activation(act)
 
   def project(self, x: Array) -> list[Array]:
-    """Computes queries, keys and values, (..., D) each."""
-    return jnp.split(self.attention.project(self.norm_in(x)), 3, -1)
+    """Computes queries (..., D), keys and values (..., K)."""
+    return self.attention.project(self.norm_in(x))
 
   def __call__(self, x: Array, queries: Array, sources: list[Steps]) -> Array:
     x = x + self.attention(queries, sources)

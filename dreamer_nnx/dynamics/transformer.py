@@ -28,15 +28,15 @@ Memory = dict[str, Array]
 class Stack(nnx.Module):
   """Dense input, L blocks of attention and a norm.
 
-  The memory has `keys` and `values` (B, L, P, D) of the P = span - 1 steps
+  The memory has `keys` and `values` (B, L, P, K) of the P = span - 1 steps
   before, the newest last, and `age` (B,): how many of them are of this episode,
   at most `span`. In a dream, see `begin`, P steps are kept once a sequence, and
-  those imagined since in rings (N, L, R, D), of `dreamt` (N,) steps.
+  those imagined since in rings (N, L, R, K), of `dreamt` (N,) steps.
 
   Args:
     deter: D.
     stoch, action: Sizes of the parts of the inputs.
-    layers, heads: L, H.
+    layers, heads, kv_heads: L, H, G; K = G D/H.
     span: Steps that a layer attends to, the newest included.
     horizon: R is this, at most `span`.
   """
@@ -49,6 +49,7 @@ class Stack(nnx.Module):
     *,
     layers: int,
     heads: int,
+    kv_heads: int,
     span: int,
     horizon: int,
     hidden: int,
@@ -62,11 +63,11 @@ class Stack(nnx.Module):
     kw = dict(act=act, norm=norm, winit=winit, precision=precision, rngs=rngs)
     self.dense = Dense(stoch + action, deter, **kw)
     self.blocks = nnx.List(
-      [Block(deter, heads, span, **kw) for _ in range(layers)]
+      [Block(deter, heads, kv_heads, span, **kw) for _ in range(layers)]
     )
     self.norm = make_norm(norm, deter)
     self.span, self.ring = span, min(horizon, span)
-    self.shape = (layers, span - 1, deter)
+    self.shape = (layers, span - 1, kv_heads * (deter // heads))
     self.precision = precision
 
   def initial(self, batch_size: int) -> Memory:
@@ -80,7 +81,7 @@ class Stack(nnx.Module):
   ) -> tuple[Memory, Array, Memory]:
     """Makes T steps; see `Parallel`."""
     kept, length = self.span - 1, x.shape[1]
-    # (B, L, P, D); nothing of what is before a first step may be NaN.
+    # (B, L, P, K); nothing of what is before a first step may be NaN.
     stale = is_first[:, 0, None, None, None]
     old = {k: jnp.where(stale, 0, memory[k]) for k in ('keys', 'values')}
     age = self._ages(memory['age'], is_first)
@@ -96,13 +97,13 @@ class Stack(nnx.Module):
       join = lambda old, new, i=i: jnp.concatenate([old[:, i], new], 1)
       keys, values = join(old['keys'], keys), join(old['values'], values)
       x = block(x, queries, [Steps(keys, values, distance, visible)])
-    # L times (B, T, D) to (B, L, T, D).
+    # L times (B, T, K) to (B, L, T, K).
     new = {k: jnp.stack(parts, 1) for k, parts in new.items()}
     last = lambda k: jnp.concatenate([old[k], new[k]], 2)[:, :, length:]
     # (B, 1, P, 1), the steps of this episode.
     seen = (jnp.arange(kept)[::-1] < age[:, -1:])[:, None, :, None]
     memory = {k: jnp.where(seen, last(k), 0) for k in new}
-    # (B, L, T, D) to (B, T, L, D).
+    # (B, L, T, K) to (B, T, L, K).
     states = {k: part.swapaxes(1, 2) for k, part in new.items()}
     memory |= {'age': age[:, -1]}
     return memory, self.norm(x), states | {'age': age}
@@ -117,9 +118,9 @@ class Stack(nnx.Module):
     layers, kept, size = self.shape
     age = states['age'][:, -count:].reshape(-1)
     ring = jnp.zeros(
-      (len(age), layers, self.ring, size), self.precision.compute_dtype
+      (*age.shape, layers, self.ring, size), self.precision.compute_dtype
     )
-    # (B, L, P, D) and (B, T, L, D) to (B, L, P + count, D).
+    # (B, L, P, K) and (B, T, L, K) to (B, L, P + count, K).
     join = lambda k: jnp.concatenate([memory[k], states[k].swapaxes(1, 2)], 2)
     shared = {k: join(k)[:, :, -(kept + count) :] for k in ('keys', 'values')}
     own = {'ring_keys': ring, 'ring_values': ring, 'age': age}
@@ -134,11 +135,11 @@ class Stack(nnx.Module):
     # All rows are at the same step.
     slot = (dreamt[0] - 1) % self.ring
     prefix, own = self._prefix(shared[0], age, dreamt), self._own(age, dreamt)
-    sequences = len(shared[0])
+    sequences = shared[0].shape[0]
     x, new_rings = self.dense(x), []
     for i, block in enumerate(self.blocks):
       queries, *new = block.project(x)
-      # Each (N, R, D), with the new step in its slot.
+      # Each (N, R, K), with the new step in its slot.
       put = functools.partial(jax.lax.dynamic_update_slice_in_dim, axis=1)
       parts = [put(r[:, i], y, slot) for r, y in zip(rings, new, strict=True)]
       new_rings.append(parts)
@@ -198,6 +199,7 @@ class Transformer(Parallel):
   Args:
     deter: D, the size of all layers.
     layers, heads: Of the transformer; `heads` divides `deter`.
+    kv_heads: Heads of keys and values, which the others share; divides `heads`.
     window: Steps on which a state depends, at most.
     horizon: Imagined steps that a dream remembers, as many as it has or it
       forgets the first of them.
@@ -225,6 +227,7 @@ class Transformer(Parallel):
     deter: Count = 768,
     layers: Count = 2,
     heads: Count = 8,
+    kv_heads: Count = 1,
     window: Annotated[int, Range(2)] = 64,
     horizon: Count = 16,
     **shared,
@@ -232,12 +235,21 @@ class Transformer(Parallel):
     if deter % heads:
       what = f'must be a multiple of heads, which is {heads}.'
       raise UserError(what, 'deter', deter)
+    if heads % kv_heads:
+      what = f'must be a divisor of heads, which is {heads}.'
+      raise UserError(what, 'kv_heads', kv_heads)
     if window <= layers:
       what = f'must be above layers, which is {layers}.'
       raise UserError(what, 'window', window)
     span = 1 + (window - 1) // layers
     core = functools.partial(
-      Stack, deter, layers=layers, heads=heads, span=span, horizon=horizon
+      Stack,
+      deter,
+      layers=layers,
+      heads=heads,
+      kv_heads=kv_heads,
+      span=span,
+      horizon=horizon,
     )
     super().__init__(token_size, action_space, deter, core, **shared)
     self.entry_space = {'stoch': self.stochastic.entry}
@@ -255,7 +267,7 @@ class Transformer(Parallel):
     # the second is the first that is seen.
     begins = jnp.asarray(context.is_first)
     begins = begins.at[:, 1].set(begins[:, 1] | ~begins[:, 0])
-    memory, _, _ = self.core(self.core.initial(len(x)), x, begins)
+    memory, _, _ = self.core(self.core.initial(x.shape[0]), x, begins)
     return jax.tree.map(sg, memory | {'stoch': stoch[:, -1]})
 
   def starts(

@@ -53,68 +53,92 @@ def test_a_state_depends_on_the_steps_of_its_context(window, layers, context):
   assert (slope[3:] > 0).all()
 
 
-def test_a_layer_attends_with_its_bias_and_to_visible_steps_alone():
+@pytest.mark.parametrize('kv_heads', [1, 2, 4])
+def test_a_layer_attends_with_its_bias_and_to_visible_steps_alone(kv_heads):
+  heads, part = 4, 2
   make = lambda rngs: Attention(
-    6, 2, 4, winit='normal_in', precision=Precision('float32'), rngs=rngs
+    heads * part,
+    heads,
+    kv_heads,
+    4,
+    winit='normal_in',
+    precision=Precision('float32'),
+    rngs=rngs,
   )
   attention = filled(make)
-  queries, keys, values = RNG.normal(size=(3, 2, 5, 6)).astype(np.float32)
+  x = RNG.normal(size=(2, 5, heads * part)).astype(np.float32)
+  queries, keys, values = (np.asarray(x) for x in attention.project(x))
+  assert keys.shape == values.shape == (2, 5, kv_heads * part)
   distance = np.arange(5)[:, None] - np.arange(5)
   visible = (distance >= 0) & (distance < 4)
   bias = np.asarray(attention.bias[...])
-  expected = np.zeros((2, 5, 6))
-  for b, q, h in np.ndindex(2, 5, 2):
-    part = slice(3 * h, 3 * h + 3)
+  expected = np.zeros((2, 5, heads * part))
+  for b, q, h in np.ndindex(2, 5, heads):
+    own = slice(part * h, part * (h + 1))
+    group = h * kv_heads // heads
+    shared = slice(part * group, part * (group + 1))
     seen = np.flatnonzero(visible[q])
-    scores = keys[b, seen, part] @ queries[b, q, part] / 3**0.5
+    scores = keys[b, seen, shared] @ queries[b, q, own] / part**0.5
     weights = np.exp(scores + bias[h, q - seen])
     weights /= weights.sum()
-    expected[b, q, part] = weights @ values[b, seen, part]
+    expected[b, q, own] = weights @ values[b, seen, shared]
   spread = lambda x: np.broadcast_to(x, (2, 5, 5))
-  steps = Steps(keys, values, spread(distance), spread(visible))
-  found = attention(queries, [steps])
+  whole = Steps(keys, values, spread(distance), spread(visible))
+  found = attention(queries, [whole])
   expected = attention.out(expected.astype(np.float32))
   np.testing.assert_allclose(found, expected, atol=1e-5)
-  # The same in two sources, one of them with steps of its own for each query.
-  first, rest = (
-    Steps(
-      keys[:, i],
-      values[:, i],
-      *(spread(x)[..., i] for x in (distance, visible)),
-    )
-    for i in (slice(2), slice(2, 5))
-  )
-  own = lambda x: np.repeat(x[:, None], 5, 1)
-  rest = Steps(own(rest.keys), own(rest.values), rest.distance, rest.visible)
-  np.testing.assert_allclose(
-    attention(queries, [first, rest]), found, atol=1e-5
-  )
+  # The same from two sources, one with steps of its own for each query.
+  cut = lambda i: [x[..., i] for x in (whole.distance, whole.visible)]
+  copied = lambda x: np.repeat(x[:, None, 2:], 5, 1)
+  sources = [
+    Steps(keys[:, :2], values[:, :2], *cut(slice(2))),
+    Steps(copied(keys), copied(values), *cut(slice(2, 5))),
+  ]
+  np.testing.assert_allclose(attention(queries, sources), found, atol=1e-5)
 
 
 def size(tree):
   return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
 
+@pytest.mark.parametrize('kv_heads', [1, 8])
 @pytest.mark.parametrize(('window', 'layers'), [(64, 1), (253, 4)])
-def test_dreams_share_what_was_before_them(window, layers):
+def test_dreams_share_what_was_before_them(window, layers, kv_heads):
   rows, steps, deter, horizon = 16, 64, 512, 16
   precision = Precision('bfloat16')
   kw = dict(deter=deter, window=window, layers=layers, precision=precision)
+  kw |= dict(kv_heads=kv_heads, heads=8)
 
   def starts():
-    model = build(heads=8, horizon=horizon, **kw)
+    model = build(horizon=horizon, **kw)
     carry = model.initial(rows)
     after, observed = model.observe(carry, *inputs(rows, steps), KEY)
     return after, model.starts(carry, observed, steps)
 
   carry, shared = jax.eval_shape(starts)
-  pair = 2 * layers * deter * 2  # Keys and values of a step, in bytes.
+  pair = 2 * layers * (kv_heads * deter // 8) * 2  # Of a step, in bytes.
   prefix = rows * (63 + steps) * pair
   rings = rows * steps * horizon * pair
   small = rows * steps * (4 + 4 + 2 * 12)
   assert size(shared) == prefix + rings + small
   copies = steps * size(carry)
   assert size(shared) < 0.4 * copies
+
+
+def test_dreams_take_little_beside_the_steps_they_start_from():
+  rows, steps = 16, 64
+
+  def sizes():
+    kw = dict(token_size=1024, action_space=SPACE, rngs=nnx.Rngs(0))
+    model = Transformer(**kw, precision=Precision('bfloat16'))
+    carry = model.initial(rows)
+    tokens, action, is_first = inputs(rows, steps)
+    tokens = jnp.zeros((rows, steps, 1024))
+    _, observed = model.observe(carry, tokens, action, is_first, KEY)
+    return (carry, observed), model.starts(carry, observed, steps)
+
+  given, starts = map(size, jax.eval_shape(sizes))
+  assert starts < 3 * given
 
 
 def test_a_dream_longer_than_its_horizon_forgets_what_it_imagined_first():
@@ -145,6 +169,10 @@ def test_a_dream_longer_than_its_horizon_forgets_what_it_imagined_first():
   ('kw', 'message'),
   [
     (dict(deter=9), 'deter = 9: must be a multiple of heads, which is 2.'),
+    (
+      dict(heads=4, kv_heads=3),
+      'kv_heads = 3: must be a divisor of heads, which is 4.',
+    ),
     (dict(window=2), 'window = 2: must be above layers, which is 2.'),
   ],
 )
