@@ -1,4 +1,4 @@
-"""What dynamics with a random part share: networks, draws, losses."""
+"""Prior, posterior, draws and losses, of all dynamics with a random part."""
 
 import math
 from collections.abc import Callable, Mapping
