@@ -18,9 +18,14 @@ SHARES = {
   f'replay.chunked.{name}': f'{SELECTORS}.{name}.share'
   for name in ('uniform', 'priority', 'recency')
 }
+LATENT = 'dynamics.rssm.stochastic'
 PATHS = {
   'policy': 'behavior.actor_critic.policy.mlp',
   **{name: f'behavior.actor_critic.{name}' for name in CRITIC},
+  **{
+    f'dynamics.rssm.{name}': f'{LATENT}.categorical.{name}'
+    for name in ('stoch', 'classes', 'unimix')
+  },
   **SHARES,
   'replay.chunked.priority_exponent': f'{SELECTORS}.priority.exponent',
   'replay.chunked.priority_max_fraction': f'{SELECTORS}.priority.max_fraction',
@@ -31,6 +36,7 @@ PATHS = {
 CHOICES = {
   'behavior': 'actor_critic',
   'behavior.actor_critic.policy': 'mlp',
+  LATENT: 'categorical',
 }
 # Those of PATHS that said by a number above 0 that a component is in use, and
 # the names that say it now.

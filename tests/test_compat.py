@@ -59,6 +59,17 @@ def test_fields_of_then_are_renamed_or_dropped():
   assert json.dumps(saved) == before
 
 
+def test_the_classes_of_a_state_of_then_are_those_of_its_stochastic_part():
+  saved = {'deter': 16, 'stoch': 4, 'classes': 8, 'unimix': 0.0}
+  found = compat.config({'dynamics': {'name': 'rssm', 'rssm': saved}})
+  part = {'stoch': 4, 'classes': 8, 'unimix': 0.0}
+  stochastic = {'name': 'categorical', 'categorical': part}
+  assert found['dynamics'] == {
+    'name': 'rssm',
+    'rssm': {'deter': 16, 'stochastic': stochastic},
+  }
+
+
 @pytest.mark.parametrize('odd', [None, 3, [1], {'custom': 3}])
 def test_sections_of_another_form_are_left_to_the_check_of_the_config(odd):
   assert compat.config({'env': odd, 'replay': odd}) == {
@@ -77,6 +88,7 @@ def tree(monkeypatch):
 
 POLICY = 'behavior.actor_critic.policy.mlp'
 VALUE = 'behavior.actor_critic.value'
+CATEGORICAL = 'dynamics.rssm.stochastic.categorical'
 SELECTORS = 'replay.chunked.selectors'
 OF_POLICY = f'has names of an older version: policy is now {POLICY}.'
 
@@ -92,6 +104,8 @@ def warnings(caplog):
     ('policy.discrete.name', f'{POLICY}.discrete.name'),
     ('slow_value.rate', 'behavior.actor_critic.slow_value.rate'),
     ('retnorm.name', 'behavior.actor_critic.retnorm.name'),
+    ('dynamics.rssm.classes', f'{CATEGORICAL}.classes'),
+    ('dynamics.rssm.stochastic.name', 'dynamics.rssm.stochastic.name'),
     ('policy_of_mine.units', 'policy_of_mine.units'),
     ('encoder.policy.units', 'encoder.policy.units'),
     (f'{POLICY}.units', f'{POLICY}.units'),

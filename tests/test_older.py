@@ -70,7 +70,8 @@ def of_then(batch, classes):
 
 
 def drawn(replay, config):
-  crc, classes = 0, config.dynamics.rssm.classes
+  crc = 0
+  classes = config.dynamics.rssm.stochastic.categorical.classes
   for _ in range(20):
     batch, _ = replay.sample()
     batch = of_then(batch, classes)

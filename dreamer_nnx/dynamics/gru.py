@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Mapping
-from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +17,7 @@ from dreamer_nnx.nn.norm import make_norm
 from dreamer_nnx.nn.precision import Precision
 from dreamer_nnx.schema import Count
 from dreamer_nnx.signatures import takes
+from dreamer_nnx.sizes import UNITS, by_size
 from dreamer_nnx.slots import DYNAMICS
 
 Array = jax.Array
@@ -89,15 +89,7 @@ class GRU(Recurrent):
   Source: Hafner et al. 2018 (arXiv 1811.04551), with norms.
   """
 
-  sizes: ClassVar = {
-    '1m': {'deter': 256, 'hidden': 64},
-    '12m': {'deter': 1024, 'hidden': 256},
-    '25m': {'deter': 1536, 'hidden': 384},
-    '50m': {'deter': 2048, 'hidden': 512},
-    '100m': {'deter': 3072, 'hidden': 768},
-    '200m': {'deter': 4096, 'hidden': 1024},
-    '400m': {'deter': 6144, 'hidden': 1536},
-  }
+  sizes = by_size(deter=[4 * n for n in UNITS], hidden=UNITS)
 
   @takes(Recurrent)
   def __init__(

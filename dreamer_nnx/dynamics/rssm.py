@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Mapping
-from typing import ClassVar
 
 from gymnasium import spaces as gym_spaces
 
@@ -11,6 +10,7 @@ from dreamer_nnx.dynamics.recurrent import Recurrent
 from dreamer_nnx.nn.mlp import Layers
 from dreamer_nnx.schema import Count
 from dreamer_nnx.signatures import takes
+from dreamer_nnx.sizes import DETER, UNITS, by_size
 from dreamer_nnx.slots import DYNAMICS
 
 
@@ -30,15 +30,7 @@ class RSSM(Recurrent):
   Source: Hafner et al. 2025; danijar/dreamerv3 `rssm.py`.
   """
 
-  sizes: ClassVar = {
-    '1m': {'deter': 512, 'hidden': 64},
-    '12m': {'deter': 2048, 'hidden': 256},
-    '25m': {'deter': 3072, 'hidden': 384},
-    '50m': {'deter': 4096, 'hidden': 512},
-    '100m': {'deter': 6144, 'hidden': 768},
-    '200m': {'deter': 8192, 'hidden': 1024},
-    '400m': {'deter': 12288, 'hidden': 1536},
-  }
+  sizes = by_size(deter=DETER, hidden=UNITS)
 
   @takes(Recurrent)
   def __init__(

@@ -3,7 +3,6 @@
 import functools
 import math
 from collections.abc import Mapping
-from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -20,10 +19,12 @@ from dreamer_nnx.nn.norm import AXES, make_norm
 from dreamer_nnx.nn.precision import Precision
 from dreamer_nnx.schema import Count
 from dreamer_nnx.signatures import takes
+from dreamer_nnx.sizes import UNITS, by_size
 from dreamer_nnx.slots import DYNAMICS
 
 Array = jax.Array
 Memory = dict[str, Array]
+WIDTHS = [2 * n for n in UNITS]
 # Range in which the time of a step begins.
 TIMES = (1e-3, 1e-1)
 # Frequencies begin as π times 0, 1, ..., and so again after as many.
@@ -204,15 +205,7 @@ class SSM(Parallel):
   Source: in the manner of Samsami et al. 2024 (arXiv 2403.04253).
   """
 
-  sizes: ClassVar = {
-    '1m': {'deter': 128, 'state': 128, 'hidden': 64},
-    '12m': {'deter': 512, 'state': 512, 'hidden': 256},
-    '25m': {'deter': 768, 'state': 768, 'hidden': 384},
-    '50m': {'deter': 1024, 'state': 1024, 'hidden': 512},
-    '100m': {'deter': 1536, 'state': 1536, 'hidden': 768},
-    '200m': {'deter': 2048, 'state': 2048, 'hidden': 1024},
-    '400m': {'deter': 3072, 'state': 3072, 'hidden': 1536},
-  }
+  sizes = by_size(deter=WIDTHS, state=WIDTHS, hidden=UNITS)
 
   @takes(Parallel)
   def __init__(

@@ -1,7 +1,7 @@
 """Parts of a state that are drawn: classes, normals, quantised numbers."""
 
 import dataclasses
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ from dreamer_nnx.errors import UserError
 from dreamer_nnx.nn.precision import Precision
 from dreamer_nnx.numerics import outputs, quantized
 from dreamer_nnx.schema import Count, Epsilon, Range, Share
+from dreamer_nnx.sizes import CLASSES, by_size
 from dreamer_nnx.slots import STOCHASTIC
 
 Array = jax.Array
@@ -38,15 +39,7 @@ class Categorical:
   classes: Count = 32
   unimix: Share = 0.01
 
-  sizes: ClassVar = {
-    '1m': {'classes': 4},
-    '12m': {'classes': 16},
-    '25m': {'classes': 24},
-    '50m': {'classes': 32},
-    '100m': {'classes': 48},
-    '200m': {'classes': 64},
-    '400m': {'classes': 96},
-  }
+  sizes = by_size(classes=CLASSES)
 
   @property
   def shape(self) -> tuple[int, ...]:

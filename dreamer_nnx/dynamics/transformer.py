@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ from dreamer_nnx.nn.norm import make_norm
 from dreamer_nnx.nn.precision import Precision
 from dreamer_nnx.schema import Count, Range
 from dreamer_nnx.signatures import takes
+from dreamer_nnx.sizes import UNITS, by_size
 from dreamer_nnx.slots import DYNAMICS
 
 Array = jax.Array
@@ -208,15 +209,7 @@ class Transformer(Parallel):
   2023 (arXiv 2310.09615).
   """
 
-  sizes: ClassVar = {
-    '1m': {'deter': 96, 'hidden': 64},
-    '12m': {'deter': 384, 'hidden': 256},
-    '25m': {'deter': 576, 'hidden': 384},
-    '50m': {'deter': 768, 'hidden': 512},
-    '100m': {'deter': 1152, 'hidden': 768},
-    '200m': {'deter': 1536, 'hidden': 1024},
-    '400m': {'deter': 2304, 'hidden': 1536},
-  }
+  sizes = by_size(deter=[3 * n // 2 for n in UNITS], hidden=UNITS)
 
   @takes(Parallel)
   def __init__(
