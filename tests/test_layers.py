@@ -50,6 +50,7 @@ MECHANICS = {
   'dreamer_nnx/main.py',
   'dreamer_nnx/training/checkpoint.py',
   'dreamer_nnx/training/checkpoint_items.py',
+  'dreamer_nnx/training/checkpoint_reading.py',
   'dreamer_nnx/training/layout.py',
   'dreamer_nnx/training/pure.py',
   'dreamer_nnx/training/retention.py',

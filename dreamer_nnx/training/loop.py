@@ -21,6 +21,7 @@ from dreamer_nnx.training.options import TrainOptions
 from dreamer_nnx.training.pure import SIGNAL
 from dreamer_nnx.training.sharding import local_rows, put_global, put_rows
 from dreamer_nnx.training.step import Learner
+from dreamer_nnx.training.summaries import merged
 
 
 @dataclasses.dataclass
@@ -326,23 +327,6 @@ class Trainer:
     return first.arrays()
 
 
-# Metrics that count what each process has or did.
-SUMMED = {
-  'episode/count',
-  'replay/steps',
-  'replay/sequences',
-  'replay/chunks',
-  'replay/size_gib',
-  'replay/inserts',
-  'replay/samples',
-  'replay/written_back',
-  'replay/lost',
-  'replay/online_queue',
-  'replay/skipped_files',
-  'replay/written_bytes',
-  'replay/save_waited',
-}
-SUMMED_GROUPS = ('env/',)
 CLOCKS = (
   'should_train',
   'should_log',
@@ -350,27 +334,6 @@ CLOCKS = (
   'should_evaluate',
   'should_save',
 )
-
-
-def merged(summaries: Sequence[Mapping[str, float]]) -> dict[str, float]:
-  """Summaries of all processes as one.
-
-  Episodes weigh alike wherever they were played; what counts things is summed;
-  the rest is averaged over the processes that have it.
-  """
-  if len(summaries) == 1:
-    return dict(summaries[0])
-  result = {}
-  for name in sorted(set().union(*summaries)):
-    having = [x for x in summaries if name in x]
-    values = [x[name] for x in having]
-    if name in SUMMED or name.startswith(SUMMED_GROUPS):
-      result[name] = float(sum(values))
-    else:
-      episodes = name.startswith('episode/')
-      weights = [x['episode/count'] if episodes else 1.0 for x in having]
-      result[name] = float(np.average(values, weights=weights))
-  return result
 
 
 def split_signals(

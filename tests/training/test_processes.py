@@ -8,7 +8,7 @@ import pytest
 
 from dreamer_nnx.training import processes
 from dreamer_nnx.training.evaluate import Returns
-from dreamer_nnx.training.loop import merged
+from dreamer_nnx.training.summaries import merged
 
 pytestmark = pytest.mark.slow
 
