@@ -1,9 +1,7 @@
 """One run in a workdir: start or resume, train, evaluate, save."""
 
 import contextlib
-import json
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from ml_collections import ConfigDict
 
@@ -11,8 +9,7 @@ from dreamer_nnx import compat, paths, streams, workflow
 from dreamer_nnx import config as configs
 from dreamer_nnx.evaluations import Evaluations, agent_word, limit_hint
 from dreamer_nnx.initial_state import initial_state
-from dreamer_nnx.replay.generators import reseeded
-from dreamer_nnx.replay.index import IndexFormError
+from dreamer_nnx.saved import elapsed, resume, saved_config
 from dreamer_nnx.training import checkpoint, processes, run_info
 from dreamer_nnx.training.changes import Changes, described
 from dreamer_nnx.training.divergence import Diverged, remedy
@@ -29,6 +26,8 @@ from dreamer_nnx.training.record import Record
 from dreamer_nnx.training.start import Source, Start
 from dreamer_nnx.training.video import Videos
 from dreamer_nnx.training.workdir import Owner, check, lock_workdir
+
+__all__ = ['Run', 'saved_config']
 
 
 class Run(contextlib.ExitStack):
@@ -101,7 +100,7 @@ class Run(contextlib.ExitStack):
       print_once('Not split over the mesh:', *unsplit, sep='\n')
     self._restore(found)
     if self.saved:
-      self.stopwatch.resume(_elapsed(self.saved.meta))
+      self.stopwatch.resume(elapsed(self.saved.meta))
     if start:
       start.record()
       self._open_checkpoints()
@@ -296,7 +295,8 @@ class Run(contextlib.ExitStack):
     )
     print_once(*replay.notes, sep='\n')
     if self.saved:
-      self._resume(trainer, self.saved)
+      place = self.workdir, self.rewinds, self.seeded
+      resume(trainer, self.saved, *place, self.changes)
     trainer.rewinds = self.rewinds
     self.needs = Needs(self.workdir, self.checkpoints, replay)
     self.needs.release()
@@ -304,37 +304,6 @@ class Run(contextlib.ExitStack):
       trainer.watch = Profiler(self.logs.path / 'profile')
       self.life.callback(trainer.watch.close)
     return trainer
-
-  def _resume(self, trainer: Trainer, saved: checkpoint.Restored) -> None:
-    states = saved.meta['processes']
-    indices = [state.get('replay') for state in states]
-    if saved.meta['counters'].get('rewinds', 0) != self.rewinds:
-      # Not the draws, nor the games, that have led to divergence.
-      seed = workflow.replay_seed(self.seeded)
-      indices = [reseeded(x, seed) for x in indices]
-      states = [state | {'envs': None} for state in states]
-    index, count = processes.index(), processes.count()
-    try:
-      with self.changes.named():
-        if len(states) == count:
-          trainer.replay.load(indices[index])
-        else:
-          trainer.replay.load_share(indices, index, count)
-    except IndexFormError as error:
-      raise self._unfit(saved, str(error)) from error
-    try:
-      trainer.resume(saved.meta['counters'], states, saved.loop)
-    # Errors that JSON of another form leads to.
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
-      what = f'{type(error).__name__}: {error}'
-      raise self._unfit(saved, f'meta cannot be taken up ({what}).') from error
-
-  def _unfit(
-    self, saved: checkpoint.Restored, what: str
-  ) -> checkpoint.CheckpointError:
-    return checkpoint.CheckpointError(
-      f'checkpoint step {saved.step} in {self.workdir}: {what}'
-    )
 
   def _evaluate_while_training(
     self, state: State, env_steps: int
@@ -369,32 +338,3 @@ class Run(contextlib.ExitStack):
       metrics or None,
       trainer.replay.wait,
     )
-
-
-def _elapsed(meta: Mapping[str, Any]) -> float:
-  """Seconds that a run took up to a checkpoint; 0 where it does not say."""
-  seconds = meta.get('elapsed')
-  good = isinstance(seconds, float) and 0 <= seconds < 1e12
-  return seconds if good else 0.0
-
-
-def saved_config(
-  workdir: paths.Path,
-  step: int | None = None,
-  *,
-  trust_config: bool = False,
-  named: Mapping[str, Any] | None = None,
-) -> ConfigDict:
-  """The config of a run, from its checkpoint alone.
-
-  Args:
-    trust_config, named: As `config.from_json` takes them.
-
-  Raises:
-    UntrustedError: It names code that is not of this package, and is not
-      trusted; nothing of it was imported.
-    ConfigError, CheckpointError: There is no such config.
-  """
-  meta = checkpoint.load_meta(workdir, step)
-  text = json.dumps(compat.config(meta['config']))
-  return configs.from_json(text, trust_config=trust_config, named=named)
