@@ -1,4 +1,4 @@
-"""What a run takes from a checkpoint: its config, its counters, its replay."""
+"""Taking up checkpoints: the config, the counters and the replay of a run."""
 
 import json
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ def resume(
   config: configs.Bound,
   changes: Changes,
 ) -> None:
-  """Has a new trainer, and its replay, go on from a checkpoint.
+  """Brings a new trainer and its replay to where a checkpoint was saved.
 
   Args:
     workdir: Folder of the run, for messages.
