@@ -76,6 +76,7 @@ def sections() -> dict[str, Any]:
     'optimizer': Choice(slots.OPTIMIZER, 'dreamer'),
     'replay': Choice(slots.REPLAY, 'chunked'),
     'loggers': Choices(slots.LOGGER, ('terminal', 'jsonl')),
+    'callbacks': Choices(slots.CALLBACK),
     'train': Part(TrainOptions),
     'evaluate': Part(EvaluateOptions),
     'checkpoint': Part(Checkpoints),

@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 from ml_collections import ConfigDict
 
-from dreamer_nnx import compat, paths, streams, workflow
+from dreamer_nnx import compat, contracts, paths, streams, workflow
 from dreamer_nnx import config as configs
 from dreamer_nnx.evaluations import Evaluations, agent_word, limit_hint
 from dreamer_nnx.initial_state import initial_state
-from dreamer_nnx.saved import elapsed, resume, saved_config
+from dreamer_nnx.saved import elapsed, env_steps, resume, saved_config
 from dreamer_nnx.training import checkpoint, processes, run_info
 from dreamer_nnx.training.changes import Changes, described
 from dreamer_nnx.training.divergence import Diverged, remedy
@@ -112,14 +112,19 @@ class Run(contextlib.ExitStack):
     self.rewinds = 0
     if found is None:
       return Changes()
-    root = self.workdir / checkpoint.FOLDER / str(found)
-    meta = checkpoint.load_meta(root)
+    meta = checkpoint.load_meta(self._root(found))
     self.rewinds = meta.get('counters', {}).get('rewinds', 0)
     saved, fields = compat.config(meta.get('config', {})), self.config
     return Changes(found, saved, configs.leaves(fields), meta.get('spaces'))
 
+  def _root(self, step: int) -> paths.Path:
+    return self.workdir / checkpoint.FOLDER / str(step)
+
   def _make_envs(self, found: int | None) -> None:
-    self.env_steps = found or 0
+    self.env_steps = 0
+    if found is not None:
+      meta = checkpoint.load_meta(self._root(found))
+      self.env_steps = env_steps(meta, found)
     self.seed = streams.seed_of_start(self.parts['seed'], self.rewinds)
     self.seeded = configs.Bound(self.parts | {'seed': self.seed})
     self.envs = workflow.make_envs(self.seeded, self.env_steps)
@@ -128,9 +133,10 @@ class Run(contextlib.ExitStack):
   def _restore(self, found: int | None) -> None:
     self.saved = None
     if found is not None:
-      root = self.workdir / checkpoint.FOLDER / str(found)
       with self.changes.named():
-        self.saved = checkpoint.restore(root, self.learner.abstract)
+        self.saved = checkpoint.restore(
+          self._root(found), self.learner.abstract
+        )
     counters = self.saved.meta.get('counters', {}) if self.saved else {}
     self.updates = counters.get('updates', 0)
     if self.saved:
@@ -172,8 +178,11 @@ class Run(contextlib.ExitStack):
       self.stopped = self._stopped()
       if self.stopped:
         self.checkpoints.wait()
-        print_once(f'Stopped at {self.env_steps} environment steps; saved.')
-      elif evaluate:
+        print_once(f'Stopped at {_counted(trainer)}; saved.')
+      elif trainer.stop_reason:
+        reason = trainer.stop_reason
+        print_once(f'Ended at {_counted(trainer)}: {reason}')
+      if evaluate and not self.stopped:
         trainer.log(self.play())
         self._print_folder()
     self.checkpoints.wait()
@@ -268,12 +277,6 @@ class Run(contextlib.ExitStack):
     self.state = self.learner.reseeded(self.state, self.seed)
 
   def _trainer(self, evaluate: bool) -> Trainer:
-    options = self.parts['train']()
-    loggers = workflow.make_loggers(self.parts, self.logs.path)
-    for logger in loggers:
-      self.life.callback(logger.close)
-    if processes.first():
-      loggers = (*loggers, Videos(self.logs.path / 'videos'))
     replay = workflow.make_replay(
       self.seeded, *self.spaces, self.learner, self.workdir, self.scratch
     )
@@ -282,8 +285,8 @@ class Run(contextlib.ExitStack):
       self.state,
       self.envs,
       replay,
-      loggers,
-      options,
+      self._make_loggers(),
+      self.parts['train'](),
       self.seed,
       evaluate_every=self.parts['evaluate']().every if evaluate else 0,
       stop_at=self.parts['evaluate']().stop_at,
@@ -291,12 +294,15 @@ class Run(contextlib.ExitStack):
       save=self._save,
       slow=self.checkpoints.slow,
       show=self._show,
+      callbacks=workflow.make_callbacks(self.parts),
       elapsed=self.stopwatch,
     )
     print_once(*replay.notes, sep='\n')
     if self.saved:
       place = self.workdir, self.rewinds, self.seeded
       resume(trainer, self.saved, *place, self.changes)
+    # What cannot be saved is better known now.
+    trainer.callbacks.state()
     trainer.rewinds = self.rewinds
     self.needs = Needs(self.workdir, self.checkpoints, replay)
     self.needs.release()
@@ -304,6 +310,14 @@ class Run(contextlib.ExitStack):
       trainer.watch = Profiler(self.logs.path / 'profile')
       self.life.callback(trainer.watch.close)
     return trainer
+
+  def _make_loggers(self) -> tuple[contracts.Logger, ...]:
+    loggers = workflow.make_loggers(self.parts, self.logs.path)
+    for logger in loggers:
+      self.life.callback(logger.close)
+    if processes.first():
+      loggers = (*loggers, Videos(self.logs.path / 'videos'))
+    return loggers
 
   def _evaluate_while_training(
     self, state: State, env_steps: int
@@ -317,24 +331,31 @@ class Run(contextlib.ExitStack):
       self.owner.keep()
     self.logs.flush()
     self.checkpoints.wait()
-    if trainer.env_steps in self.checkpoints.steps():
+    if trainer.number in self.checkpoints.steps():
       return  # What it needs of the replay stays.
     self.needs.release()
     local = trainer.local_state() | {'replay': trainer.replay.save()}
     states = processes.gather(local)
-    self.needs.note(trainer.env_steps, states)
+    self.needs.note(trainer.number, states)
     meta = {
       'counters': trainer.counters(),
+      'callbacks': trainer.callbacks.state(),
       'processes': states,
       'elapsed': self.stopwatch(),
       'config': self.config.to_dict(),
       'spaces': described(*self.spaces),
     }
     self.checkpoints.save(
-      trainer.env_steps,
+      trainer.number,
       trainer.state,
       trainer.arrays(),
       meta,
       metrics or None,
       trainer.replay.wait,
     )
+
+
+def _counted(trainer: Trainer) -> str:
+  offline = trainer.offline_updates
+  text = f'{trainer.env_steps} environment steps'
+  return f'{text} and {offline} offline updates' if offline else text

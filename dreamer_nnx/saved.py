@@ -10,7 +10,7 @@ from dreamer_nnx import compat, paths, workflow
 from dreamer_nnx import config as configs
 from dreamer_nnx.replay.generators import reseeded
 from dreamer_nnx.replay.index import IndexFormError
-from dreamer_nnx.training import checkpoint, processes
+from dreamer_nnx.training import checkpoint, processes, resuming
 from dreamer_nnx.training.changes import Changes
 from dreamer_nnx.training.loop import Trainer
 
@@ -52,11 +52,13 @@ def resume(
   except IndexFormError as error:
     raise _unfit(saved, workdir, str(error)) from error
   try:
-    trainer.resume(saved.meta['counters'], states, saved.loop)
+    counters = saved.meta['counters']
+    resuming.resume(trainer, counters, states, saved.loop)
   # Errors that JSON of another form leads to.
   except (AttributeError, LookupError, TypeError, ValueError) as error:
     what = f'meta cannot be taken up ({type(error).__name__}: {error}).'
     raise _unfit(saved, workdir, what) from error
+  trainer.callbacks.restore(saved.meta.get('callbacks', {}))
 
 
 def _unfit(
@@ -65,6 +67,15 @@ def _unfit(
   return checkpoint.CheckpointError(
     f'checkpoint step {saved.step} in {workdir}: {what}'
   )
+
+
+def env_steps(meta: Mapping[str, Any], step: int) -> int:
+  """Environment steps up to a checkpoint, which may have a larger number.
+
+  Args:
+    step: The number.
+  """
+  return meta.get('counters', {}).get('env_steps', step)
 
 
 def elapsed(meta: Mapping[str, Any]) -> float:

@@ -29,6 +29,7 @@ from dreamer_nnx.training import devices, processes
 from dreamer_nnx.training import sharding as meshes
 from dreamer_nnx.training.actor import named
 from dreamer_nnx.training.batch_check import step_spaces
+from dreamer_nnx.training.callbacks import Callbacks
 from dreamer_nnx.training.checkpoint import Checkpoints
 from dreamer_nnx.training.checkpoint_fit import check_savable
 from dreamer_nnx.training.evaluate import Returns, evaluate
@@ -148,6 +149,12 @@ def make_loggers(
   if not processes.first():
     return ()
   return configs.bind_all(config)['loggers'](workdir=str(workdir))
+
+
+def make_callbacks(config: Parts) -> Callbacks:
+  """The callbacks of this process."""
+  chosen = configs.bind_all(config)['callbacks']
+  return Callbacks({choice.branch: choice() for choice in chosen})
 
 
 def make_checkpoints(config: Parts, workdir: paths.Path) -> Checkpoints:

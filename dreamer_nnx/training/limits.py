@@ -93,7 +93,7 @@ def check_meta(meta: Any) -> None:
   counters, states = meta.get('counters', {}), meta.get('processes', [{}])
   if not isinstance(counters, Mapping):
     raise ValueError('counters is no object')
-  for name in ('env_steps', 'updates'):
+  for name in ('env_steps', 'updates', 'offline_updates'):
     value = counters.get(name, 0)
     if type(value) is not int or not 0 <= value < COUNT:
       raise ValueError(f'counters.{name} = {str(value)[:40]}: is no count')
@@ -102,5 +102,6 @@ def check_meta(meta: Any) -> None:
   good = isinstance(states, list) and states
   if not good or not all(isinstance(state, Mapping) for state in states):
     raise ValueError('processes is no list of objects')
-  if not isinstance(meta.get('config', {}), Mapping):
-    raise ValueError('config is no object')
+  for name in ('callbacks', 'config'):
+    if not isinstance(meta.get(name, {}), Mapping):
+      raise ValueError(f'{name} is no object')

@@ -1,7 +1,15 @@
-"""The training loop: act, remember, learn; log, report, evaluate, save."""
+"""The training loop: act, remember, learn; log, report, evaluate, save.
+
+Before the first action there may be updates on what the replay holds: those are
+offline. The number of a checkpoint, of a line of the log and of a report is
+
+  number = env_steps + offline_updates
+
+so that it always grows; the clocks tick on it, too.
+"""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -9,17 +17,19 @@ import numpy as np
 
 from dreamer_nnx import contracts, streams
 from dreamer_nnx.envs.faults import EnvError
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.streams import Stream
 from dreamer_nnx.training import processes
-from dreamer_nnx.training.actor import Actor, named, unnamed
+from dreamer_nnx.training.actor import Actor, named
 from dreamer_nnx.training.batch_check import check_batch, step_spaces
+from dreamer_nnx.training.callbacks import Callbacks
 from dreamer_nnx.training.clocks import Every, Ratio
 from dreamer_nnx.training.divergence import Diverged
 from dreamer_nnx.training.layout import State
 from dreamer_nnx.training.metrics import Episodes, Metrics, Rates, Stopwatch
 from dreamer_nnx.training.options import TrainOptions
 from dreamer_nnx.training.pure import SIGNAL
-from dreamer_nnx.training.sharding import local_rows, put_global, put_rows
+from dreamer_nnx.training.sharding import local_rows, put_rows
 from dreamer_nnx.training.step import Learner
 from dreamer_nnx.training.summaries import merged
 
@@ -31,6 +41,10 @@ class Trainer:
   With several processes each has a trainer, and they go through the loop
   together: `env_steps` counts those of all, updates are on batches of all.
 
+  What callbacks may use: `env_steps`, `updates`, `offline_updates` and
+  `number`, the counters so far; `state`, the arrays of the learner by name, on
+  the device and good until the next update; `log`; and `stop_soon`.
+
   Args:
     state: State of the learner.
     envs, replay: The environments and the replay of this process.
@@ -41,6 +55,7 @@ class Trainer:
       so that this one is put off.
     stop: Asked after every step whether to end early, in any process.
     show: Called with env_steps, updates and the last episode's return.
+    callbacks: Called after each step and each update.
     phase: Called with the name of what begins, if it may take long.
     elapsed: Returns the seconds of the run so far.
     watch: Called with updates and the metrics of the last one, not waited for.
@@ -61,12 +76,14 @@ class Trainer:
   stop: Callable[[], bool] = lambda: False
   show: Callable[[int, int, float | None], None] = lambda *counters: None
   watch: Callable[[int, dict[str, jax.Array]], None] = lambda *update: None
+  callbacks: Callbacks = dataclasses.field(default_factory=Callbacks)
   phase: Callable[[str], None] = lambda name: None
   elapsed: Callable[[], float] = dataclasses.field(default_factory=Stopwatch)
 
   def __post_init__(self):
     options = self.options
-    self.env_steps = self.updates = self.rewinds = 0
+    self.env_steps = self.updates = self.offline_updates = self.rewinds = 0
+    self.stop_reason = ''
     self.evaluated = -np.inf
     self.learning = self.env_failed = self.save_due = False
     self.acted, self.parameters = None, {}
@@ -89,11 +106,13 @@ class Trainer:
 
     Raises:
       Diverged: See `check`.
+      UserError: See `train_offline`.
     """
-    if not self.actor.obs:
-      self.actor.start()
     self.rates(env_steps=self.env_steps, updates=self.updates)
-    while not (self.done or processes.anywhere(self.stop() or self.env_failed)):
+    self.train_offline()
+    if not self.ending() and not self.actor.obs:
+      self.actor.start()
+    while not self.ending():
       if self.acted is None:
         self.phase('compiling the policy')
       step = self.actor.act(self.acting(), self.env_steps)
@@ -103,6 +122,7 @@ class Trainer:
       )
       finished = self.episodes.add(step, getattr(self.envs, 'cut', None))
       self.env_steps += self.envs.num_envs * processes.count()
+      self.callbacks.stepped(self, step, finished)
       if self.ready():
         for _ in range(self.should_train(self.env_steps)):
           self.update()
@@ -114,7 +134,57 @@ class Trainer:
       self.tick()
     self.write_back()
     self.check()
+    reasons = processes.gather(self.stop_reason)
+    self.stop_reason = next(filter(None, reasons), '')
     return self.state
+
+  def train_offline(self) -> None:
+    """Makes the updates before the first action, or those that are left.
+
+    Raises:
+      UserError: The replay of a process has nothing to train on.
+    """
+    if not self.offline:
+      return
+    if processes.anywhere(not self.replay.ready):
+      raise UserError(
+        'are updates before the first action, and the replay has no steps to '
+        f'train on ({type(self.replay).__name__} holds {len(self.replay)}). '
+        'Choose config.replay.name=dataset or mixture, which load some, or set '
+        'it to 0.',
+        'config.train.offline',
+        self.options.offline,
+      )
+    while self.offline and not self.ending():
+      self.offline_updates += 1
+      self.update()
+      # A run that stops here draws the same batches when it goes on.
+      self.write_back()
+      self.show(self.env_steps, self.updates, None)
+      self.tick()
+
+  @property
+  def offline(self) -> bool:
+    """Tells whether updates are left that come before the next action."""
+    return self.offline_updates < self.options.offline
+
+  @property
+  def number(self) -> int:
+    """The number of what is saved and logged now."""
+    return self.env_steps + self.offline_updates
+
+  def ending(self) -> bool:
+    """Tells, in all processes alike, whether training ends here."""
+    asked = self.env_failed or bool(self.stop_reason)
+    return self.done or processes.anywhere(self.stop() or asked)
+
+  def stop_soon(self, reason: str) -> None:
+    """Ends training in all processes after the step in hand, with a checkpoint.
+
+    For callbacks of one process or all. A run that is started again goes on,
+    unless it is asked again.
+    """
+    self.stop_reason = self.stop_reason or str(reason) or 'no reason was given'
 
   def acting(self) -> State:
     """Returns what the policy needs of the state, gathered once for each."""
@@ -138,6 +208,8 @@ class Trainer:
   @property
   def stage(self) -> str:
     """The phase between reports, evaluations and saves."""
+    if self.offline:
+      return 'training offline'
     return 'training' if self.learning else 'filling the replay'
 
   def move(self) -> None:
@@ -179,7 +251,8 @@ class Trainer:
     self.metrics.add(metrics)
     self.updates += 1
     self.watch(self.updates, metrics)
-    self.phase('training')
+    self.callbacks.updated(self, metrics)
+    self.phase(self.stage)
 
   def _check_first(self, sampled: Any) -> None:
     """Checks what the replay gives; what is compiled then takes a while."""
@@ -201,19 +274,19 @@ class Trainer:
 
   def tick(self) -> None:
     """Does what the clocks say is due."""
-    if self.should_report(self.env_steps) and self.batch:
+    if self.should_report(self.number) and self.batch:
       self.phase('reporting')
       self.log(self.report())
-    if self.should_log(self.env_steps):
+    if self.should_log(self.number):
       self.check()
       self.log(self.summary())
     results = {}
-    if self.should_evaluate(self.env_steps):
+    if self.should_evaluate(self.number):
       self.check()
       results = self.evaluate(self.state, self.env_steps)
       self.log(results)
       self.evaluated = results.get('eval/return', -np.inf)
-    self.save_due |= self.should_save(self.env_steps)
+    self.save_due |= self.should_save(self.number)
     # An evaluated state is always saved, or the best could not be kept.
     if results or (self.save_due and not processes.anywhere(self.slow())):
       self.save_due = False
@@ -225,7 +298,7 @@ class Trainer:
 
   def report(self) -> dict[str, Any]:
     """Metrics and open-loop videos of the last batch."""
-    key = streams.key(self.seed, Stream.REPORT, self.env_steps)
+    key = streams.key(self.seed, Stream.REPORT, self.number)
     scalars, videos = jax.device_get(
       self.learner.report(self.state, self.carry, self.batch, key)
     )
@@ -249,6 +322,7 @@ class Trainer:
       | rates
       | self.envs.stats()
       | {'time/elapsed': self.elapsed()}
+      | self.offline_counts()
       | {
         f'{group}/{k}': v
         for group, values in groups.items()
@@ -256,16 +330,26 @@ class Trainer:
       }
     )
 
+  def offline_counts(self) -> dict[str, int]:
+    """The parts of `number`, where it is not the environment steps alone."""
+    if not self.offline_updates:
+      return {}
+    return {
+      'offline/updates': self.offline_updates,
+      'offline/env_steps': self.env_steps,
+    }
+
   def log(self, metrics: Mapping[str, Any]) -> None:
-    """Hands metrics to every logger."""
+    """Hands metrics to every logger, of which the first process has some."""
     for logger in self.loggers:
-      logger.write(self.env_steps, metrics)
+      logger.write(self.number, metrics)
 
   def counters(self) -> dict[str, Any]:
     """JSON-able counters and clocks, the same in all processes."""
     return {
       'env_steps': self.env_steps,
       'updates': self.updates,
+      'offline_updates': self.offline_updates,
       'evaluated': self.evaluated,
       'rewinds': self.rewinds,
       'clocks': {name: getattr(self, name).state() for name in CLOCKS},
@@ -284,49 +368,8 @@ class Trainer:
     carry = named({'train': processes.to_host(self.carry)})
     return processes.stack(self.actor.arrays()) | carry
 
-  def resume(
-    self,
-    counters: Mapping[str, Any],
-    local_states: Sequence[Mapping[str, Any]],
-    arrays: Mapping[str, np.ndarray],
-  ) -> None:
-    """Goes on from `counters`, every process's `local_state`, and `arrays`.
 
-    Environments that have a state go on where they were. The others, and any
-    other number of them or of processes, begin new episodes.
-    """
-    for name in ('env_steps', 'updates', 'evaluated'):
-      setattr(self, name, counters[name])
-    clocks = counters['clocks']
-    for name in clocks.keys() & set(CLOCKS):
-      getattr(self, name).restore(clocks[name])
-    carry = {k: x for k, x in arrays.items() if k.startswith('train|')}
-    like = {'train': self.carry}
-    if fits(carry, named(like)):
-      where = self.learner.sharding.batch
-      # Another precision computes with another format.
-      self.carry = jax.tree.map(
-        lambda x, like: put_global(x.astype(like.dtype), where),
-        unnamed(carry, like),
-        like,
-      )['train']
-    episodes = {k: x for k, x in arrays.items() if k not in carry}
-    if len(local_states) != processes.count() or not episodes:
-      return
-    local = local_states[processes.index()]
-    rows = {k: x[processes.index()] for k, x in episodes.items()}
-    if local['envs'] is not None and fits(rows, self._arrays_like()):
-      self.envs.restore(local['envs'])
-      self.episodes.restore(local['episodes'])
-      self.actor.resume(rows)
-
-  def _arrays_like(self) -> dict[str, np.ndarray]:
-    """Arrays of the shapes that running episodes have here."""
-    first = Actor(self.envs, self.learner, self.seed)
-    first.start()
-    return first.arrays()
-
-
+# Attributes of a trainer.
 CLOCKS = (
   'should_train',
   'should_log',
@@ -345,9 +388,3 @@ def split_signals(
   }
   entries = {k: x for k, x in back.items() if not k.startswith(SIGNAL)}
   return signals, entries
-
-
-def fits(arrays: Mapping, like: Mapping) -> bool:
-  """Tells whether names and shapes are the same."""
-  shapes = lambda tree: {name: np.shape(x) for name, x in tree.items()}
-  return shapes(arrays) == shapes(like)

@@ -12,19 +12,23 @@ class TrainOptions:
 
   Args:
     steps: Environment steps of all workers together, resets included.
+    offline: Updates before the first action, on a replay that has steps from
+      the start: `dataset`, `mixture`, or one that was loaded.
     envs: W, environments stepped together.
     batch_size, batch_length: B and T of a batch.
     train_ratio: Replayed steps trained on per environment step.
-    log_every: Environment steps between writes of the metrics.
-    report_every: Environment steps between reports with open-loop videos.
-    save_every: Environment steps between checkpoints; one is always written
-      at the end. 0 means never, for each of the clocks.
+    log_every: Environment steps, and offline updates, between writes of the
+      metrics.
+    report_every: Likewise, between reports with open-loop videos.
+    save_every: Likewise, between checkpoints; one is always written at the
+      end. 0 means never, for each of the clocks.
     on_divergence: `stop` ends a run whose numbers are no longer finite;
       `rewind` goes back to the last checkpoint, with another seed.
     max_rewinds: Largest number of such rewinds.
   """
 
   steps: Annotated[int, Range(1)] = 1_000_000
+  offline: Annotated[int, Range(0)] = 0
   envs: Annotated[int, Range(1)] = 16
   batch_size: Annotated[int, Range(1)] = 16
   batch_length: Annotated[int, Range(1)] = 64
@@ -43,7 +47,8 @@ class EvaluateOptions:
   Args:
     episodes: Episodes per evaluation and mode.
     envs: Environments stepped together.
-    every: Environment steps between evaluations; 0 evaluates only at the end.
+    every: Environment steps, and offline updates, between evaluations; 0
+      evaluates only at the end.
     sampled: Evaluates the sampled policy, too, beside the greedy one.
     stop_at: Training ends once a greedy evaluation has this mean return.
     max_steps: An evaluation does not wait for an episode that takes more

@@ -11,7 +11,8 @@ from dreamer_nnx import config as configs
 from dreamer_nnx import workflow
 from dreamer_nnx.training.actor import flat, unflat
 from dreamer_nnx.training.clocks import Every
-from dreamer_nnx.training.loop import Trainer, fits
+from dreamer_nnx.training.loop import Trainer
+from dreamer_nnx.training.resuming import fits, resume
 from tests import compiling
 from tests.launcher import TINY
 
@@ -201,7 +202,7 @@ def test_counters_and_arrays_resume_to_the_same_future(learner):
   second = make_trainer(workflow.make_envs(tiny_config()), learner)
   counters = json.loads(json.dumps(first.counters()))
   second.state, second.replay = first.state, first.replay
-  second.resume(counters, [first.local_state()], first.arrays())
+  resume(second, counters, [first.local_state()], first.arrays())
   with compiling.compiled() as lines:
     jax.jit(lambda x: x)(1.0)
     second.run()
@@ -245,7 +246,8 @@ def test_a_good_evaluation_ends_training_and_is_saved(envs, learner):
   assert trainer.env_steps == 20
   assert saves == [(10, {'eval/return': 1.0}), (20, {'eval/return': 2.0})]
   again = make_trainer(envs, learner)
-  again.resume(trainer.counters(), [trainer.local_state()], trainer.arrays())
+  local = [trainer.local_state()]
+  resume(again, trainer.counters(), local, trainer.arrays())
   again.stop_at = 2.0
   assert again.done
   again.stop_at = 3.0

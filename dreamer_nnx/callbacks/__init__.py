@@ -1,0 +1,1 @@
+"""Callbacks; there are none yet, so all are yours: `config.plugins`."""
