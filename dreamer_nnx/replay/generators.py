@@ -22,11 +22,19 @@ def derived(seed: int, saves: int) -> np.random.Generator:
 def reseeded(index: dict[str, Any], seed: int) -> dict[str, Any]:
   """Returns a saved index with the generator of another seed.
 
-  An index without chunks is of another kind of replay, and stays as it is.
+  Those of replays in a replay, too. An index of another kind of replay, with
+  neither chunks nor fixed data, stays as it is.
   """
-  if not (index and 'chunks' in index and index.get('rng')):
+  if not isinstance(index, Mapping):
     return index
-  return index | {'rng': to_json(derived(seed, index.get('saves', 0)))}
+  if not {'chunks', 'fixed'} & index.keys():
+    return {
+      name: reseeded(part, streams.seed(seed, Stream.SHARED_REPLAY, place))
+      for place, (name, part) in enumerate(index.items())
+    }
+  if not index.get('rng'):
+    return index
+  return {**index, 'rng': to_json(derived(seed, index.get('saves', 0)))}
 
 
 def to_json(rng: np.random.Generator) -> dict[str, Any]:

@@ -47,6 +47,15 @@ def check(index: Any) -> None:
   _check_draws(index, slots)
 
 
+def check_generator(state: Any) -> None:
+  """Checks the saved state of a generator.
+
+  Raises:
+    IndexFormError: It is none.
+  """
+  _require(_is_generator(state), 'rng', state)
+
+
 def _check_layout(index: Mapping[str, Any]) -> int:
   """Checks sizes; returns the number of slots, which bounds others."""
   layout = index.get('layout')
