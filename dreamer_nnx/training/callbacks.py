@@ -17,7 +17,6 @@ from dreamer_nnx.training import processes
 if TYPE_CHECKING:
   from dreamer_nnx.training.loop import Trainer
 
-MOMENTS = ('stepped', 'updated')
 SHOWN = 60
 
 
@@ -27,7 +26,7 @@ class Callbacks:
   An exception in one keeps its traceback, with a note that names the callback.
 
   Raises:
-    UserError: One has none of the moments, or a state that nothing restores.
+    UserError: One has only one of `state` and `restore`.
   """
 
   def __init__(self, callbacks: Mapping[str, Any] | None = None):
@@ -99,17 +98,12 @@ def path_of(name: str) -> str:
 
 
 def _check(callback: Any, path: str) -> None:
-  kind = type(callback).__name__
-  if not any(hasattr(callback, moment) for moment in MOMENTS):
-    raise UserError(
-      f'{kind} has neither {" nor ".join(MOMENTS)}, so it is never called.',
-      path,
-    )
+  """Refuses a state that cannot be saved, or not be restored."""
   missing = [x for x in ('state', 'restore') if not hasattr(callback, x)]
   if len(missing) == 1:
     raise UserError(
-      f'{kind} has no {missing[0]}. A callback with a state has both, state '
-      'and restore.',
+      f'{type(callback).__name__} has no {missing[0]}. A callback with a state '
+      'has both, state and restore.',
       path,
     )
 

@@ -369,7 +369,7 @@ class Trainer:
     return processes.stack(self.actor.arrays()) | carry
 
 
-# Attributes of a trainer.
+# Attributes of a trainer: its clocks.
 CLOCKS = (
   'should_train',
   'should_log',
