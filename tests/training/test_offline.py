@@ -10,7 +10,8 @@ from dreamer_nnx.errors import UserError
 from dreamer_nnx.training.checkpoint import find, load_meta
 from dreamer_nnx.training.clocks import Every
 from dreamer_nnx.training.resuming import resume
-from tests.launcher import arguments, launch
+from tests.launcher import arguments, finish, launch, spawn_all
+from tests.plain import PLAIN
 from tests.test_resume import assert_same, state_of
 from tests.training.test_loop import make_trainer, tiny_config
 
@@ -37,7 +38,7 @@ class Still:
 
   def __init__(self, envs):
     self.envs = envs
-    self.stats = envs.stats
+    self.stats, self.state = envs.stats, envs.state
     self.num_envs = envs.num_envs
     self.obs_space, self.action_space = envs.obs_space, envs.action_space
 
@@ -202,8 +203,12 @@ def test_a_mixture_trains_offline_and_goes_on_by_acting(whole):
   lines = [json.loads(line) for line in lines]
   numbers = [line['env_steps'] for line in lines]
   assert numbers == sorted(numbers) and numbers[-1] == 80
-  assert lines[0]['offline/env_steps'] == 0
-  assert lines[-1]['offline/env_steps'] == 60
+  parts = [
+    (line['offline/updates'], line['offline/env_steps'])
+    for line in lines
+    if 'offline/updates' in line
+  ]
+  assert parts == [(20, 0), (20, 20), (20, 40), (20, 60)]
   assert lines[-1]['replay/data/steps'] == 60
 
 
@@ -246,3 +251,24 @@ def test_data_alone_take_no_steps_of_the_environments(data, tmp_path):
   assert 'no steps of the environments are added' in result.out
   assert load_meta(tmp_path)['counters']['env_steps'] == 10
   assert not list((tmp_path / 'replay').glob('*.data'))
+
+
+def test_two_processes_train_offline_together(data, tmp_path):
+  more = {'train__batch_size': 4, 'train__envs': 4, 'train__steps': 20}
+  argv = [*arguments(tmp_path, **changes(data, **more)), '--mode=train']
+  # Each has 2 rows, 1 of them of the data.
+  for result in map(finish, spawn_all(argv, 2, more=PLAIN)):
+    assert result.status == 0, result.out
+  meta = load_meta(tmp_path)
+  assert meta['counters']['offline_updates'] == 20
+  assert meta['counters']['env_steps'] == 20
+  one, other = (state['replay']['data'] for state in meta['processes'])
+  assert one['rng'] != other['rng']
+
+
+def test_processes_without_data_all_say_so(tmp_path):
+  more = {'train__batch_size': 4, 'train__envs': 4, 'train__offline': 5}
+  argv = [*arguments(tmp_path, **more), '--mode=train']
+  for result in map(finish, spawn_all(argv, 2, more=PLAIN)):
+    assert result.status == 2
+    assert 'config.train.offline = 5: are updates before' in result.out
