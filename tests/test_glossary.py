@@ -48,18 +48,27 @@ def pattern(name):
 
 @pytest.fixture(scope='module')
 def logged(tmp_path_factory):
-  """Names from a run with images, in float16, and one that goes back."""
+  """Names from a run with images, in float16, one that goes back, and one
+  that trains on the data of the first before it acts."""
   names = set()
 
   def log(self, metrics):
     names.update(metrics)
 
   breaking.Once.steps = 0
-  workdirs = [tmp_path_factory.mktemp(name) for name in ('images', 'back')]
+  runs = ('images', 'back', 'offline')
+  workdirs = [tmp_path_factory.mktemp(name) for name in runs]
   images = FLOAT16 | {'evaluate__every': 30, 'evaluate__sampled': 'true'}
   logs = {'env__custom__make': 'tests.test_glossary:Logged'}
+  offline = {
+    'replay__name': 'mixture',
+    'replay__mixture__share': 0.5,
+    'replay__mixture__data__dataset__path': workdirs[0] / 'replay',
+    'train__offline': 4,
+  }
+  every = images, ONCE | logs, offline
   with mock.patch.object(Trainer, 'log', log):
-    for workdir, changes in zip(workdirs, (images, ONCE | logs), strict=True):
+    for workdir, changes in zip(workdirs, every, strict=True):
       result = launch(arguments(workdir, **changes))
       assert result.status == 0, result.err
   return names
