@@ -439,8 +439,13 @@ CORPUS = {
   'tree, of nothing': (text('state/_METADATA', b'{}'), 'state cannot be'),
   'counter of text': (meta('counters', 'env_steps', 'x'), 'is no count'),
   'negative counter': (meta('counters', 'updates', -1), 'is no count'),
+  'counter of offline updates': (
+    meta('counters', 'offline_updates', True),
+    'is no count',
+  ),
   'large counter': (meta('counters', 'env_steps', 10**400), 'is no count'),
   'clocks': (meta('counters', 'clocks', 3), 'clocks is no object'),
+  'callbacks': (meta('callbacks', [3]), 'callbacks is no object'),
   'no processes': (meta('processes', []), 'processes is no list'),
   'processes of text': (meta('processes', ['x']), 'processes is no list'),
   'state, huge': (array('state', 'shape', [10**12]), 'this config builds'),

@@ -162,7 +162,7 @@ class MixtureReplay:
       replay.load_share(parts[name], share, shares)
 
   def stats(self) -> dict[str, float]:
-    """Those of `live`, and of `data` as `data/*`."""
+    """Metrics of `live`, and of `data` as `data/*`."""
     data = {f'{DATA}/{k}': x for k, x in self._data.stats().items()}
     return self._live.stats() | data
 

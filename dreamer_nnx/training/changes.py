@@ -14,6 +14,8 @@ Spaces = Mapping[str, gym_spaces.Space]
 FIXED = {
   'env.name': 'its replay and its running episodes are of that environment',
   'replay.name': 'its steps are kept by that replay',
+  'replay.mixture.live.name': 'its steps are kept by that replay',
+  'replay.mixture.data.name': 'its draws go on in that replay',
 }
 SHOWN = 60
 # Lines about arrays that do not fit, where changes explain them.

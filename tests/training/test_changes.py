@@ -11,7 +11,10 @@ from dreamer_nnx.training.record import CheckpointError
 SAVED = {
   'train': {'steps': 64, 'mults': [2, 3], 'gone': 3},
   'env': {'name': 'track', 'track': {'size': 8, 'length': 9}},
-  'replay': {'name': 'chunked'},
+  'replay': {
+    'name': 'chunked',
+    'mixture': {'live': {'name': 'chunked'}, 'data': {'name': 'dataset'}},
+  },
 }
 CONFIG = {
   'train.steps': 64,
@@ -21,6 +24,8 @@ CONFIG = {
   'env.track.size': 8,
   'env.track.length': 9,
   'replay.name': 'chunked',
+  'replay.mixture.live.name': 'chunked',
+  'replay.mixture.data.name': 'dataset',
 }
 IMAGE = gs.Box(0, 255, (8, 8, 3), np.uint8)
 SPACES = (
@@ -55,7 +60,15 @@ def test_long_values_are_cut():
   assert len(text.splitlines()[1]) < 120
 
 
-@pytest.mark.parametrize('name', ['env.name', 'replay.name'])
+@pytest.mark.parametrize(
+  'name',
+  [
+    'env.name',
+    'replay.name',
+    'replay.mixture.live.name',
+    'replay.mixture.data.name',
+  ],
+)
 def test_environment_and_replay_stay(name):
   changed = changes(**{name.replace('.', '__'): 'other'})
   text = refusal(changed.check)
