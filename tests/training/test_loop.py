@@ -11,7 +11,7 @@ from dreamer_nnx import config as configs
 from dreamer_nnx import workflow
 from dreamer_nnx.training.actor import flat, unflat
 from dreamer_nnx.training.clocks import Every
-from dreamer_nnx.training.loop import Trainer
+from dreamer_nnx.training.loop import Trainer, split_signals
 from dreamer_nnx.training.resuming import fits, resume
 from tests import compiling
 from tests.launcher import TINY
@@ -70,15 +70,15 @@ def test_updates_keep_the_train_ratio(envs, learner):
 @pytest.mark.parametrize(
   'changes',
   [
-    {'uniform': 0.0, 'priority': 1.0},
-    {'uniform': 0.0, 'recency': 1.0},
-    {'uniform': 0.4, 'priority': 0.4, 'recency': 0.2, 'online': True},
+    {'selectors.names': ('priority',)},
+    {'selectors.names': ('recency',)},
+    {'selectors.names': ('uniform', 'priority', 'recency'), 'online': True},
     {'online': False},
     {'consec': 2},
     {'context': 0},
     {'context': 2, 'consec': 2},
   ],
-  ids=lambda changes: '-'.join(changes),
+  ids=str,
 )
 def test_every_way_of_sampling_trains(changes, envs, learner):
   changes = {f'replay__chunked__{k}': v for k, v in changes.items()}
@@ -92,15 +92,17 @@ def test_every_way_of_sampling_trains(changes, envs, learner):
 
 
 def test_priorities_come_from_the_model_loss(envs, learner):
-  trainer = make_trainer(envs, learner, replay__chunked__priority=1.0)
+  trainer = make_trainer(envs, learner)
   trainer.run()
   batch, _ = trainer.replay.sample()
   _, _, back, metrics = learner.train_step(trainer.state, trainer.carry, batch)
   names = ('image', 'rew', 'con', 'dyn')
   model = sum(float(metrics[f'loss/{name}']) for name in names)
   model += 0.1 * float(metrics['loss/rep'])
-  assert back['priority'].shape == (2, 4)
-  np.testing.assert_allclose(back['priority'].mean(), model, rtol=1e-5)
+  signals, entries = split_signals(back)
+  assert signals['model'].shape == (2, 4)
+  np.testing.assert_allclose(signals['model'].mean(), model, rtol=1e-5)
+  assert entries.keys() == {'latent/deter', 'latent/stoch'}
 
 
 def test_latents_are_written_back(envs, learner):
@@ -108,15 +110,20 @@ def test_latents_are_written_back(envs, learner):
   trainer.run()
   stored = {}
   update = trainer.replay.update
-  trainer.replay.update = lambda h, back, p: (
-    stored.update(handle=h, back=back),
-    update(h, back, p),
+  trainer.replay.update = lambda handle, entries, signals: (
+    stored.update(entries=entries, signals=signals),
+    update(handle, entries, signals),
   )
   trainer.update()
   assert not stored
   trainer.write_back()
-  assert stored['back'].keys() == {'latent/deter', 'latent/stoch'}
-  np.testing.assert_allclose(stored['back']['latent/stoch'].sum(-1), 1)
+  spaces = workflow.step_spaces(envs.obs_space, envs.action_space, learner)
+  entries = {k: x for k, x in spaces.items() if k.startswith('latent/')}
+  assert stored['entries'].keys() == entries.keys()
+  for key, space in entries.items():
+    assert stored['entries'][key].shape == (2, 4, *space.shape)
+    assert stored['entries'][key].dtype == space.dtype
+  assert 'model' in stored['signals']
 
 
 def test_updates_in_a_row_write_back_one_later(envs, learner):
