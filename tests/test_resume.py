@@ -64,7 +64,9 @@ def test_updates_happened_and_changed_the_parameters(whole):
   assert counters['updates'] >= 50
   state = state_of(whole)
   assert state['updates'] == counters['updates']
-  assert np.abs(state['optimizer/2/mu/policy/mlp/layers/0/linear/kernel']).max()
+  assert np.abs(
+    state['optimizer/2/mu/behavior/policy/mlp/layers/0/linear/kernel']
+  ).max()
 
 
 def test_same_seed_gives_the_same_bits(whole, tmp_path):
@@ -74,7 +76,7 @@ def test_same_seed_gives_the_same_bits(whole, tmp_path):
 
 def test_other_seed_gives_other_bits(whole, tmp_path):
   train(tmp_path, seed=1)
-  name = 'policy/mlp/layers/0/linear/kernel'
+  name = 'behavior/policy/mlp/layers/0/linear/kernel'
   assert not np.array_equal(state_of(whole)[name], state_of(tmp_path)[name])
 
 
