@@ -17,6 +17,7 @@ with medians, in seconds, and their ratio, TREE over this one:
 """
 
 import argparse
+import inspect
 import json
 import os
 import pathlib
@@ -57,7 +58,10 @@ class Agent:
     for _ in range(BATCHES):
       batch, handle = self.replay.sample()
       names = (k for k in batch if k.startswith('latent/'))
-      self.replay.update(handle, {k: batch[k][:, 1:] for k in names}, None)
+      entries = {k: batch[k][:, 1:] for k in names}
+      # Earlier versions take priorities, or None, in place of signals.
+      taken = inspect.signature(self.replay.update).parameters
+      self.replay.update(handle, entries, {} if 'signals' in taken else None)
     self.saves += 1
     start = time.perf_counter()
     meta = {'replay': self.replay.save()}
