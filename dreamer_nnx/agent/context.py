@@ -56,9 +56,8 @@ class Window:
   def trained(self) -> dict[str, Array]:
     """The last T steps; those that begin from nothing are marked as first."""
     steps = {key: x[:, self.context :] for key, x in self.steps.items()}
-    alone = steps['is_first'].at[:, 0].set(True)
-    alone = jnp.where((self.consec < 0)[:, None], alone, steps['is_first'])
-    return steps | {'is_first': alone}
+    alone = (self.consec < 0)[:, None] & (jnp.arange(self.length) == 0)
+    return steps | {'is_first': steps['is_first'] | alone}
 
   def seen(self, tokens: Array, size: int) -> Context:
     """The last `size` steps of the context, for `Dynamics.resume`.
