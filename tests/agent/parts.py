@@ -1,8 +1,11 @@
 """A complete agent of linear parts: small enough to follow by hand.
 
-Observations are vectors of 3 numbers, actions one of 3 classes, latents and
-features 2 numbers. Nothing but the policy is random.
+Observations are vectors of 3 numbers, actions one of 3 classes, carries,
+entries and features 2 numbers. Nothing but the policy is random.
 """
+
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,15 +13,24 @@ import numpy as np
 from flax import nnx
 from gymnasium import spaces as gs
 
+from dreamer_nnx import contracts
+from dreamer_nnx.acting.joint import Independent
+from dreamer_nnx.acting.options import AgentOptions
 from dreamer_nnx.agent.agent import Agent
-from dreamer_nnx.agent.build import untrained_copy
-from dreamer_nnx.agent.settings import AgentOptions, LossScales, SlowValue
+from dreamer_nnx.agent.settings import LossScales
+from dreamer_nnx.behaviors.actor_critic import ActorCritic
+from dreamer_nnx.nn.precision import Precision
+from dreamer_nnx.nn.slow_copy import SlowCopy
 from dreamer_nnx.numerics import outputs
-from dreamer_nnx.registry import Choice
+from dreamer_nnx.registry import Choice, Part
 from dreamer_nnx.slots import NORMALIZER
+from dreamer_nnx.weightings.fixed import Fixed
 
 OBS_SPACE = {'vector': gs.Box(-np.inf, np.inf, (3,), np.float32)}
 ACTION_SPACE = {'action': gs.Discrete(3)}
+# Further observations, which are not encoded.
+MASK = {'mask/action': gs.Box(0, 1, (3,), np.float32)}
+LABEL = {'label/cost': gs.Box(-np.inf, np.inf, (), np.float32)}
 
 
 def weight(rngs, *shape):
@@ -39,53 +51,48 @@ class Dynamics(nnx.Module):
   """deter' = tanh(deter W + onehot(action) V + tokens)."""
 
   def __init__(self, rngs):
-    self.latent_space = {'deter': (2,)}
-    self.feature_size = 2
+    self.feat_space, self.context = {'deter': 2}, 1
+    self.entry_space = {'deter': jax.ShapeDtypeStruct((2,), jnp.float32)}
     self.recur, self.react = weight(rngs, 2, 2), weight(rngs, 3, 2)
 
   def initial(self, batch_size):
     return {'deter': jnp.zeros((batch_size, 2))}
 
-  def features(self, latent):
-    return latent['deter']
+  def resume(self, context):
+    return {'deter': context.entry['deter'][:, -1]}
 
   def _next(self, deter, action, tokens, keep):
     action = jax.nn.one_hot(action['action'], 3) @ self.react[...]
     before = (deter @ self.recur[...] + action) * keep[..., None]
     return {'deter': jnp.tanh(before + tokens)}
 
-  def step(self, latent, tokens, action, is_first, key):
+  def step(self, carry, tokens, action, is_first, key):
     del key
-    new = self._next(latent['deter'], action, tokens, ~is_first)
-    return new | {'surprise': tokens}
+    new = self._next(carry['deter'], action, tokens, ~is_first)
+    return new, contracts.Observed(new, new, {'surprise': tokens})
 
-  def observe(self, latent, tokens, action, is_first, key):
+  def observe(self, carry, tokens, action, is_first, key):
     steps = []
     for t in range(tokens.shape[1]):
       now = {'action': action['action'][:, t]}
       inputs = (tokens[:, t], now, is_first[:, t], key)
-      steps.append(self.step(latent, *inputs))
-      latent = {'deter': steps[-1]['deter']}
-    return latent, stack(steps)
+      carry, observed = self.step(carry, *inputs)
+      steps.append(observed)
+    return carry, stack(steps)
 
-  def imagine(self, latent, policy, length, key):
-    latents, actions = [], []
-    for step_key in jax.random.split(key, length):
-      actions.append(policy(jax.lax.stop_gradient(latent), step_key))
-      latent = self._next(latent['deter'], actions[-1], 0, jnp.ones(1))
-      latents.append(latent)
-    return stack(latents), stack(actions)
+  def predict(self, carry, action, key):
+    del key
+    carry = self._next(carry['deter'], action, 0, jnp.ones(1))
+    return carry, carry
 
-  def predict(self, latent, action, key):
-    turn = iter(range(action['action'].shape[1]))
-    policy = lambda latent, key: {'action': action['action'][:, next(turn)]}
-    length = action['action'].shape[1]
-    latents, _ = self.imagine(latent, policy, length, key)
-    return jax.tree.map(lambda x: x[:, -1], latents), latents
+  def starts(self, carry, observed, count):
+    del carry
+    return {'deter': observed.feat['deter'][:, -count:].reshape(-1, 2)}
 
-  def losses(self, latent):
-    losses = {'dyn': jnp.square(latent['deter'] - latent['surprise']).sum(-1)}
-    return losses, {'deter': jnp.abs(latent['deter']).mean()}
+  def losses(self, observed):
+    deter, surprise = observed.feat['deter'], observed.extra['surprise']
+    losses = {'dyn': jnp.square(deter - surprise).sum(-1)}
+    return losses, {'deter': jnp.abs(deter).mean()}
 
 
 def stack(trees):
@@ -96,8 +103,8 @@ class Decoder(nnx.Module):
   def __init__(self, rngs):
     self.kernel = weight(rngs, 2, 3)
 
-  def __call__(self, latent):
-    mean = outputs.MSE(latent['deter'] @ self.kernel[...])
+  def __call__(self, feat):
+    mean = outputs.MSE(feat['deter'] @ self.kernel[...])
     return {'vector': outputs.Independent(mean, 1)}
 
 
@@ -107,49 +114,76 @@ class Number(nnx.Module):
   def __init__(self, rngs, output=outputs.MSE):
     self.kernel, self.output = weight(rngs, 2), output
 
-  def __call__(self, features):
-    return self.output(features @ self.kernel[...])
+  def __call__(self, feat):
+    return self.output(feat['deter'] @ self.kernel[...])
 
 
 class Policy(nnx.Module):
+  """Linear logits; those of classes that the mask excludes are out."""
+
   def __init__(self, rngs):
     self.kernel = weight(rngs, 2, 3)
 
-  def __call__(self, features):
-    return {'action': outputs.Categorical(features @ self.kernel[...])}
+  def __call__(self, feat, *, given, mask):
+    del given
+    output = outputs.Categorical(feat['deter'] @ self.kernel[...])
+    for allowed in mask.values():
+      output = output.masked(allowed)
+    return Independent({'action': output})
 
 
 def make_agent(
   rngs: nnx.Rngs,
   *,
   encoder: type = Encoder,
+  further: Mapping[str, gs.Space] | None = None,
   scales: LossScales | None = None,
-  slow: SlowValue | None = None,
+  policy: Callable[..., nnx.Module] = Policy,
+  slow: Part = Part(SlowCopy),
   retnorm: Choice = Choice(NORMALIZER, 'perc', limit=1.0, debias=False),
   valnorm: Choice = Choice(NORMALIZER, 'none'),
   advnorm: Choice = Choice(NORMALIZER, 'none'),
+  objectives: Mapping[str, Any] | None = None,
+  augmentations: Mapping[str, Any] | None = None,
   **options,
 ) -> Agent:
-  """An agent; see `filled` for parameters without a compiler."""
-  value = Number(rngs)
-  options = {'imag_length': 2, 'horizon': 10} | options
+  """An agent; see `filled` for parameters without a compiler.
+
+  Args:
+    further: Spaces of observations that are not encoded.
+    objectives, augmentations: Builders that are given the random streams.
+  """
+  obs_space = OBS_SPACE | dict(further or {})
+  options = AgentOptions(**{'imag_length': 2, 'horizon': 10} | options)
+  behavior = ActorCritic(
+    obs_space,
+    ACTION_SPACE,
+    {'deter': 2},
+    options,
+    policy=lambda rngs, **_: policy(rngs),
+    value=lambda rngs, **_: Number(rngs),
+    slow_value=slow,
+    retnorm=retnorm,
+    valnorm=valnorm,
+    advnorm=advnorm,
+    precision=Precision(),
+    rngs=rngs,
+  )
+  built = lambda makers: {k: make(rngs) for k, make in (makers or {}).items()}
   return Agent(
-    OBS_SPACE,
+    obs_space,
     ACTION_SPACE,
     encoder=encoder(rngs),
     dynamics=Dynamics(rngs),
     decoder=Decoder(rngs),
     reward=Number(rngs),
     cont=Number(rngs, outputs.Binary),
-    policy=Policy(rngs),
-    value=value,
-    slow_value=untrained_copy(Number(rngs), value),
-    retnorm=retnorm(),
-    valnorm=valnorm(),
-    advnorm=advnorm(),
-    options=AgentOptions(**options),
+    behavior=behavior,
+    objectives=built(objectives),
+    weighting=Fixed(),
+    augmentations=built(augmentations),
+    options=options,
     scales=scales or LossScales(),
-    slow=slow or SlowValue(),
   )
 
 

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from dreamer_nnx.agent.agent import ACTOR_CRITIC, SlowParam
-from dreamer_nnx.agent.settings import LossScales, SlowValue
+from dreamer_nnx import streams
+from dreamer_nnx.agent.settings import LossScales
+from dreamer_nnx.nn.slow_copy import SlowCopy, SlowParam
+from dreamer_nnx.registry import Part
 from tests.agent.parts import make_agent, make_batch
 from tests.filling import filled
 
@@ -40,7 +42,8 @@ def compile_loss(agent, update=False):
   def run(batch):
     agent = nnx.merge(graphdef, arrays)
     loss, aux = agent.loss(carry_of(agent), batch, KEY, length=T, update=update)
-    return loss, aux, agent.retnorm.stats()
+    aux = {k: x for k, x in aux.items() if k != 'replayed'}
+    return loss, aux, agent.behavior.retnorm.stats()
 
   return run
 
@@ -62,8 +65,8 @@ def answer(loss):
 
 def test_initial_carry_is_zeros_of_the_spaces(agent):
   carry = agent.initial(3)
-  assert carry.keys() == {'latent', 'action'}
-  assert carry['latent']['deter'].shape == (3, 2)
+  assert carry.keys() == {'dynamics', 'memory', 'action'}
+  assert carry['dynamics']['deter'].shape == (3, 2)
   assert carry['action']['action'].dtype == jnp.int32
   assert not any(x.any() for x in jax.tree.leaves(carry))
 
@@ -83,22 +86,22 @@ def test_losses_have_one_number_a_step(answer):
   assert set(shapes.values()) == {(B, T)}
 
 
-def test_priority_is_the_model_loss_of_a_step(answer):
+def test_the_signal_model_is_the_model_loss_of_a_step(answer):
   losses = answer[1]['losses']
   weights = dict(vector=2, rew=3, con=5, dyn=7)
   expected = sum(w * losses[name] for name, w in weights.items())
-  np.testing.assert_allclose(answer[1]['priority'], expected, rtol=1e-5)
-  assert not set(weights) & set(ACTOR_CRITIC)
+  assert answer[1]['signals'].keys() == {'model'}
+  np.testing.assert_allclose(answer[1]['signals']['model'], expected, rtol=1e-5)
 
 
-def test_carry_holds_the_last_latent_and_action(answer):
+def test_carry_holds_the_last_state_and_action(answer):
   _, aux, _ = answer
-  deter = aux['carry']['latent']['deter']
-  np.testing.assert_array_equal(deter, aux['latents']['deter'][:, -1])
+  deter = aux['carry']['dynamics']['deter']
+  np.testing.assert_array_equal(deter, aux['entries']['deter'][:, -1])
   action = aux['carry']['action']['action']
   np.testing.assert_array_equal(action, BATCH['action'][:, -1])
   # What only the losses read is not stored.
-  assert aux['latents'].keys() == {'deter'}
+  assert aux['entries'].keys() == {'deter'}
 
 
 def test_metrics_hold_every_loss(answer):
@@ -114,14 +117,14 @@ def test_two_halves_in_turn_are_one_sequence(agent, answer):
   @jax.jit
   def observe(carry, batch):
     _, aux = agent.loss(carry, batch, KEY, length=T // 2, update=False)
-    return aux['carry'], aux['latents']['deter']
+    return aux['carry'], aux['entries']['deter']
 
   halves = [slice(0, T // 2), slice(T // 2, T)]
   cut = [{k: x[:, half] for k, x in BATCH.items()} for half in halves]
   carry, first = observe(carry_of(agent), cut[0])
   _, second = observe(carry, cut[1])
   found = np.concatenate([first, second], 1)
-  np.testing.assert_allclose(found, answer[1]['latents']['deter'], atol=1e-6)
+  np.testing.assert_allclose(found, answer[1]['entries']['deter'], atol=1e-6)
 
 
 def test_only_the_last_states_are_imagined_from():
@@ -144,7 +147,7 @@ def test_a_single_state_has_no_replayed_value():
 
 
 def test_normalisers_learn_only_with_update(agent, answer):
-  before = agent.retnorm.stats()
+  before = agent.behavior.retnorm.stats()
   _, aux, after = compile_loss(agent, update=True)(BATCH)
   assert after[0] != before[0]
   np.testing.assert_array_equal(answer[2], before)
@@ -171,7 +174,11 @@ def reach(**options):
   found = {}
   for name, tree in slopes(params).items():
     flat = nnx.to_flat_state(tree)
-    found[name] = {path[0] for path, x in flat if np.any(np.asarray(x[...]))}
+    found[name] = {
+      '/'.join(path[: 1 + (path[0] == 'behavior')])
+      for path, x in flat
+      if np.any(np.asarray(x[...]))
+    }
   return found
 
 
@@ -184,9 +191,9 @@ def test_actor_and_critic_leave_the_world_model_alone():
     'dyn': MODEL,
     'con': MODEL | {'cont'},
     'rew': {'reward'},
-    'policy': {'policy'},
-    'value': {'value'},
-    'repval': {'value'},
+    'policy': {'behavior/policy'},
+    'value': {'behavior/value'},
+    'repval': {'behavior/value'},
   }
 
 
@@ -196,9 +203,9 @@ def test_actor_and_critic_train_the_world_model_if_asked():
     'dyn': MODEL,
     'con': MODEL | {'cont'},
     'rew': MODEL | {'reward'},
-    'policy': MODEL | {'policy'},
-    'value': MODEL | {'value'},
-    'repval': MODEL | {'value'},
+    'policy': MODEL | {'behavior/policy'},
+    'value': MODEL | {'behavior/value'},
+    'repval': MODEL | {'behavior/value'},
   }
 
 
@@ -217,27 +224,28 @@ OBS = {k: BATCH[k][:, 0] for k in ('vector', 'is_first')} | {
 
 def test_acting_is_one_step_of_the_dynamics_and_the_policy(agent, act):
   carry = carry_of(agent)
-  new, action, latent = act(carry, OBS, KEY, 'mode')
-  expected = agent.dynamics.step(
-    carry['latent'],
+  new, action, kept = act(carry, OBS, KEY, 'mode')
+  expected, _ = agent.dynamics.step(
+    carry['dynamics'],
     agent.encoder(OBS),
     carry['action'],
     OBS['is_first'],
     KEY,
   )
-  assert latent.keys() == {'deter'}
-  np.testing.assert_allclose(latent['deter'], expected['deter'], atol=1e-6)
-  logits = agent.policy(latent['deter'])['action'].logits
-  np.testing.assert_array_equal(action['action'], np.argmax(logits, -1))
-  assert jax.tree.all(
-    jax.tree.map(np.array_equal, new, {'latent': latent, 'action': action})
-  )
+  assert kept.keys() == {'latent/deter'}
+  feat = {'deter': kept['latent/deter']}
+  np.testing.assert_allclose(feat['deter'], expected['deter'], atol=1e-6)
+  joint = agent.behavior.policy(feat, given={}, mask={})
+  greedy = np.argmax(joint.outputs['action'].logits, -1)
+  np.testing.assert_array_equal(action['action'], greedy)
+  after = {'dynamics': feat, 'memory': {}, 'action': action}
+  assert jax.tree.all(jax.tree.map(np.array_equal, new, after))
 
 
 def test_first_steps_forget_the_carry(agent, act):
   _, _, one = act(carry_of(agent), OBS, KEY, 'mode')
   _, _, two = act(agent.initial(B), OBS, KEY, 'mode')
-  same = (one['deter'] == two['deter']).all(-1)
+  same = (one['latent/deter'] == two['latent/deter']).all(-1)
   np.testing.assert_array_equal(same, OBS['is_first'])
 
 
@@ -245,10 +253,11 @@ def test_sampled_actions_have_the_probabilities_of_the_policy(agent, act):
   count = 4000
   obs = {k: np.repeat(x[:1], count, 0) for k, x in OBS.items()}
   carry = agent.initial(count)
-  _, action, latent = act(carry, obs, KEY, 'sample')
+  _, action, kept = act(carry, obs, KEY, 'sample')
   found = np.eye(3)[action['action'],].mean(0)
-  output = agent.policy(latent['deter'][:1])['action']
-  probs = jax.nn.softmax(output.logits[0])
+  feat = {'deter': kept['latent/deter'][:1]}
+  joint = agent.behavior.policy(feat, given={}, mask={})
+  probs = jax.nn.softmax(joint.outputs['action'].logits[0])
   # Five standard deviations of a frequency.
   np.testing.assert_allclose(found, probs, atol=5 * 0.5 / count**0.5)
 
@@ -260,13 +269,14 @@ def test_unknown_mode_is_refused(agent):
 
 
 def slow(agent):
-  return np.asarray(agent.slow_value.kernel[...])
+  return np.asarray(agent.behavior.slow_value.module.kernel[...])
 
 
 @pytest.mark.parametrize('every', [1, 3])
 def test_slow_value_follows_at_its_rate(every):
-  agent = make(slow=SlowValue(rate=0.25, every=every))
-  before, target = slow(agent), np.asarray(agent.value.kernel[...])
+  agent = make(slow=Part(SlowCopy, rate=0.25, every=every))
+  value = agent.behavior.value
+  before, target = slow(agent), np.asarray(value.kernel[...])
   assert (before != target).all()
   for update in range(4):
     agent.after_update(jnp.asarray(update))
@@ -277,23 +287,26 @@ def test_slow_value_follows_at_its_rate(every):
 
 
 def test_slow_value_is_a_copy_at_a_rate_of_one():
-  agent = make(slow=SlowValue(rate=1.0))
+  agent = make(slow=Part(SlowCopy, rate=1.0))
   agent.after_update(jnp.asarray(0))
-  np.testing.assert_array_equal(slow(agent), agent.value.kernel[...])
-  assert isinstance(agent.slow_value.kernel, SlowParam)
+  behavior = agent.behavior
+  np.testing.assert_array_equal(slow(agent), behavior.value.kernel[...])
+  assert isinstance(behavior.slow_value.module.kernel, SlowParam)
 
 
 def test_report_has_the_metrics_of_the_loss_and_learns_nothing(agent):
-  # The other half of the key draws the videos.
-  key, _ = jax.random.split(KEY)
-  loss = jax.jit(functools.partial(agent.loss, length=T, update=False))
-  _, aux = loss(carry_of(agent), BATCH, key)
+  def loss(key):
+    _, aux = agent.loss(carry_of(agent), BATCH, key, length=T, update=False)
+    return aux['metrics']
+
+  # Another key draws the videos.
+  expected = jax.jit(loss)(streams.at(KEY, 'loss'))
   # A statistic that changed within would be refused by the compiler.
   report = jax.jit(functools.partial(agent.report, length=T))
   metrics, videos = report(carry_of(agent), BATCH, KEY)
   assert videos == {}
-  assert metrics.keys() == aux['metrics'].keys()
-  for name, x in aux['metrics'].items():
+  assert metrics.keys() == expected.keys()
+  for name, x in expected.items():
     np.testing.assert_allclose(metrics[name], x, rtol=1e-5, err_msg=name)
 
 
