@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
 
 from dreamer_nnx import contracts, spaces, streams
 from dreamer_nnx.acting.options import AgentOptions
@@ -109,7 +110,7 @@ def imagine(
   given = spaces.labels(steps) | dict(given or {})
   masks = Masks(world, spaces.masks(steps))
   # Or derivatives that nobody reads would be traced through the loop.
-  dynamics, frozen = sg(world.dynamics), sg(policy)
+  dynamics, frozen = constant(world.dynamics), constant(policy)
 
   def act(feat, memory, key):
     joint = frozen(feat, given=given, mask=masks.of(feat, memory))
@@ -156,7 +157,7 @@ class Masks:
     found = {}
     for objective in self.world.objectives.values():
       if self.true and hasattr(objective, 'mask'):
-        found |= sg(objective).mask(self.world, feat)
+        found |= constant(objective).mask(self.world, feat)
     shape = next(iter(feat.values())).shape[:-1]
     return {
       name: found.get(name, jnp.ones((*shape, like.shape[-1]), bool))
@@ -182,3 +183,8 @@ def joined(first: Mapping[str, Any], later: Mapping[str, Any]) -> dict:
     name: jnp.concatenate([first[name][:, None], later[name]], 1)
     for name in first
   }
+
+
+def constant(component: Any) -> Any:
+  """Returns a component whose parameters have no gradients, if it has any."""
+  return sg(component) if isinstance(component, nnx.Module) else component
