@@ -1,23 +1,24 @@
-"""Actor and critic losses, against the formulas written out."""
+"""Losses of actor and critic, against the formulas written out."""
 
-import functools
+import dataclasses
 
 import jax
 import numpy as np
 import pytest
 
-from dreamer_nnx.agent import behavior
-from dreamer_nnx.agent.settings import AgentOptions
+from dreamer_nnx.acting.critic import Critic
+from dreamer_nnx.acting.joint import Independent
+from dreamer_nnx.acting.options import AgentOptions
+from dreamer_nnx.acting.reinforce import normalize_advantage, reinforce
+from dreamer_nnx.contracts import Dream
 from dreamer_nnx.numerics import outputs
 from dreamer_nnx.registry import Choice
 from dreamer_nnx.slots import NORMALIZER
-from tests.agent.parts import make_agent
-from tests.filling import filled
-from tests.parity import deterministic
 
 RNG = np.random.default_rng(0)
 N, H = 4, 3
 FEATURES = RNG.normal(size=(N, H + 1, 2)).astype(np.float32)
+FEAT = {'x': FEATURES}
 ACTION = {'action': RNG.integers(0, 3, (N, H + 1)).astype(np.int32)}
 REWARD = RNG.normal(2, 1, (N, H + 1)).astype(np.float32)
 CONT = RNG.uniform(0.2, 1, (N, H + 1)).astype(np.float32)
@@ -37,33 +38,50 @@ class Fixed:
     return self.fixed
 
 
-def value(features):
-  return outputs.MSE(features[..., 0])
+def value(feat):
+  return outputs.MSE(feat['x'][..., 0])
 
 
-def slow_value(features):
-  return outputs.MSE(0.5 * features[..., 1])
+def slow_value(feat):
+  return outputs.MSE(0.5 * feat['x'][..., 1])
 
 
-def policy(features, scale=1.0):
-  return {'action': outputs.Categorical(scale * features @ KERNEL)}
+def linear_policy(scale=1.0):
+  def policy(feat, *, given, mask):
+    assert not given and not mask
+    return Independent(
+      {'action': outputs.Categorical(scale * feat['x'] @ KERNEL)}
+    )
+
+  return policy
+
+
+def dream_of(options, feat=None):
+  """A dream with the weights that `imagine` gives it."""
+  disc = 1.0 if options.contdisc else options.discount
+  weight = np.cumprod(disc * CONT, 1) / disc
+  return Dream(feat or FEAT, ACTION, REWARD, CONT, weight)
+
+
+def losses_of(dream, critic, policy, retnorm, advnorm, options, update):
+  """As `ActorCritic.imagined` puts the pieces together."""
+  score = critic.score(dream, dream.reward, update)
+  advantage, metrics = normalize_advantage(
+    score.returns, score.advantage, retnorm, advnorm, update
+  )
+  loss, more = reinforce(policy, dream, advantage, options.actent)
+  losses = {'policy': loss, 'value': score.loss}
+  return losses, score.returns, metrics | score.metrics | more
 
 
 def run(
   retnorm=None, valnorm=None, advnorm=None, update=True, scale=1.0, **options
 ):
   norms = [norm or Fixed() for norm in (retnorm, advnorm)]
-  critic = behavior.Critic(value, slow_value, valnorm or Fixed())
-  return behavior.imagination_losses(
-    FEATURES,
-    ACTION,
-    policy(FEATURES, scale),
-    REWARD,
-    CONT,
-    critic,
-    *norms,
-    AgentOptions(horizon=10, **options),
-    update,
+  options = AgentOptions(horizon=10, **options)
+  critic = Critic(value, slow_value, valnorm or Fixed(), options)
+  return losses_of(
+    dream_of(options), critic, linear_policy(scale), *norms, options, update
   )
 
 
@@ -136,18 +154,15 @@ def test_returns_are_normalised_by_statistics_that_know_them():
 
 def test_gradients_stay_with_their_own_loss():
   def totals(actor, critic):
-    losses, _, _ = behavior.imagination_losses(
-      FEATURES,
-      ACTION,
-      {'action': outputs.Categorical(FEATURES @ KERNEL * actor)},
-      REWARD,
-      CONT,
-      behavior.Critic(
-        lambda x: outputs.MSE(x[..., 0] * critic), slow_value, Fixed()
-      ),
+    options = AgentOptions()
+    scaled = lambda feat: outputs.MSE(feat['x'][..., 0] * critic)
+    losses, _, _ = losses_of(
+      dream_of(options),
+      Critic(scaled, slow_value, Fixed(), options),
+      linear_policy(actor),
       Fixed(),
       Fixed(),
-      AgentOptions(),
+      options,
       False,
     )
     return {name: x.sum() for name, x in losses.items()}
@@ -165,9 +180,13 @@ def test_entropy_is_reported_between_its_extremes(scale, share):
 
 
 def test_a_single_class_is_at_neither_extreme():
-  policy = {'action': outputs.Categorical(np.zeros((2, 3, 1), np.float32))}
-  ents = {'action': policy['action'].entropy()}
-  metrics = behavior._entropy_metrics(policy, ents)
+  single = outputs.Categorical(np.zeros((N, H + 1, 1), np.float32))
+  policy = lambda feat, given, mask: Independent({'action': single})
+  dream = dream_of(AgentOptions())
+  dream = dataclasses.replace(
+    dream, action={'action': np.zeros((N, H + 1), np.int32)}
+  )
+  _, metrics = reinforce(policy, dream, np.zeros((N, H)), 0.1)
   assert metrics['rand/action'] == metrics['ent/action'] == 0
 
 
@@ -181,9 +200,9 @@ STEPS = {
 def test_replay_losses_by_hand():
   boot = RNG.normal(size=(N, H + 1)).astype(np.float32)
   valnorm = Fixed(0.5, 2)
-  critic = behavior.Critic(value, slow_value, valnorm)
   options = AgentOptions(horizon=10, repval_lam=0.8, repval_slowreg=0.5)
-  losses = behavior.replay_losses(FEATURES, STEPS, boot, critic, options, True)
+  critic = Critic(value, slow_value, valnorm, options)
+  loss = critic.replay_loss(FEAT, STEPS, boot, True)
   live = 0.9 * (1.0 - STEPS['is_terminal'])
   lam = 0.8 * (1.0 - STEPS['is_last'])
   returns, after = [], boot[:, -1]
@@ -194,20 +213,17 @@ def test_replay_losses_by_hand():
   returns = np.stack(returns[::-1], 1)
   np.testing.assert_allclose(valnorm.seen, [returns], rtol=1e-5)
   mean, slow = FEATURES[:, :-1, 0], 0.5 * FEATURES[:, :-1, 1]
-  loss = (mean - (returns - 0.5) / 2) ** 2 + 0.5 * (mean - slow) ** 2
-  expected = loss * ~STEPS['is_last'][:, :-1]
-  assert losses['repval'].shape == (N, H)
-  np.testing.assert_allclose(losses['repval'], expected, rtol=1e-4)
+  whole = (mean - (returns - 0.5) / 2) ** 2 + 0.5 * (mean - slow) ** 2
+  expected = whole * ~STEPS['is_last'][:, :-1]
+  assert loss.shape == (N, H)
+  np.testing.assert_allclose(loss, expected, rtol=1e-4)
 
 
 def test_replayed_returns_have_no_gradient():
-  critic = behavior.Critic(value, slow_value, Fixed())
+  critic = Critic(value, slow_value, Fixed(), AgentOptions())
 
   def total(boot, features):
-    found = behavior.replay_losses(
-      features, STEPS, boot, critic, AgentOptions(), False
-    )
-    return found['repval'].sum()
+    return critic.replay_loss({'x': features}, STEPS, boot, False).sum()
 
   boot, features = jax.jit(jax.grad(total, (0, 1)))(REWARD, FEATURES)
   np.testing.assert_array_equal(boot, np.zeros_like(boot))
@@ -217,36 +233,5 @@ def test_replayed_returns_have_no_gradient():
 
 
 def test_denormalised_predictions_are_in_reward_units():
-  critic = behavior.Critic(value, slow_value, Fixed(3.0, 10.0))
+  critic = Critic(value, slow_value, Fixed(3.0, 10.0), AgentOptions())
   np.testing.assert_array_equal(critic.denormalize(np.float32([0, 2])), [3, 23])
-
-
-def test_imagination_has_one_action_for_every_state():
-  agent = filled(make_agent)
-  starts = {'deter': FEATURES[:, 0]}
-  roll = functools.partial(
-    behavior.imagine, agent.dynamics, agent.policy, starts, H
-  )
-  with deterministic():
-    features, action = jax.jit(roll)(jax.random.key(0))
-  assert features.shape == (N, H, 2)
-  states = np.concatenate([FEATURES[:, :1], features], 1)
-  greedy = agent.policy(states)['action'].pred()
-  np.testing.assert_array_equal(action['action'], greedy)
-  _, latents = agent.dynamics.predict(
-    starts, {'action': action['action'][:, :-1]}, jax.random.key(0)
-  )
-  np.testing.assert_allclose(features, latents['deter'], atol=1e-6)
-
-
-def test_imagination_has_no_gradient():
-  agent = filled(make_agent)
-
-  def total(starts):
-    features, _ = behavior.imagine(
-      agent.dynamics, agent.policy, {'deter': starts}, H, jax.random.key(0)
-    )
-    return features.sum()
-
-  slope = jax.jit(jax.grad(total))(FEATURES[:, 0])
-  np.testing.assert_array_equal(slope, np.zeros((N, 2)))
