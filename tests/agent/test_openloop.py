@@ -1,11 +1,13 @@
 """Open-loop videos: what is shown, where, and in which frame."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from gymnasium import spaces as gs
 
 from dreamer_nnx.agent import openloop
+from dreamer_nnx.contracts import Observed, Replayed, World
 from dreamer_nnx.numerics import outputs
 
 H, W = 4, 3
@@ -15,39 +17,45 @@ GREEN, RED = [0, 255, 0], [255, 0, 0]
 class Counter:
   """Dynamics that add up tokens; predictions add up actions instead."""
 
-  def observe(self, latent, tokens, action, is_first, key):
-    total = latent['deter'][:, None] + np.cumsum(tokens, 1)
-    return {'deter': total[:, -1]}, {'deter': total, 'logit': tokens}
+  def observe(self, carry, tokens, action, is_first, key):
+    total = carry['total'][:, None] + np.cumsum(tokens, 1)
+    feat = {'level': total}
+    return {'total': total[:, -1]}, Observed(feat, feat)
 
-  def predict(self, latent, action, key):
-    total = latent['deter'][:, None] + np.cumsum(action['move'], 1)
-    return {'deter': total[:, -1]}, {'deter': total}
+  def predict(self, carry, action, key):
+    total = carry['total'] + action['move']
+    return {'total': total}, {'level': total}
 
 
-def decode(latent):
-  """A gray level of deter / 255 everywhere."""
-  level = latent['deter'][..., None, None] / 255
-  mean = np.broadcast_to(level, (*level.shape[:2], H, W, 1))
+def decode(feat):
+  """A gray level of level / 255 everywhere."""
+  level = feat['level'][..., None, None] / 255
+  mean = jnp.broadcast_to(level, (*level.shape[:2], H, W, 1))
   return {'image': outputs.Independent(outputs.MSE(mean), 3), 'vector': None}
 
 
-def make(batch, length, space=None):
-  image = gs.Box(0, 255, (H, W, 1), np.uint8)
-  vector = gs.Box(-1, 1, (2,), np.float32)
+IMAGE = gs.Box(0, 255, (H, W, 1), np.uint8)
+VECTOR = gs.Box(-1, 1, (2,), np.float32)
+
+
+def make(batch, length, space=None, decoder=decode):
   shape = (batch, length)
-  return openloop.videos(
-    Counter(),
-    decode,
-    space or {'image': image, 'vector': vector},
-    {'deter': 10 * (1 + np.arange(batch, dtype=np.float32))[:, None]},
-    np.ones((*shape, 1), np.float32),
-    {'move': np.full((*shape, 1), 3, np.float32)},
+  world = World(None, Counter(), decoder, None, None, None)
+  replayed = Replayed(
+    world,
     {
       'image': np.full((*shape, H, W, 1), 9, np.uint8),
       'is_first': np.zeros(shape, bool),
     },
-    jax.random.key(0),
+    {},
+    {'move': np.full((*shape, 1), 3, np.float32)},
+    {'move': np.full((*shape, 1), 100, np.float32)},
+    np.ones((*shape, 1), np.float32),
+    None,
+    {'total': 10 * (1 + np.arange(batch, dtype=np.float32))[:, None]},
   )
+  space = space or {'image': IMAGE, 'vector': VECTOR}
+  return openloop.videos(replayed, space, jax.random.key(0))
 
 
 def test_first_half_is_observed_and_second_half_predicted():
@@ -78,7 +86,11 @@ def test_six_sequences_at_most_are_shown():
 
 
 def test_without_images_there_is_no_video():
-  assert make(1, 2, {'vector': gs.Box(-1, 1, (2,), np.float32)}) == {}
+  assert make(1, 2, {'vector': VECTOR}) == {}
+
+
+def test_images_that_are_not_decoded_have_no_video():
+  assert make(1, 2, decoder=lambda feat: {}) == {}
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,18 @@
-"""Trunks with one head, or one for each action."""
+"""A policy of one trunk, with a head for each action."""
+
+import re
 
 import jax
 import numpy as np
 import pytest
-from dreamer_nnx.agent.predictors import Policy, Predictor, sample
 from gymnasium import spaces as gs
 
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.nn.precision import Precision
 from dreamer_nnx.numerics import outputs
+from dreamer_nnx.policies.mlp import MLPPolicy
 from dreamer_nnx.registry import Choice
-from dreamer_nnx.slots import HEAD
+from dreamer_nnx.slots import HEAD, POLICY
 from tests.filling import filled
 
 ACTIONS = {
@@ -17,32 +20,35 @@ ACTIONS = {
   'jump': gs.Discrete(3),
   'buttons': gs.MultiDiscrete([2, 4]),
 }
-X = np.random.default_rng(0).normal(size=(4, 6, 5)).astype(np.float32)
+FEAT_SPACE = {'deter': 3, 'stoch': 2}
+RNG = np.random.default_rng(0)
+FEAT = {
+  name: RNG.normal(size=(4, 6, size)).astype(np.float32)
+  for name, size in FEAT_SPACE.items()
+}
 
 
 def make_policy(space=ACTIONS, **kw):
   return filled(
-    lambda rngs: Policy(
-      5, space, layers=1, units=4, **kw, precision=Precision(), rngs=rngs
+    lambda rngs: MLPPolicy(
+      FEAT_SPACE,
+      {},
+      space,
+      layers=1,
+      units=4,
+      **kw,
+      precision=Precision(),
+      rngs=rngs,
     )
   )
 
 
-def test_a_predictor_is_its_head_on_its_trunk():
-  space = gs.Box(-np.inf, np.inf, (2,), np.float32)
-  head = Choice(HEAD, 'mse')
-  predictor = filled(
-    lambda rngs: Predictor(
-      5, space, layers=2, units=4, head=head, precision=Precision(), rngs=rngs
-    )
-  )
-  expected = predictor.head(predictor.mlp(X)).pred()
-  assert expected.shape == (4, 6, 2)
-  np.testing.assert_array_equal(predictor(X).pred(), expected)
+def joint_of(policy, feat=FEAT):
+  return policy(feat, given={}, mask={})
 
 
 def test_every_action_has_the_head_of_its_kind():
-  found = make_policy()(X)
+  found = joint_of(make_policy()).outputs
   assert {k: type(v) for k, v in found.items()} == {
     'buttons': outputs.MultiCategorical,
     'jump': outputs.Categorical,
@@ -59,10 +65,22 @@ def test_heads_can_be_chosen():
     'continuous': Choice(HEAD, 'normal_logstd'),
   }
   policy = make_policy({k: ACTIONS[k] for k in ('move', 'jump')}, **heads)
-  prob = jax.jit(lambda x: policy(x)['jump'].prob(0))(100 * X)
+  steep = jax.tree.map(lambda x: 100 * x, FEAT)
+  prob = jax.jit(lambda x: joint_of(policy, x).outputs['jump'].prob(0))(steep)
   # Three classes share 0.3.
   assert prob.min() >= 0.1 * (1 - 1e-5)
-  assert policy(X)['move'].entropy_range() is None
+  assert joint_of(policy).outputs['move'].entropy_range() is None
+
+
+def test_features_are_read_in_the_order_of_their_space():
+  policy = make_policy()
+  x = np.concatenate([FEAT['deter'], FEAT['stoch']], -1)
+  expected = policy.heads['jump'](policy.mlp(x)).logits
+  # A scan returns features in the order of the alphabet, or any other.
+  turned = dict(reversed(FEAT.items()))
+  for feat in (FEAT, turned):
+    found = joint_of(policy, feat).outputs['jump'].logits
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_samples_are_in_their_space_whatever_the_order():
@@ -70,9 +88,9 @@ def test_samples_are_in_their_space_whatever_the_order():
 
   @jax.jit
   def draw(key):
-    found = policy(X)
-    turned = dict(reversed(found.items()))
-    return sample(found, key), sample(turned, key)
+    found = joint_of(policy)
+    turned = type(found)(dict(reversed(found.outputs.items())))
+    return found.sample(key), turned.sample(key)
 
   action, other = draw(jax.random.key(0))
   assert action.keys() == other.keys() == ACTIONS.keys()
@@ -81,15 +99,6 @@ def test_samples_are_in_their_space_whatever_the_order():
   assert set(np.unique(action['jump'])) == {0, 1, 2}
   assert set(np.unique(action['buttons'][..., 0])) == {0, 1}
   assert set(np.unique(action['buttons'][..., 1])) == {0, 1, 2, 3}
-
-
-def test_actions_are_drawn_apart():
-  same = outputs.Categorical(np.zeros((1000, 2), np.float32))
-  draw = jax.jit(lambda key: sample({'a': same, 'b': same}, key))
-  action = draw(jax.random.key(0))
-  equal = (np.asarray(action['a']) == np.asarray(action['b'])).mean()
-  # Five standard deviations of a frequency.
-  assert abs(equal - 0.5) < 5 * 0.5 / 1000**0.5
 
 
 @pytest.mark.parametrize(
@@ -103,3 +112,19 @@ def test_a_head_of_the_other_kind_is_refused(kind, head, message):
   actions = {'jump': ACTIONS['jump'], 'move': ACTIONS['move']}
   with pytest.raises(ValueError, match=message):
     make_policy(actions, **{kind: Choice(HEAD, head)})
+
+
+def test_an_environment_with_masks_is_refused():
+  policy = Choice(POLICY, 'mlp').at('config.behavior.actor_critic.policy')
+  message = (
+    'config.behavior.actor_critic.policy.mlp: this policy would ignore the '
+    'observation mask/jump. Choose a policy that masks, `masked`, or leave'
+  )
+  with pytest.raises(UserError, match=re.escape(message)):
+    policy(
+      feat_space=FEAT_SPACE,
+      obs_space={'mask/jump': gs.Box(0, 1, (3,), np.float32)},
+      action_space={'jump': ACTIONS['jump']},
+      precision=Precision(),
+      rngs=None,
+    )
