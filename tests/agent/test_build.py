@@ -8,13 +8,21 @@ import pytest
 from flax import nnx
 from gymnasium import spaces as gs
 
-from dreamer_nnx.agent.agent import SlowParam
-from dreamer_nnx.agent.build import build, untrained_copy
+from dreamer_nnx.agent.build import build
 from dreamer_nnx.errors import UserError
-from dreamer_nnx.nn.linear import Linear
 from dreamer_nnx.nn.precision import Precision
-from dreamer_nnx.registry import Choice, Part
-from dreamer_nnx.slots import DECODER, DYNAMICS, ENCODER, NORMALIZER
+from dreamer_nnx.nn.slow_copy import SlowParam
+from dreamer_nnx.registry import Choice, Choices, Part
+from dreamer_nnx.slots import (
+  AUGMENTATION,
+  BEHAVIOR,
+  DECODER,
+  DYNAMICS,
+  ENCODER,
+  NORMALIZER,
+  OBJECTIVE,
+  POLICY,
+)
 
 OBS_SPACE = {
   'vector': gs.Box(-np.inf, np.inf, (3,), np.float32),
@@ -66,28 +74,24 @@ def test_every_module_has_its_own_prefix():
     'decoder',
     'reward',
     'cont',
-    'policy',
-    'value',
+    'behavior',
   }
+  inside = {
+    name.split('/')[1]
+    for name in names(abstract())
+    if name.startswith('behavior/')
+  }
+  assert inside == {'policy', 'value'}
 
 
 def test_slow_value_has_the_arrays_of_the_value_but_is_not_trained():
   agent = abstract()
   slow = names(agent, SlowParam)
   assert slow and slow == {
-    name.replace('value', 'slow_value', 1)
+    name.replace('/value/', '/slow_value/module/', 1)
     for name in names(agent)
-    if name.startswith('value/')
+    if name.startswith('behavior/value/')
   }
-
-
-def test_a_copy_has_the_numbers_of_its_source():
-  make = lambda seed: Linear(3, 2, precision=Precision(), rngs=nnx.Rngs(seed))
-  source = make(0)
-  copy = untrained_copy(make(1), source)
-  np.testing.assert_array_equal(copy.kernel[...], source.kernel[...])
-  assert not names(copy) and names(copy, SlowParam) == names(source)
-  assert names(source) == {'kernel', 'bias'}
 
 
 def test_reward_and_value_start_at_zero_and_the_policy_small():
@@ -113,23 +117,28 @@ def test_reward_and_value_start_at_zero_and_the_policy_small():
 def heads(agent):
   return {
     'reward': agent.reward.head,
-    'value': agent.value.head,
-    'slow_value': agent.slow_value.head,
+    'value': agent.behavior.value.head,
+    'slow_value': agent.behavior.slow_value.module.head,
     'cont': agent.cont.head,
-    'policy': nnx.List(agent.policy.heads.values()),
+    'policy': nnx.List(agent.behavior.policy.heads.values()),
   }.items()
 
 
+def behave(**kw):
+  return {'behavior': Choice(BEHAVIOR, 'actor_critic', **kw)}
+
+
 def test_norms_of_the_returns_are_those_of_the_default():
-  agent = abstract()
-  assert agent.retnorm.limit == 1 and agent.retnorm.averages.weight is None
-  assert agent.retnorm.percentiles == (5, 95)
-  assert agent.valnorm.stats() == agent.advnorm.stats() == (0, 1)
+  behavior = abstract().behavior
+  assert behavior.retnorm.limit == 1
+  assert behavior.retnorm.averages.weight is None
+  assert behavior.retnorm.percentiles == (5, 95)
+  assert behavior.valnorm.stats() == behavior.advnorm.stats() == (0, 1)
 
 
 def test_components_can_be_swapped():
-  agent = abstract(valnorm=Choice(NORMALIZER, 'meanstd'))
-  assert agent.valnorm.averages.weight is not None
+  agent = abstract(**behave(valnorm=Choice(NORMALIZER, 'meanstd')))
+  assert agent.behavior.valnorm.averages.weight is not None
   precision = Part(Precision, param='bfloat16')
   kinds = {
     x.dtype.name
@@ -149,10 +158,13 @@ def test_a_component_that_does_not_fit_the_spaces_is_refused():
 
 @pytest.mark.parametrize('name', ['retnorm', 'valnorm', 'advnorm'])
 def test_a_normaliser_that_would_not_learn_is_refused(name):
-  choice = Choice(NORMALIZER, 'tests.agent.test_statistics:Trained')
-  message = f'config.{name}.Trained: `update` changes the Param `mean`, which'
+  choice = Choice(NORMALIZER, 'tests.nn.test_statistics:Trained')
+  message = (
+    f'config.behavior.actor_critic.{name}.Trained: `update` changes the Param '
+    '`mean`, which'
+  )
   with pytest.raises(UserError, match=re.escape(message)):
-    abstract(**{name: choice.at(f'config.{name}')})
+    abstract(**behave(**{name: choice}))
 
 
 def test_an_observation_with_the_name_of_a_loss_is_refused():
@@ -160,3 +172,106 @@ def test_an_observation_with_the_name_of_a_loss_is_refused():
   message = "config.env: the observation key 'rew' is the name of a loss"
   with pytest.raises(ValueError, match=re.escape(message)):
     abstract(space)
+
+
+LABELLED = OBS_SPACE | {
+  'label/cost': gs.Box(-np.inf, np.inf, (), np.float32),
+  'mask/jump': gs.Box(0, 1, (5,), np.float32),
+}
+MASKED = behave(policy=Choice(POLICY, 'masked'))
+
+
+def test_labels_and_masks_are_kept_and_neither_encoded_nor_decoded():
+  agent = abstract(LABELLED, **MASKED)
+  assert list(agent.obs_space) == ['image', 'label/cost', 'mask/jump', 'vector']
+  shapes = lambda agent: {
+    '/'.join(map(str, path)): x.shape
+    for path, x in nnx.to_flat_state(nnx.state(agent))
+  }
+  # Not one array more or of another shape.
+  assert shapes(agent) == shapes(abstract())
+
+
+@pytest.mark.parametrize(
+  ('name', 'shape', 'message'),
+  [
+    ('move', (2,), "the action 'move', which is no discrete action"),
+    ('fly', (2,), "the action 'fly', which is no discrete action"),
+    ('jump', (2,), "the action 'jump', which has 5 classes, the mask is (2,)"),
+    ('jump', (), "the action 'jump', which has 5 classes, the mask is ()"),
+  ],
+)
+def test_a_mask_that_fits_no_action_is_refused(name, shape, message):
+  space = OBS_SPACE | {f'mask/{name}': gs.Box(0, 1, shape, np.float32)}
+  start = (
+    f'config.env: the observation mask/{name} must have a number for each '
+    f'class of {message}.'
+  )
+  with pytest.raises(UserError, match=f'^{re.escape(start)}'):
+    abstract(space, **MASKED)
+
+
+def test_the_default_policy_refuses_masks():
+  message = (
+    'config.behavior.actor_critic.policy.mlp: this policy would ignore the '
+    'observation mask/jump.'
+  )
+  with pytest.raises(UserError, match=re.escape(message)):
+    abstract(LABELLED)
+
+
+def test_no_decoder_has_no_array():
+  agent = abstract(decoder=Choice(DECODER, 'none'))
+  every = {path[0] for path, _ in nnx.to_flat_state(nnx.state(agent))}
+  assert every == {'encoder', 'dynamics', 'reward', 'cont', 'behavior'}
+
+
+class Objective(nnx.Module):
+  """Keeps what it is given, and one parameter."""
+
+  def __init__(
+    self, obs_space, stored_space, token_size, feat_space, *, scale: float = 1.0
+  ):
+    self.scale, self.token_size = scale, token_size
+    self.spaces = tuple(obs_space), tuple(stored_space), tuple(feat_space)
+    self.weight = nnx.Param(jax.numpy.zeros(3))
+
+  def losses(self, replayed, key, update):
+    return {}, {}
+
+
+class Augmentation:
+  def __init__(self, obs_space, *, scale: float = 1.0):
+    self.scale, self.keys = scale, tuple(obs_space)
+
+  def __call__(self, inputs, key):
+    return inputs
+
+
+MINE = f'{__name__}:Objective'
+CHANGE = f'{__name__}:Augmentation'
+
+
+def extended(scale=1.0):
+  return dict(
+    objectives=Choices(OBJECTIVE, [Choice(OBJECTIVE, MINE, scale=scale)]),
+    augmentations=Choices(
+      AUGMENTATION, [Choice(AUGMENTATION, CHANGE, scale=scale)]
+    ),
+  )
+
+
+def test_objectives_and_augmentations_have_a_path_of_their_own():
+  agent = abstract(LABELLED, **MASKED, **extended())
+  assert names(agent) - names(abstract()) == {'objectives/Objective/weight'}
+  objective = agent.objectives['Objective']
+  stored = ('image', 'label/cost', 'mask/jump', 'vector')
+  assert objective.spaces == (stored, stored, ('deter', 'stoch'))
+  assert objective.token_size == agent.encoder.token_size
+  assert agent.augmentations['Augmentation'].keys == ('image', 'vector')
+
+
+def test_what_has_a_scale_of_zero_is_left_out():
+  agent = abstract(**extended(0.0))
+  assert not agent.objectives and not agent.augmentations
+  assert names(agent) == names(abstract())
