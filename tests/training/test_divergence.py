@@ -8,8 +8,8 @@ import numpy as np
 import optax
 import pytest
 
-from dreamer_nnx.agent.settings import SlowValue
-from dreamer_nnx.registry import Choice
+from dreamer_nnx.nn.slow_copy import SlowCopy
+from dreamer_nnx.registry import Choice, Part
 from dreamer_nnx.slots import OPTIMIZER
 from dreamer_nnx.training import loss_scale, sharding
 from dreamer_nnx.training.divergence import Diverged, first_bad, labels
@@ -87,7 +87,9 @@ def test_losses_come_before_gradients_parameters_and_statistics():
 
 def make_learner(optimizer=None, encoder=Encoder, **kw):
   return Learner(
-    functools.partial(make_agent, encoder=encoder, slow=SlowValue(every=2)),
+    functools.partial(
+      make_agent, encoder=encoder, slow=Part(SlowCopy, every=2)
+    ),
     optimizer or Choice(OPTIMIZER, 'dreamer', lr=0.01, warmup=0)(),
     sharding.make_sharding(devices=jax.devices()[:1]),
     batch_length=T,
@@ -128,7 +130,7 @@ def test_a_gradient_is_recorded_where_the_losses_are_finite():
   assert found == [None, None, (3, first)]
 
 
-@pytest.mark.parametrize('name', ['policy/', 'dynamics/recur'])
+@pytest.mark.parametrize('name', ['behavior/policy/', 'dynamics/recur'])
 def test_a_parameter_that_only_the_optimizer_spoils_is_recorded(name):
   learner = make_learner(poisoned(at=2, name=name))
   found, state, *_ = found_after(learner, [BATCH] * 3)

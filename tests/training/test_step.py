@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from dreamer_nnx.agent.settings import SlowValue
-from dreamer_nnx.registry import Choice
+from dreamer_nnx.nn.slow_copy import SlowCopy
+from dreamer_nnx.registry import Choice, Part
 from dreamer_nnx.slots import OPTIMIZER
 from dreamer_nnx.training import loss_scale, sharding
 from dreamer_nnx.training.norms import Squares, optimizer_metrics
@@ -35,7 +35,7 @@ class CountedEncoder(Encoder):
 def make_learner(**kw):
   return Learner(
     functools.partial(
-      make_agent, encoder=CountedEncoder, slow=SlowValue(every=2)
+      make_agent, encoder=CountedEncoder, slow=Part(SlowCopy, every=2)
     ),
     Choice(OPTIMIZER, 'dreamer', lr=0.01, warmup=2)(),
     sharding.make_sharding(devices=jax.devices()[:1]),
@@ -74,8 +74,8 @@ TRAINED = {
   'decoder/kernel',
   'reward/kernel',
   'cont/kernel',
-  'policy/kernel',
-  'value/kernel',
+  'behavior/policy/kernel',
+  'behavior/value/kernel',
 }
 
 
@@ -83,8 +83,8 @@ def test_state_has_a_name_for_every_array(learner):
   moments = {f'optimizer/1/nu/{k}' for k in TRAINED}
   moments |= {f'optimizer/2/mu/{k}' for k in TRAINED}
   assert learner.abstract.keys() == TRAINED | moments | {
-    'slow_value/kernel',
-    'retnorm/averages/values',
+    'behavior/slow_value/module/kernel',
+    'behavior/retnorm/averages/values',
     'optimizer/1/count',
     'optimizer/2/count',
     'optimizer/4/count',
@@ -127,8 +127,8 @@ def test_the_learning_rate_is_that_of_the_update(run):
 def test_slow_value_starts_as_a_copy_and_follows_the_new_value(run):
   states, _, _ = run
   value, slow = (
-    np.stack([state[f'{name}/kernel'] for state in states])
-    for name in ('value', 'slow_value')
+    np.stack([state[f'behavior/{name}/kernel'] for state in states])
+    for name in ('value', 'slow_value/module')
   )
   np.testing.assert_array_equal(slow[0], value[0])
   # Every second update: the first one, of rate 0, and the third.
@@ -140,7 +140,7 @@ def test_slow_value_starts_as_a_copy_and_follows_the_new_value(run):
 
 
 def test_normalisers_learn(run):
-  values = [state['retnorm/averages/values'] for state in run[0]]
+  values = [state['behavior/retnorm/averages/values'] for state in run[0]]
   assert not values[0].any() and (values[1] != values[2]).all()
 
 
@@ -170,26 +170,27 @@ def act(learner, state, steps, mode='sample'):
   carry, actions = learner.initial(B), []
   obs = {k: BATCHES[0][k][:, 0] for k in ('vector', 'is_first')}
   for i in range(steps):
-    carry, action, latent = learner.policy(
+    carry, action, kept = learner.policy(
       learner.acting(state), carry, obs, jax.random.key(0), i, mode
     )
     actions.append(np.asarray(action['action']))
-  return np.stack(actions), latent
+  return np.stack(actions), kept
 
 
 def test_the_acting_part_is_enough_to_act(learner):
   state = learner.init(0)
   acting = {'encoder/kernel', 'dynamics/recur', 'dynamics/react'}
-  assert learner.acting(state).keys() == acting | {'policy/kernel'}
+  assert learner.acting(state).keys() == acting | {'behavior/policy/kernel'}
   arrays = {name: state[name] for name in learner.layout.shapes}
   agent = learner.layout.merge(arrays)
   obs = {k: BATCHES[0][k][:, 0] for k in ('vector', 'is_first')}
-  _, action, latent = agent.act(
-    agent.initial(B), obs, jax.random.key(0), 'mode'
-  )
-  found, deter = act(learner, state, 1, 'mode')
+  _, action, kept = agent.act(agent.initial(B), obs, jax.random.key(0), 'mode')
+  found, entry = act(learner, state, 1, 'mode')
   np.testing.assert_array_equal(found[0], action['action'])
-  np.testing.assert_allclose(deter['deter'], latent['deter'], atol=1e-6)
+  assert entry.keys() == kept.keys() == {'latent/deter'}
+  np.testing.assert_allclose(
+    entry['latent/deter'], kept['latent/deter'], atol=1e-6
+  )
 
 
 def test_all_steps_are_compiled_once():
@@ -197,16 +198,17 @@ def test_all_steps_are_compiled_once():
   state = learner.init(0)
   CountedEncoder.traces.clear()
   act(learner, state, 4)
-  assert CountedEncoder.traces == [(B, 3)]
+  # Each mode is traced on one row to find out what acting reads.
+  assert CountedEncoder.traces == [(1, 3), (1, 3), (B, 3)]
 
 
 def test_what_goes_back_to_replay(run):
   for carry, back, _ in run[1]:
-    assert back.keys() == {'latent/deter', 'priority'}
+    assert back.keys() == {'latent/deter', 'signal/model'}
     assert back['latent/deter'].shape == (B, T, 2)
-    assert back['priority'].shape == (B, T)
+    assert back['signal/model'].shape == (B, T)
     last = back['latent/deter'][:, -1]
-    np.testing.assert_array_equal(carry['latent']['deter'], last)
+    np.testing.assert_array_equal(carry['dynamics']['deter'], last)
 
 
 def test_a_state_is_consumed_by_its_update(learner):
