@@ -24,11 +24,11 @@ SIZES = {
   'reward__units': 24,
   'reward__head__symexp_twohot__bins': 41,
   'cont__units': 24,
-  'policy__layers': 3,
-  'policy__units': 24,
-  'value__layers': 3,
-  'value__units': 24,
-  'value__head__symexp_twohot__bins': 41,
+  'behavior__actor_critic__policy__mlp__layers': 3,
+  'behavior__actor_critic__policy__mlp__units': 24,
+  'behavior__actor_critic__value__layers': 3,
+  'behavior__actor_critic__value__units': 24,
+  'behavior__actor_critic__value__head__symexp_twohot__bins': 41,
 }
 
 

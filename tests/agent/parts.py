@@ -156,10 +156,10 @@ def make_agent(
   obs_space = OBS_SPACE | dict(further or {})
   options = AgentOptions(**{'imag_length': 2, 'horizon': 10} | options)
   behavior = ActorCritic(
-    obs_space,
-    ACTION_SPACE,
-    {'deter': 2},
-    options,
+    obs_space=obs_space,
+    action_space=ACTION_SPACE,
+    feat_space={'deter': 2},
+    options=options,
     policy=lambda rngs, **_: policy(rngs),
     value=lambda rngs, **_: Number(rngs),
     slow_value=slow,

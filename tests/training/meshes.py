@@ -94,7 +94,7 @@ def train(options: MeshOptions, count: int) -> dict:
     'placed': all(
       x.sharding == learner.abstract[k].sharding for k, x in state.items()
     ),
-    'rows': [len(s.data) for s in back['priority'].addressable_shards],
+    'rows': [len(s.data) for s in back['signal/model'].addressable_shards],
     'text': text,
   }
 
