@@ -27,7 +27,7 @@ def test_every_array_has_exactly_one_place(case):
   assert result.keys() == target.keys() - {'key', 'diverged'}
   names = [n for n in reference if n.startswith(('enc', 'dyn', 'dec', 'pol'))]
   total = lambda arrays: sum(np.abs(a).sum(dtype=np.float64) for a in arrays)
-  here = ('encoder', 'dynamics', 'decoder', 'policy')
+  here = ('encoder', 'dynamics', 'decoder', 'behavior/policy')
   np.testing.assert_allclose(
     total(v for k, v in result.items() if k.startswith(here)),
     total(reference[name] for name in names),
