@@ -55,7 +55,7 @@ class Continuous(Sound):
 
 
 def poisoned(
-  *, at: int = 20, name: str = 'value/'
+  *, at: int = 20, name: str = 'behavior/value/'
 ) -> optax.GradientTransformation:
   """Plain gradient descent with one update that is NaN.
 

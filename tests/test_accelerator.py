@@ -52,8 +52,8 @@ def test_it_computes_in_bfloat16_and_saves_its_carry_so(whole):
   saved = restored(whole)
   assert saved.step == 60 and int(saved.state['updates']) > 50
   formats = {name: str(value.dtype) for name, value in saved.loop.items()}
-  assert formats['carry|latent|deter'] == 'bfloat16'
-  assert formats['train|latent|stoch'] == 'bfloat16'
+  assert formats['carry|dynamics|deter'] == 'bfloat16'
+  assert formats['train|dynamics|stoch'] == 'bfloat16'
   assert all(np.isfinite(x).all() for x in saved.loop.values())
 
 
@@ -91,7 +91,7 @@ def test_it_goes_on_in_the_form_of_the_cpu_and_back(whole, tmp_path):
   saved = restored(workdir)
   assert saved.step == 64
   assert saved.state.keys() <= before.keys()
-  assert saved.loop['carry|latent|deter'].dtype == np.float32
+  assert saved.loop['carry|dynamics|deter'].dtype == np.float32
   train(workdir, train__steps=68)
   assert restored(workdir).step == 68
 

@@ -97,11 +97,11 @@ def test_nan_actions_of_a_spoilt_policy_are_no_fault_of_the_environment(
     tmp_path,
     **BREAKING | POISONED,
     env__custom__make='tests.breaking:Continuous',
-    optimizer__poisoned__name='policy/',
+    optimizer__poisoned__name='behavior/policy/',
     train__log_every=0,
   )
   assert result.status == 1
-  assert 'in update 30 the norm of the parameter policy/' in result.err
+  assert 'in update 30 the norm of the parameter behavior/policy/' in result.err
   assert find(tmp_path).name == '20'
 
 
@@ -124,7 +124,9 @@ def test_two_processes_stop_together(tmp_path):
 def float16(tmp_path_factory):
   """An uninterrupted run of 60 steps in float16, which draws by priority."""
   workdir = tmp_path_factory.mktemp('float16')
-  result = train(workdir, **FLOAT16, replay__chunked__priority=1.0)
+  result = train(
+    workdir, **FLOAT16, replay__chunked__selectors__names='uniform,priority'
+  )
   assert result.status == 0, result.err
   return workdir
 
@@ -132,7 +134,7 @@ def float16(tmp_path_factory):
 def test_float16_trains_and_reports(float16):
   saved = restored(float16)
   assert saved.step == 60 and int(saved.state['updates']) > 50
-  assert saved.loop['carry|latent|deter'].dtype == np.float16
+  assert saved.loop['carry|dynamics|deter'].dtype == np.float16
   lines = logged(float16)
   last = {name: value for line in lines for name, value in line.items()}
   for name in ('train/loss/dyn', 'train/opt/skipped', 'report/loss/policy'):
@@ -141,7 +143,7 @@ def test_float16_trains_and_reports(float16):
 
 
 def test_float16_resumes_bit_for_bit(float16, tmp_path):
-  more = FLOAT16 | {'replay__chunked__priority': 1.0}
+  more = FLOAT16 | {'replay__chunked__selectors__names': 'uniform,priority'}
   for steps in (30, 60):
     assert train(tmp_path, **more, train__steps=steps).status == 0
   assert_same(state_of(float16), state_of(tmp_path))
@@ -159,7 +161,7 @@ def test_overflows_are_skipped_and_their_priorities_left_out(tmp_path):
     **BREAKING | FLOAT16,
     env__custom__make='tests.breaking:Huge',
     reward__head__name='mse',
-    replay__chunked__priority=1.0,
+    replay__chunked__selectors__names='uniform,priority',
     train__steps=40,
     train__log_every=40,
   )

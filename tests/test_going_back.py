@@ -15,7 +15,8 @@ OPTIONS = {
   'replay__chunked__chunk_size': 8,
   # Less than all steps, so that chunks are recycled meanwhile.
   'replay__chunked__capacity': 48,
-  'replay__chunked__priority': 0.5,
+  'replay__chunked__selectors__names': 'uniform,priority',
+  'replay__chunked__selectors__priority__share': 0.5,
 }
 
 
