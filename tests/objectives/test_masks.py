@@ -123,9 +123,12 @@ def test_an_environment_without_masks_is_refused():
   build = functools.partial(
     choice,
     obs_space={'vector': SPACE['vector']},
+    stored_space={'vector': SPACE['vector']},
+    action_space={},
+    token_size=2,
     feat_space={'deter': 2},
     precision=Precision(),
-    rngs=None,
+    rngs=nnx.Rngs(0),
   )
   message = 'config.objectives.masks: the environment gives no masks'
   with pytest.raises(UserError, match=re.escape(message)):

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from gymnasium import spaces as gs
 
 from dreamer_nnx.errors import UserError
@@ -171,5 +172,5 @@ def test_an_environment_without_masks_is_refused():
       obs_space={},
       action_space=ACTIONS,
       precision=Precision(),
-      rngs=None,
+      rngs=nnx.Rngs(0),
     )

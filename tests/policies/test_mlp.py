@@ -5,6 +5,7 @@ import re
 import jax
 import numpy as np
 import pytest
+from flax import nnx
 from gymnasium import spaces as gs
 
 from dreamer_nnx.errors import UserError
@@ -126,5 +127,5 @@ def test_an_environment_with_masks_is_refused():
       obs_space={'mask/jump': gs.Box(0, 1, (3,), np.float32)},
       action_space={'jump': ACTIONS['jump']},
       precision=Precision(),
-      rngs=None,
+      rngs=nnx.Rngs(0),
     )
