@@ -60,7 +60,9 @@ class ListReplay:
     return held[begin : begin + self.length]
 
   def update(self, handle, entries, signals):
-    del signals
+    shape = len(handle), self.batch_length
+    assert signals.keys() == {'model'}
+    assert all(x.shape == shape for x in signals.values())
     for row, window in enumerate(handle):
       for time, step in enumerate(window):
         for key, value in entries.items():
