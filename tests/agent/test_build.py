@@ -22,6 +22,7 @@ from dreamer_nnx.slots import (
   NORMALIZER,
   OBJECTIVE,
   POLICY,
+  STOCHASTIC,
 )
 
 OBS_SPACE = {
@@ -38,7 +39,12 @@ SMALL = dict(
   encoder=Choice(ENCODER, 'simple', **CNN),
   decoder=Choice(DECODER, 'simple', **CNN, bspace=4),
   dynamics=Choice(
-    DYNAMICS, 'rssm', deter=8, hidden=8, stoch=2, classes=3, blocks=2
+    DYNAMICS,
+    'rssm',
+    deter=8,
+    hidden=8,
+    blocks=2,
+    stochastic=Choice(STOCHASTIC, 'categorical', stoch=2, classes=3),
   ),
 )
 

@@ -11,7 +11,14 @@ from dreamer_nnx.acting.options import AgentOptions
 from dreamer_nnx.agent.build import CONTINUE, REWARD, build
 from dreamer_nnx.behaviors.actor_critic import VALUE
 from dreamer_nnx.registry import Choice, Part
-from dreamer_nnx.slots import BEHAVIOR, DECODER, DYNAMICS, ENCODER, POLICY
+from dreamer_nnx.slots import (
+  BEHAVIOR,
+  DECODER,
+  DYNAMICS,
+  ENCODER,
+  POLICY,
+  STOCHASTIC,
+)
 from dreamer_nnx.training.pure import Pure
 
 B, T = 2, 3
@@ -22,7 +29,12 @@ SMALL = dict(
   encoder=Choice(ENCODER, 'simple', **MLP),
   decoder=Choice(DECODER, 'simple', **MLP),
   dynamics=Choice(
-    DYNAMICS, 'rssm', deter=4, hidden=4, stoch=2, classes=3, blocks=2
+    DYNAMICS,
+    'rssm',
+    deter=4,
+    hidden=4,
+    blocks=2,
+    stochastic=Choice(STOCHASTIC, 'categorical', stoch=2, classes=3),
   ),
   reward=REWARD.replace(units=4),
   cont=CONTINUE.replace(units=4),
