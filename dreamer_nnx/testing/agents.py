@@ -1,0 +1,107 @@
+"""Whole agents at toy size, around a component that is checked."""
+
+import functools
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from dreamer_nnx import checks, spaces
+from dreamer_nnx import config as configs
+from dreamer_nnx.agent.agent import Agent
+from dreamer_nnx.agent.build import build
+from dreamer_nnx.registry import fields
+from dreamer_nnx.testing import toys
+from dreamer_nnx.testing.broken import expect
+
+ROWS, LENGTH = toys.ROWS, 3
+# Sizes at which everything built in is compiled in seconds.
+SIZES = {
+  '**.units': 8,
+  '**.layers': 1,
+  '**.depth': 2,
+  'encoder.simple.mults': (1, 1),
+  'decoder.simple.mults': (1, 1),
+  'decoder.simple.bspace': 2,
+  'dynamics.rssm.deter': 8,
+  'dynamics.rssm.hidden': 8,
+  'dynamics.rssm.stoch': 2,
+  'dynamics.rssm.classes': 3,
+  'dynamics.rssm.blocks': 2,
+  'agent.imag_length': 2,
+  'agent.imag_last': 2,
+}
+
+
+@functools.cache
+def _parts() -> dict[str, Any]:
+  config = configs.base()
+  configs.apply(config, SIZES)
+  bound = configs.bind_all(config)
+  return {name: bound[name] for name in fields(build)}
+
+
+def make_agent(
+  obs_space: toys.Spaces,
+  action_space: toys.Spaces,
+  rngs: nnx.Rngs | None = None,
+  **parts: Any,
+) -> Agent:
+  """An agent of small built-in components, but for the parts named."""
+  rngs = rngs or nnx.Rngs(0)
+  return build(obs_space, action_space, **(_parts() | parts), rngs=rngs)
+
+
+def batch_of(agent: Agent, seed: int = 0) -> dict[str, jax.Array]:
+  """A replayed batch (B, context + T, ...)."""
+  lead = (ROWS, agent.dynamics.context + LENGTH)
+  batch = toys.values(spaces.stored(agent.obs_space), lead, seed)
+  batch |= toys.values(agent.action_space, lead, seed)
+  stored = {'latent/': agent.dynamics.entry_space}
+  stored['acting/'] = agent.behavior.extra_space
+  for prefix, space in stored.items():
+    for key, s in space.items():
+      batch[prefix + key] = jnp.zeros((*lead, *s.shape), s.dtype)
+  flag = np.zeros(lead, bool)
+  batch |= {key: flag for key in ('is_first', 'is_last', 'is_terminal')}
+  return batch | {'reward': toys.floats(lead, seed)}
+
+
+def loss_of(agent: Agent, batch: Mapping[str, jax.Array]) -> Any:
+  """The total loss of an agent, and its parts by name."""
+  key = jax.random.key(0)
+  loss, aux = agent.loss(agent.initial(ROWS), batch, key, length=LENGTH)
+  return loss, {'losses': aux['losses'], 'metrics': aux['metrics']}
+
+
+def seen_of(agent: Agent, dtype: Any) -> checks.Seen:
+  """Shapes of what the dynamics of an agent return."""
+  size, path = agent.encoder.token_size, 'config.dynamics'
+  return checks.check_dynamics(
+    agent.dynamics, size, agent.action_space, dtype, path
+  )
+
+
+def expect_left_out(
+  component: str, with_it: Callable[[], Agent], without: Callable[[], Agent]
+) -> None:
+  """Compares the programs of the losses of agents."""
+  same = _program(with_it) == _program(without)
+  promise = 'with scale 0 nothing else changes'
+  expect(component, same, promise, 'another loss is computed')
+
+
+def _program(make: Callable[[], Agent]) -> str:
+  abstract = nnx.eval_shape(make)
+  graphdef, state = nnx.split(abstract)
+
+  def loss(state, batch):
+    return loss_of(nnx.merge(graphdef, state), batch)[0]
+
+  program = jax.make_jaxpr(loss)(state, batch_of(abstract))
+  # Functions in it are shown with their place in memory.
+  return re.sub(r'0x[0-9a-f]+', '', str(program))
