@@ -14,12 +14,18 @@ from dreamer_nnx.checks.learning import (
 )
 from dreamer_nnx.checks.model import Seen, check_dynamics, check_encoder
 from dreamer_nnx.checks.outputs import (
+  ACTED,
+  CONTINUES,
+  LEARNED,
   check_decoder,
   check_head,
   check_predictor,
 )
 
 __all__ = [
+  'ACTED',
+  'CONTINUES',
+  'LEARNED',
   'Seen',
   'check_augmentation',
   'check_behavior',

@@ -34,17 +34,14 @@ from dreamer_nnx.checks.tracing import (
 )
 
 Spaces = Mapping[str, gym_spaces.Space]
-UNSEEN = ('log/', 'label/', 'mask/')
 JOINT = ('sample', 'pred', 'logp', 'entropy')
 MODES = ('sample', 'mode')
 
 
-def split_keys(obs_space: Spaces) -> tuple[Spaces, Spaces, Spaces]:
-  """Spaces of what is encoded, of labels, and of masks by action."""
-  encoded = {k: s for k, s in obs_space.items() if not k.startswith(UNSEEN)}
-  labels = {k: s for k, s in obs_space.items() if k.startswith('label/')}
-  masks = {k: s for k, s in obs_space.items() if k.startswith('mask/')}
-  return encoded, labels, masks
+def masks_of(obs_space: Spaces) -> dict[str, gym_spaces.Space]:
+  """Spaces of the masks, by action."""
+  names = spaces.masked(obs_space)
+  return {name: obs_space[spaces.MASK + name] for name in names}
 
 
 def expect_action(action: Any, space: Spaces, lead, what: str) -> None:
@@ -72,11 +69,10 @@ def check_policy(
   Raises:
     UserError: It breaks its contract.
   """
-  _, labels, masks = split_keys(obs_space)
+  labels, masks = spaces.labels(obs_space), masks_of(obs_space)
 
   def act(lead):
     def trace(feat, given, mask, action):
-      mask = {k.removeprefix('mask/'): x for k, x in mask.items()}
       joint = copied(policy)(feat, given=given, mask=mask)
       what = f'the distribution of {lead} features'
       check_joint(joint, action, action_space, lead, what)
@@ -127,6 +123,9 @@ def check_behavior(
   for name, s in behavior.extra_space.items():
     if not hasattr(s, 'shape') or not hasattr(s, 'dtype'):
       refuse(f'extra_space[{name!r}]', 'a jax.ShapeDtypeStruct', s, path)
+  named = behavior.signals
+  if isinstance(named, str) or not all(isinstance(x, str) for x in named):
+    refuse('signals', 'a tuple of names', named, path)
   world = dataclasses.replace(world, behavior=behavior)
   initial = lambda: copied(behavior).initial(ROWS)
   memory = traced(path, '`initial`', initial)
@@ -140,8 +139,9 @@ def _check_act(world, seen, memory, obs_space, action_space, mode, path):
   what = f'`act` in mode {mode!r}'
   now = lambda x: Struct((x.shape[0], *x.shape[2:]), x.dtype)
   obs = {'is_first': flags((ROWS,))}
-  for part in split_keys(obs_space)[1:]:
-    obs |= inputs(part, (ROWS,))
+  kept = spaces.stored(obs_space)
+  told = {k: s for k, s in kept.items() if k not in spaces.encoded(kept)}
+  obs |= inputs(told, (ROWS,))
 
   def trace(carry, feat, memory, obs):
     live = copied_world(world)
@@ -170,7 +170,7 @@ def _check_losses(world, seen, obs_space, action_space, path):
     losses, metrics, signals = result
     expect_losses(losses, (), '`losses`')
     expect_metrics(metrics, '`losses`')
-    expect_dict(signals, 'signals of `losses`')
+    expect_keys(signals, live.signals, 'signals of `losses`')
     for name, x in signals.items():
       what = f'signal {name!r} of `losses`'
       expect_array(x, (ROWS, LENGTH), FLOATS, what)
@@ -200,8 +200,7 @@ def steps_of(
 ) -> dict[str, Struct]:
   """Shapes of every key of a replayed batch."""
   lead = (ROWS, LENGTH)
-  stored = {k: s for k, s in obs_space.items() if not k.startswith('log/')}
-  steps = inputs(stored, lead) | inputs(action_space, lead)
+  steps = inputs(spaces.stored(obs_space), lead) | inputs(action_space, lead)
   steps |= {k: flags(lead) for k in ('is_first', 'is_last', 'is_terminal')}
   steps['reward'] = floats(lead)
   for name, s in extra_space.items():
@@ -221,7 +220,7 @@ def replay_of(
   Args:
     seen: As of `parts_of`.
   """
-  encoded = split_keys(obs_space)[0]
+  encoded = spaces.encoded(obs_space)
   return contracts.Replayed(
     world=copied_world(world),
     steps=steps | {'is_first': seen['is_first']},

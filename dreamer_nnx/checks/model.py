@@ -27,12 +27,15 @@ from dreamer_nnx.checks.tracing import (
   flags,
   floats,
   inputs,
+  named_leaves,
   refuse,
+  told,
   traced,
 )
 from dreamer_nnx.errors import UserError
 
 Spaces = Mapping[str, gym_spaces.Space]
+STARTS = LENGTH - 1
 LEADS = ((ROWS,), (ROWS, LENGTH))
 
 
@@ -79,7 +82,7 @@ def each_lead(trace, path: str) -> None:
   except UserError:
     raise
   except Exception as error:
-    text = f'{type(error).__name__}: {str(error).splitlines()[0:1]}'
+    text = f'{type(error).__name__}: {str(error).partition(chr(10))[0]}'
     raise UserError(
       f'promised any number of leading batch axes; {LEADS[0]} goes, and '
       f'{LEADS[1]} raised {text}',
@@ -125,8 +128,9 @@ def check_dynamics(
   check.resume(carry)
   check.step(carry)
   observed = check.observe(carry)
-  check.predict(carry, 'a carry')
-  check.predict(check.starts(carry, observed), 'the result of `starts`')
+  check.predict(carry, ROWS, 'a carry')
+  starts = check.starts(carry, observed)
+  check.predict(starts, ROWS * STARTS, 'the result of `starts`')
   check.losses(observed)
   lead = (ROWS, LENGTH)
   return Seen(
@@ -137,7 +141,7 @@ def check_dynamics(
 def _check_spaces(dynamics: contracts.Dynamics, path: str) -> None:
   expect_dict(dynamics.feat_space, 'feat_space', path)
   if not dynamics.feat_space:
-    refuse('feat_space', 'one vector at least', 'none', path)
+    told('feat_space', 'one vector at least', 'none', path)
   for name, size in dynamics.feat_space.items():
     if not is_count(size, 1):
       refuse(f'feat_space[{name!r}]', 'an int of 1 or more', size, path)
@@ -174,7 +178,7 @@ class _Check:
     carry = self._traced('initial', lambda dynamics: dynamics.initial(ROWS))
     what = f'`initial({ROWS})`'
     if not jax.tree.leaves(carry):
-      refuse(what, 'a carry of one array at least', 'none', self.path)
+      told(what, 'a carry of one array at least', 'none', self.path)
     expect_rows(carry, (ROWS,), what, self.path)
     for leaf in jax.tree.leaves(carry):
       if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
@@ -237,8 +241,7 @@ class _Check:
     for key, size in self.dynamics.feat_space.items():
       expect_array(feat[key], (*lead, size), self.dtype, f'{what}[{key!r}]')
 
-  def predict(self, carry, of: str) -> None:
-    rows = jax.tree.leaves(carry)[0].shape[0]
+  def predict(self, carry, rows: int, of: str) -> None:
     what = f'`predict` from {of}'
 
     def trace(dynamics, carry, action):
@@ -251,13 +254,21 @@ class _Check:
     self._traced('predict', trace, carry, self.action((rows,)))
 
   def starts(self, carry, observed) -> Any:
-    count = LENGTH - 1
+    count = STARTS
     what = f'`starts` of {count} steps of {ROWS} rows'
     trace = lambda dynamics, *args: dynamics.starts(*args, count)
     result = self._traced('starts', trace, carry, observed)
     if not jax.tree.leaves(result):
-      refuse(what, 'one array at least', 'none', self.path)
-    expect_rows(result, (ROWS * count,), what, self.path)
+      told(what, 'one array at least', 'none', self.path)
+    leaves = named_leaves(result)
+    if not any(x.shape[:1] == (ROWS * count,) for _, x in leaves):
+      promise = f'an array ({ROWS * count}, ...) at least'
+      refuse(what, promise, leaves[0][1], self.path)
+    for name, leaf in leaves:
+      # What all steps of a row share may be kept once a row.
+      if leaf.shape[:1] not in ((ROWS * count,), (ROWS,)):
+        promise = f'an array ({ROWS * count}, ...), or ({ROWS}, ...)'
+        refuse(f'{what}{name}', promise, leaf, self.path)
     return result
 
   def losses(self, observed) -> None:

@@ -82,7 +82,10 @@ def a_key() -> jax.Array:
 
 
 def refuse(what: str, promise: str, got: Any, path: str = '') -> None:
-  came = got if isinstance(got, str) else described(got)
+  told(what, promise, described(got), path)
+
+
+def told(what: str, promise: str, came: str, path: str = '') -> None:
   raise UserError(f'{what}: promised {promise}, got {came}.', path)
 
 
@@ -164,13 +167,8 @@ def expect_alike(
     promise: Names `old`.
   """
   if jax.tree.structure(new) != jax.tree.structure(old):
-    got = jax.tree.structure(new)
-    refuse(
-      what,
-      f'the structure of {promise}, {jax.tree.structure(old)}',
-      f'{got}',
-      path,
-    )
+    structure = f'the structure of {promise}, {jax.tree.structure(old)}'
+    told(what, structure, f'{jax.tree.structure(new)}', path)
   for (name, a), (_, b) in zip(
     named_leaves(new), named_leaves(old), strict=True
   ):

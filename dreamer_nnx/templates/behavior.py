@@ -44,8 +44,8 @@ class Mine(nnx.Module):
       precision=precision,
       rngs=rngs,
     )
-    # Nothing more of a step has to be stored.
-    self.extra_space = {}
+    # Nothing more of a step is stored, nor told to the selectors of replay.
+    self.extra_space, self.signals = {}, ()
 
   def initial(self, batch_size):
     del batch_size

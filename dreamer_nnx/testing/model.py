@@ -253,9 +253,8 @@ def check_policy(
 
 
 def _joint(policy, inputs):
-  told = inputs['told'].items()
-  given = {k: x for k, x in told if k.startswith('label/')}
-  mask = {k.removeprefix('mask/'): x > 0.5 for k, x in told if k not in given}
+  told = inputs['told']
+  given, mask = spaces.labels(told), spaces.masks(told)
   return policy(inputs['feat'], given=given, mask=mask)
 
 
