@@ -25,11 +25,12 @@ class Mine:
     batch_size,
     batch_length,
     seed,
-    context,
+    context_needed,
     *,
     capacity: Count = 10_000,
   ):
-    self.context, self._length = context, context + batch_length
+    self.context = context_needed
+    self._length = self.context + batch_length
     self._size = max(capacity // num_envs, self._length)
     shape = (self._size, num_envs)
     # (size, W, ...)
