@@ -64,7 +64,6 @@ def _check_shapes(part: Any, posterior: jax.Array, prior: jax.Array) -> None:
     made = getattr(part, kind)(params)
     value = made.sample(key)
     expect_array(value, shape, FLOATS, f'`sample` of `{kind}`')
-    expect_array(made.pred(), shape, None, f'`pred` of `{kind}`')
     expect_array(made.entropy(), LEAD, FLOATS, f'`entropy` of `{kind}`')
   kl = part.posterior(posterior).kl(part.prior(prior))
   expect_array(kl, LEAD, FLOATS, '`kl` of posterior and prior')

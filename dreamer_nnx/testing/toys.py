@@ -63,10 +63,10 @@ def title(slot: Slot, component: Component) -> str:
   return f'{slot.name} {name}'
 
 
-def build(choice: Choice, seed: int = 0, **given: Any) -> Any:
+def build(choice: Choice, /, **given: Any) -> Any:
   """Builds a component from what its slot is given."""
   if 'rngs' in choice.given:
-    given['rngs'] = nnx.Rngs(seed)
+    given['rngs'] = nnx.Rngs(0)
   return choice(**given)
 
 
