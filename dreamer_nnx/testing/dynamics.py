@@ -152,28 +152,34 @@ def _ways(dynamics, batch, other) -> dict[str, Any]:
   """Computes the same features in different ways."""
   carry = _used_carry(dynamics, batch)
   _, observed = _observe(dynamics, carry, batch)
-  feat = lambda observed: observed.feat
-  stepped, carries = [], []
-  now = carry
-  for t in range(LENGTH):
-    now, seen = dynamics.step(now, *_at(batch, t), _key())
-    stepped.append(seen.feat)
-    carries.append(now)
+  stepped, predicted = _stepwise(dynamics, carry, batch, other['action'])
   reset = _observe(dynamics, dynamics.initial(ROWS), _changed(batch, other))
   tokens = batch['tokens'].at[:, -1].set(other['tokens'][:, -1])
   later = _observe(dynamics, carry, batch | {'tokens': tokens})
   result = {
     'observed': observed.feat,
-    'stepped': _stack(stepped),
-    'reset': feat(reset[1]),
-    'later': feat(later[1]),
+    'stepped': stepped,
+    'predicted': predicted,
+    'reset': reset[1].feat,
+    'later': later[1].feat,
   }
-  result |= _predictions(dynamics, carry, observed, carries, other['action'])
+  result |= _started(dynamics, carry, observed, other['action'])
   return result | _resumptions(dynamics, batch, other)
 
 
-def _stack(steps: list) -> Any:
-  return jax.tree.map(lambda *x: jnp.stack(x, 1), *steps)
+def _stepwise(dynamics, carry, batch, action) -> tuple[Any, Any]:
+  """Features step by step, and those predicted from each of them."""
+
+  def body(carry, inputs):
+    given, action = inputs
+    carry, seen = dynamics.step(carry, *given, _key())
+    return carry, (seen.feat, dynamics.predict(carry, action, _key())[1])
+
+  names = ('tokens', 'action', 'is_first')
+  # (B, T, ...) to (T, B, ...), and back.
+  swap = lambda tree: jax.tree.map(lambda x: x.swapaxes(0, 1), tree)
+  inputs = swap(([batch[name] for name in names], action))
+  return swap(jax.lax.scan(body, carry, inputs)[1])
 
 
 def _changed(batch, other) -> dict:
@@ -194,24 +200,17 @@ def _changed(batch, other) -> dict:
   return batch | {'tokens': tokens, 'action': action}
 
 
-def _predictions(dynamics, carry, observed, carries, action) -> dict[str, Any]:
-  """One step without tokens after each observed one, in two ways."""
-  predicted = []
-  for t in range(LENGTH):
-    now = jax.tree.map(lambda x, t=t: x[:, t], action)
-    predicted.append(dynamics.predict(carries[t], now, _key())[1])
+def _started(dynamics, carry, observed, action) -> dict[str, Any]:
+  """One step without tokens after each observed one, by `starts`."""
 
   def started(count):
+    # (B, T, ...) to (B K, ...), and back.
     flat = lambda x: x[:, -count:].reshape(ROWS * count, *x.shape[2:])
     starts = dynamics.starts(carry, observed, count)
     feat = dynamics.predict(starts, jax.tree.map(flat, action), _key())[1]
     return jax.tree.map(lambda x: x.reshape(ROWS, count, -1), feat)
 
-  return {
-    'predicted': _stack(predicted),
-    'started': started(LENGTH),
-    'last': started(2),
-  }
+  return {'started': started(LENGTH), 'last': started(2)}
 
 
 def _resumptions(dynamics, batch, other) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import contextlib
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from dreamer_nnx import contracts
 from dreamer_nnx.registry import Choice, Choices
-from dreamer_nnx.slots import REPLAY, SELECTOR
+from dreamer_nnx.slots import ENV, REPLAY, SELECTOR
 from dreamer_nnx.testing import toys
 from dreamer_nnx.testing.broken import (
   Broken,
@@ -18,6 +19,7 @@ from dreamer_nnx.testing.broken import (
   expect_equal,
   promising,
 )
+from dreamer_nnx.testing.running import Player
 
 WORKERS, ROWS, LENGTH, CONTEXT = 2, 3, 4, 1
 EPISODE, STEPS = 7, 60
@@ -64,6 +66,33 @@ def _fill(replay: contracts.Replay, begin: int, count: int) -> None:
   worker = np.arange(WORKERS)
   for time in range(begin, begin + count):
     replay.add(_values(worker, np.full(WORKERS, time)))
+
+
+def write_data(folder: Path) -> None:
+  """Writes a file of episodes, of a worker of their own."""
+  time = np.arange(4 * EPISODE)
+  steps = _values(np.full(time.shape, WORKERS), time)
+  _save(folder, {k: x for k, x in steps.items() if k != ENTRY})
+
+
+def write_walks(folder: Path) -> None:
+  """Writes episodes of the game of `games`, by random actions."""
+  player = Player(Choice(ENV, 'custom', make='dreamer_nnx.testing.games:make'))
+  found = [dict(player.envs.reset())]
+  actions = []
+  for _ in range(40):
+    actions.append(player.draw())
+    found.append(dict(player.envs.step(actions[-1])))
+  player.envs.close()
+  # Of the first worker, (T, ...).
+  steps = {k: np.stack([step[k][0] for step in found[:-1]]) for k in found[0]}
+  steps |= {k: np.stack([x[k][0] for x in actions]) for k in actions[0]}
+  _save(folder, steps)
+
+
+def _save(folder: Path, steps: dict[str, np.ndarray]) -> None:
+  folder.mkdir(parents=True, exist_ok=True)
+  np.savez(folder / 'episodes.npz', **steps)
 
 
 @contextlib.contextmanager
@@ -166,10 +195,17 @@ def _check_update(name: str, replay: contracts.Replay) -> None:
     place, entry = batch['place'], batch[ENTRY]
     is_new = (entry == moved(place)).all(-1)
     good = is_new | (entry == place).all(-1)
+    # Rows that begin from nothing have steps without entries.
+    good |= _begins(batch)[:, None] < 0
     promise = '`update` writes an entry to the step of the batch, and no other'
     expect(name, good.all(), promise, f'{entry[~good][:1].tolist()}')
     new += is_new.sum()
   expect(name, new, '`update` writes entries back', 'all are as before')
+
+
+def _begins(batch: dict[str, np.ndarray]) -> np.ndarray:
+  """How rows begin, see `contracts.Replay.sample`."""
+  return batch.get(contracts.CONSEC, np.zeros(ROWS, np.int32))
 
 
 def _draws(replay: contracts.Replay) -> dict[str, Any]:

@@ -37,16 +37,16 @@ def check_env(
   name = toys.title(ENV, component)
   choice = toys.choice(ENV, component, fields)
   with promising(name):
-    played = _play(name, _Player(choice), steps)
+    played = _play(name, Player(choice), steps)
     if repeats:
-      again = _play(name, _Player(choice), min(steps, 20))
+      again = _play(name, Player(choice), min(steps, 20))
       for got, want in zip(again, played, strict=False):
         expect_equal(name, got, want, 'the same seed gives the same episodes')
   ended = np.stack([step['is_last'] for step in played]).any()
   expect(name, ended, f'an episode ends within {steps} steps')
 
 
-class _Player:
+class Player:
   """Environments that are stepped by random actions."""
 
   def __init__(self, choice: Any):
@@ -54,13 +54,16 @@ class _Player:
     self._spaces = self.envs.action_space
     self.turn = 0
 
-  def step(self) -> dict[str, np.ndarray]:
+  def draw(self) -> dict[str, np.ndarray]:
     self.turn += 1
     action = toys.values(self._spaces, (NUM_ENVS,), self.turn)
-    return self.envs.step({k: np.asarray(x) for k, x in action.items()})
+    return {k: np.asarray(x) for k, x in action.items()}
+
+  def step(self) -> dict[str, np.ndarray]:
+    return self.envs.step(self.draw())
 
 
-def _play(name: str, player: _Player, steps: int) -> list[dict]:
+def _play(name: str, player: Player, steps: int) -> list[dict]:
   envs = player.envs
   try:
     found = [dict(envs.reset())]
@@ -85,7 +88,7 @@ def _check_flags(name: str, before: dict, now: dict) -> None:
   expect(name, not terminal.any(), 'a terminal step is a last one')
 
 
-def _check_state(name: str, player: _Player) -> None:
+def _check_state(name: str, player: Player) -> None:
   """Checks that environments with a state go on from it."""
   state = player.envs.state()
   if state is None:

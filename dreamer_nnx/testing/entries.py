@@ -1,0 +1,55 @@
+"""Checks of everything that is registered, with fields of a small size."""
+
+from pathlib import Path
+from typing import Any
+
+from dreamer_nnx import testing
+from dreamer_nnx.registry import Choice
+from dreamer_nnx.slots import REPLAY, STOCHASTIC
+from dreamer_nnx.testing import experience, toys
+
+LABELS = toys.VECTORS | {'label/cost': toys.box()}
+MASKS = toys.VECTORS | {'mask/button': toys.box(3)}
+BUTTONS = {'button': toys.ACTIONS['discrete']['button']}
+SMALL = {'units': 8, 'layers': 1}
+CNN = {'depth': 2, 'mults': (1, 1)}
+DRAWN = Choice(STOCHASTIC, 'categorical', stoch=2, classes=3)
+STATE = {'deter': 8, 'hidden': 8, 'stochastic': DRAWN}
+
+# Arguments of a check beside the name, by slot and name.
+ARGUMENTS: dict[tuple[str, str], dict[str, Any]] = {
+  ('encoder', 'simple'): SMALL | CNN,
+  ('decoder', 'simple'): SMALL | CNN | {'bspace': 2},
+  ('dynamics', 'rssm'): STATE | {'blocks': 2},
+  ('dynamics', 'gru'): STATE,
+  ('dynamics', 'ssm'): STATE | {'state': 4, 'layers': 1},
+  ('dynamics', 'transformer'): STATE
+  | {'heads': 2, 'layers': 1, 'window': 4, 'horizon': 2},
+  ('policy', 'mlp'): SMALL,
+  ('policy', 'masked'): SMALL | {'obs_space': MASKS, 'action_space': BUTTONS},
+  ('behavior', 'cem'): {'length': 2, 'plans': 4, 'elites': 2, 'iterations': 1},
+  ('behavior', 'constrained'): {'obs_space': LABELS},
+  ('objective', 'masks'): {'obs_space': MASKS, 'action_space': BUTTONS},
+  ('env', 'gymnasium'): {'id': 'CartPole-v1'},
+  ('env', 'custom'): {'make': 'gymnasium.envs.classic_control:CartPoleEnv'},
+  ('replay', 'chunked'): {'chunk_size': 8, 'capacity': 1000},
+}
+
+
+def run(slot: str, name: str, folder: Path) -> None:
+  """Checks one entry.
+
+  Args:
+    folder: For what an entry reads.
+
+  Raises:
+    Broken: It does not keep a promise.
+  """
+  arguments = ARGUMENTS.get((slot, name), {})
+  if (slot, name) in (('replay', 'dataset'), ('replay', 'mixture')):
+    experience.write_data(folder / 'data')
+    data = {'path': str(folder / 'data')}
+    live = Choice(REPLAY, 'chunked', **ARGUMENTS['replay', 'chunked'])
+    parts = {'live': live, 'data': Choice(REPLAY, 'dataset', **data)}
+    arguments = data if name == 'dataset' else parts | {'share': 0.34}
+  getattr(testing, f'check_{slot}')(name, **arguments)

@@ -1,0 +1,131 @@
+"""Agents at toy size of every pair of components, from flags alone."""
+
+import contextlib
+import dataclasses
+import io
+import tempfile
+from collections.abc import Iterator
+from importlib import util
+from pathlib import Path
+
+from dreamer_nnx import config as configs
+from dreamer_nnx import overrides
+from dreamer_nnx.run import Run
+from dreamer_nnx.slots import (
+  BEHAVIOR,
+  DYNAMICS,
+  ENCODER,
+  SLOTS,
+)
+from dreamer_nnx.testing import agents, experience
+from dreamer_nnx.testing.broken import expect
+from dreamer_nnx.testing.new import BESIDE, PATHS
+
+UPDATES = 2
+GAME = 'dreamer_nnx.testing.games:make'
+RUN = {
+  'train.envs': 2,
+  'train.steps': 48,
+  'train.batch_size': 2,
+  'train.batch_length': 4,
+  'train.train_ratio': 2.0,
+  'train.log_every': 16,
+  'train.report_every': 0,
+  'train.save_every': 0,
+  'env.name': 'custom',
+  'env.custom.make': GAME,
+  'replay.chunked.chunk_size': 8,
+  'replay.chunked.capacity': 1000,
+}
+# Flags of an entry beside its name; `{data}` is a folder of episodes.
+LABELS = ('--config.env.custom.arguments=labels=True',)
+MASKED = (*LABELS, '--config.behavior.actor_critic.policy.name=masked')
+FLAGS = {
+  ('behavior', 'constrained'): LABELS,
+  ('policy', 'masked'): LABELS,
+  ('objective', 'masks'): MASKED,
+  ('env', 'gymnasium'): ('--config.env.gymnasium.id=CartPole-v1',),
+  ('replay', 'dataset'): ('--config.replay.dataset.path={data}',),
+  ('replay', 'mixture'): (
+    '--config.replay.mixture.data.dataset.path={data}',
+    '--config.replay.mixture.live.chunked.chunk_size=8',
+    '--config.replay.mixture.live.chunked.capacity=1000',
+    '--config.replay.mixture.share=0.5',
+  ),
+}
+# Where a head is used that does not predict a number.
+HEADS = {
+  'binary': 'cont.head.name',
+  'categorical': 'behavior.actor_critic.policy.mlp.discrete.name',
+  'onehot': 'decoder.simple.continuous.name',
+}
+# Those that need a package which is not installed are left out.
+PACKAGES = {('logger', 'wandb'): 'wandb'}
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+  """One agent.
+
+  Args:
+    title: Names its components.
+    flags: Config strings beside those of the size.
+  """
+
+  title: str
+  flags: tuple[str, ...]
+
+
+def cases() -> Iterator[Case]:
+  """Every pair, and every entry that is in none."""
+  for encoder in ENCODER.names():
+    for dynamics in DYNAMICS.names():
+      yield _case({'encoder': encoder, 'dynamics': dynamics}, image=True)
+  for dynamics in DYNAMICS.names():
+    for behavior in BEHAVIOR.names():
+      yield _case({'dynamics': dynamics, 'behavior': behavior})
+  for slot in SLOTS:
+    if slot in (ENCODER, DYNAMICS, BEHAVIOR):
+      continue
+    for name in slot.names():
+      package = PACKAGES.get((slot.name, name))
+      if not package or util.find_spec(package):
+        yield _case({slot.name: name})
+
+
+def _case(chosen: dict[str, str], image: bool = False) -> Case:
+  flags = []
+  for slot, name in chosen.items():
+    path = HEADS.get(name, PATHS[slot]) if slot == 'head' else PATHS[slot]
+    value = name
+    if path.endswith('.names'):
+      value = ','.join(dict.fromkeys((*BESIDE.get(slot, ()), name)))
+    flags += [f'--config.{path}={value}', *FLAGS.get((slot, name), ())]
+  if image:
+    flags.append('--config.env.custom.arguments=image=True')
+  return Case(' with '.join(f'{s} {n}' for s, n in chosen.items()), (*flags,))
+
+
+def train(case: Case) -> int:
+  """Trains an agent for a few steps; returns the updates.
+
+  Raises:
+    Broken: It makes fewer than two.
+    Exception: Whatever is wrong.
+  """
+  with tempfile.TemporaryDirectory() as folder:
+    data = Path(folder, 'data')
+    flags = [flag.format(data=data) for flag in case.flags]
+    config = configs.base()
+    configs.apply(config, agents.SIZES | RUN)
+    if any(str(data) in flag for flag in flags):
+      experience.write_walks(data)
+    _, *rest = overrides.override(config, ['', *flags])
+    expect(case.title, not rest, 'its flags are known', ' '.join(rest))
+    quiet = contextlib.redirect_stdout(io.StringIO())
+    with quiet, Run(config, Path(folder, 'run')) as run:
+      run.train(evaluate=False)
+      updates = run.updates
+  promise = f'it makes {UPDATES} updates'
+  expect(case.title, updates >= UPDATES, promise, f'{updates}')
+  return updates
