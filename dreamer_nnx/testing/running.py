@@ -95,7 +95,7 @@ def _check_state(name: str, player: Player) -> None:
     return
   saved = _json(name, state)
   turn = player.turn
-  want = [player.step() for _ in range(5)]
+  want = [player.step() for _ in range(7)]
   player.envs.restore(saved)
   player.turn = turn
   for step in want:
