@@ -29,7 +29,7 @@ ROWS = (
   'promises',
   'registry',
   'signatures slots spaces',
-  'numerics',
+  'checks numerics',
   'nn',
   'acting',
   COMPONENTS,
@@ -38,8 +38,10 @@ ROWS = (
   'training',
 )
 RANKS = {unit: rank for rank, row in enumerate(ROWS) for unit in row.split()}
-# Modules beside the folders come last, `main` after all of them.
+# Modules beside the folders, and the checks for authors, come last, `main`
+# after all of them.
 TOP, MAIN = len(ROWS), len(ROWS) + 1
+RANKS |= {'templates': TOP, 'testing': TOP}
 
 MACHINERY = re.compile(
   r'jax\.(jit|grad|value_and_grad|make_mesh|sharding\.NamedSharding)'
@@ -48,6 +50,7 @@ MACHINERY = re.compile(
 )
 MECHANICS = {
   'dreamer_nnx/main.py',
+  'dreamer_nnx/testing/live.py',
   'dreamer_nnx/training/checkpoint.py',
   'dreamer_nnx/training/checkpoint_items.py',
   'dreamer_nnx/training/checkpoint_reading.py',

@@ -1,7 +1,6 @@
 """Whole agents at toy size, around a component that is checked."""
 
 import functools
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,6 +16,7 @@ from dreamer_nnx.agent.build import build
 from dreamer_nnx.registry import fields
 from dreamer_nnx.testing import toys
 from dreamer_nnx.testing.broken import expect
+from dreamer_nnx.testing.live import program_of
 
 ROWS, LENGTH = toys.ROWS, 3
 # Sizes at which everything built in is compiled in seconds.
@@ -98,18 +98,7 @@ def expect_left_out(
   component: str, with_it: Callable[[], Agent], without: Callable[[], Agent]
 ) -> None:
   """Compares the programs of the losses of agents."""
-  same = _program(with_it) == _program(without)
+  loss = lambda agent: loss_of(agent, batch_of(agent))[0]
+  same = program_of(with_it, loss) == program_of(without, loss)
   promise = 'with scale 0 nothing else changes'
   expect(component, same, promise, 'another loss is computed')
-
-
-def _program(make: Callable[[], Agent]) -> str:
-  abstract = nnx.eval_shape(make)
-  graphdef, state = nnx.split(abstract)
-
-  def loss(state, batch):
-    return loss_of(nnx.merge(graphdef, state), batch)[0]
-
-  program = jax.make_jaxpr(loss)(state, batch_of(abstract))
-  # Functions in it are shown with their place in memory.
-  return re.sub(r'0x[0-9a-f]+', '', str(program))

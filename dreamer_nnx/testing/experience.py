@@ -44,7 +44,7 @@ SPACES = {
 
 
 def _values(worker: np.ndarray, time: np.ndarray) -> dict[str, np.ndarray]:
-  """What the steps of these workers at these times are, (...,) each."""
+  """Makes the steps of these workers at these times, (...,) each."""
   place = np.stack([worker, time], -1).astype(np.float32)
   shade = ((time + 100 * worker) % 256).astype(np.uint8)
   last = time % EPISODE == EPISODE - 1
@@ -204,7 +204,7 @@ def _check_update(name: str, replay: contracts.Replay) -> None:
 
 
 def _begins(batch: dict[str, np.ndarray]) -> np.ndarray:
-  """How rows begin, see `contracts.Replay.sample`."""
+  """Tells how rows begin, see `contracts.Replay.sample`."""
   return batch.get(contracts.CONSEC, np.zeros(ROWS, np.int32))
 
 

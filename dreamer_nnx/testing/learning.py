@@ -24,6 +24,7 @@ from dreamer_nnx.testing.live import (
   check_gradients,
   check_round_trip,
   named,
+  slopes,
 )
 
 ROWS = toys.ROWS
@@ -185,14 +186,13 @@ def check_weighting(
     scaled = weighting(dict(losses), scales)
     return sum(x.mean() for x in scaled.values()), scaled
 
-  def slopes(weighting, losses):
-    loss = lambda losses: total(weighting, losses)[0]
-    return jax.grad(loss)(losses)
+  def slope_of(weighting, losses):
+    return slopes(lambda losses: total(weighting, losses)[0], losses)[0]
 
   gradients, result = live.gradients(total, losses)
   expect_finite(name, named(result), 'scaled losses')
   check_gradients(name, gradients, frozen)
-  slope = live.call(slopes, losses)
+  slope = live.call(slope_of, losses)
   promise = 'a loss of scale 0 counts for nothing'
   expect(name, not np.any(slope['unused']), promise)
   promise = 'more of a loss makes the total larger'

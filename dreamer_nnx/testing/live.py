@@ -4,6 +4,7 @@ Checks of parameters: named axes, gradients, a round trip through NumPy.
 """
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
@@ -56,7 +57,7 @@ class Live:
     first = lambda: {
       k: x for k, x in self.arrays_of(build()).items() if k not in other
     }
-    initial = jax.jit(first, compiler_options=FAST_COMPILE)()
+    initial = compiled(first)()
     for i, (name, variable) in enumerate(named):
       given = initial.get(name)
       self.arrays[name] = _random(variable, i) if given is None else given
@@ -77,8 +78,7 @@ class Live:
 
   def compiled(self, function: Callable) -> Callable:
     """Compiles `function(component, *args)`; arrays are returned as NumPy's."""
-    run = lambda arrays, *args: function(self.merged(arrays), *args)
-    jitted = jax.jit(run, compiler_options=FAST_COMPILE)
+    jitted = compiled(lambda arrays, *a: function(self.merged(arrays), *a))
     return lambda *args: jax.device_get(jitted(self.arrays, *args))
 
   def call(self, function: Callable, *args: Any) -> Any:
@@ -106,6 +106,29 @@ class Live:
 
     jitted = jax.jit(jax.grad(run, has_aux=True), compiler_options=FAST_COMPILE)
     return jax.device_get(jitted(params, *args))
+
+
+def compiled(function: Callable) -> Callable:
+  """Compiles a function in little time, for few calls."""
+  return jax.jit(function, compiler_options=FAST_COMPILE)
+
+
+def slopes(function: Callable, *args: Any) -> tuple[Any, ...]:
+  """Gradients of a scalar function, by each of its arguments."""
+  return jax.grad(function, tuple(range(len(args))))(*args)
+
+
+def program_of(make: Callable[[], nnx.Module], function: Callable) -> str:
+  """The text of a program: `function(module, ...)` of a module without values.
+
+  Args:
+    function: Returns the arrays to compute.
+  """
+  abstract = nnx.eval_shape(make)
+  graphdef, state = nnx.split(abstract)
+  run = lambda state: function(nnx.merge(graphdef, state))
+  # Functions in it are shown with their place in memory.
+  return re.sub(r'0x[0-9a-f]+', '', str(jax.make_jaxpr(run)(state)))
 
 
 def _random(variable: nnx.Variable, seed: int) -> np.ndarray:

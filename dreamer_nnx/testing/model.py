@@ -237,12 +237,7 @@ def check_policy(
     actions = list(every.values())[-1]
     kw = given | {'action_space': actions, 'precision': toys.FLOAT32}
     live = Live(lambda: toys.build(choice, **kw))
-  feat = toys.features(toys.FEAT_SPACE, LEAD, 0, np.float32)
-  told = {
-    k: s for k, s in obs_space.items() if k.startswith(('label/', 'mask/'))
-  }
-  inputs = {'feat': feat, 'told': toys.values(told, LEAD)}
-  inputs['action'] = toys.values(actions, LEAD)
+  inputs = _policy_inputs(obs_space, actions)
 
   def score(policy, inputs):
     joint = _joint(policy, inputs)
@@ -250,6 +245,16 @@ def check_policy(
 
   _check_map(name, live, score, inputs, frozen)
   _check_draws(name, live, inputs, actions)
+
+
+def _policy_inputs(obs_space: toys.Spaces, actions: toys.Spaces) -> dict:
+  stored = spaces.stored(obs_space)
+  told = {k: s for k, s in stored.items() if k not in spaces.encoded(stored)}
+  return {
+    'feat': toys.features(toys.FEAT_SPACE, LEAD, 0, np.float32),
+    'told': toys.values(told, LEAD),
+    'action': toys.values(actions, LEAD),
+  }
 
 
 def _joint(policy, inputs):

@@ -8,8 +8,14 @@ from collections.abc import Iterator
 from importlib import util
 from pathlib import Path
 
+import jax
+import numpy as np
+from flax import nnx
+
 from dreamer_nnx import config as configs
-from dreamer_nnx import overrides
+from dreamer_nnx import overrides, workflow
+from dreamer_nnx.agent.build import build
+from dreamer_nnx.registry import fields
 from dreamer_nnx.run import Run
 from dreamer_nnx.slots import (
   BEHAVIOR,
@@ -17,11 +23,15 @@ from dreamer_nnx.slots import (
   ENCODER,
   SLOTS,
 )
-from dreamer_nnx.testing import agents, experience
-from dreamer_nnx.testing.broken import expect
+from dreamer_nnx.testing import agents, experience, toys
+from dreamer_nnx.testing.broken import expect, expect_finite
+from dreamer_nnx.testing.live import compiled
 from dreamer_nnx.testing.new import BESIDE, PATHS
+from dreamer_nnx.training.pure import Pure
 
 UPDATES = 2
+# Slots of what an agent is not made of.
+AROUND = ('env', 'replay', 'selector', 'logger', 'callback')
 GAME = 'dreamer_nnx.testing.games:make'
 RUN = {
   'train.envs': 2,
@@ -107,10 +117,12 @@ def _case(chosen: dict[str, str], image: bool = False) -> Case:
 
 
 def train(case: Case) -> int:
-  """Trains an agent for a few steps; returns the updates.
+  """Trains an agent for a few updates; returns their number.
+
+  What the agent itself is not made of is tried in a whole run.
 
   Raises:
-    Broken: It makes fewer than two.
+    Broken: It makes fewer than two, or numbers are not finite.
     Exception: Whatever is wrong.
   """
   with tempfile.TemporaryDirectory() as folder:
@@ -122,10 +134,41 @@ def train(case: Case) -> int:
       experience.write_walks(data)
     _, *rest = overrides.override(config, ['', *flags])
     expect(case.title, not rest, 'its flags are known', ' '.join(rest))
-    quiet = contextlib.redirect_stdout(io.StringIO())
-    with quiet, Run(config, Path(folder, 'run')) as run:
-      run.train(evaluate=False)
-      updates = run.updates
+    around = case.title.split()[0] in AROUND
+    train = _run if around else _update
+    updates = train(case.title, config, Path(folder, 'run'))
   promise = f'it makes {UPDATES} updates'
   expect(case.title, updates >= UPDATES, promise, f'{updates}')
   return updates
+
+
+def _run(title: str, config: configs.ConfigDict, workdir: Path) -> int:
+  """Trains in a workdir, with environments and replay."""
+  quiet = contextlib.redirect_stdout(io.StringIO())
+  with quiet, Run(config, workdir) as run:
+    run.train(evaluate=False)
+    return run.updates
+
+
+def _update(title: str, config: configs.ConfigDict, workdir: Path) -> int:
+  """Acts, and makes updates on a batch of numbers drawn at random."""
+  parts = configs.bind_all(config)
+  envs = workflow.make_envs(parts)
+  spaces = envs.obs_space, envs.action_space
+  envs.close()
+  agent = {name: parts[name] for name in fields(build)}
+  make = lambda rngs: build(*spaces, rngs=rngs, **agent)
+  length = agents.LENGTH
+  pure = Pure(make, parts['optimizer'](), batch_length=length)
+  key, rows = jax.random.key(0), agents.ROWS
+  state = compiled(pure.init)(key, jax.random.key(1))
+  obs = {'is_first': np.ones(rows, bool)} | toys.values(spaces[0], (rows,))
+  carry = pure.initial(rows)
+  _, action, _ = compiled(pure.act)(state, carry, obs, key, 0)
+  expect_finite(title, action, 'actions')
+  batch = agents.batch_of(nnx.eval_shape(lambda: make(nnx.Rngs(0))))
+  update = compiled(pure.update)
+  for _ in range(UPDATES):
+    state, carry, _, metrics = update(state, carry, batch)
+    expect_finite(title, metrics, 'metrics')
+  return int(state['updates'])

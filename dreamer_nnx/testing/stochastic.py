@@ -15,7 +15,7 @@ from dreamer_nnx.testing.broken import (
   expect_finite,
   promising,
 )
-from dreamer_nnx.testing.live import Live, abstractly
+from dreamer_nnx.testing.live import Live, abstractly, slopes
 
 LEAD = (toys.ROWS, toys.LENGTH)
 
@@ -86,9 +86,9 @@ def _draw(part: Any, posterior: jax.Array, prior: jax.Array) -> dict:
 def _slopes(part: Any, posterior: jax.Array, prior: jax.Array) -> dict:
   draw = lambda x: toys.functional(part.posterior(x).sample(jax.random.key(0)))
   kl = lambda x, y: part.posterior(x).kl(part.prior(y)).sum()
-  by_posterior, by_prior = jax.grad(kl, (0, 1))(posterior, prior)
+  by_posterior, by_prior = slopes(kl, posterior, prior)
   return {
-    'sample by posterior': jax.grad(draw)(posterior),
+    'sample by posterior': slopes(draw, posterior)[0],
     'KL by posterior': by_posterior,
     'KL by prior': by_prior,
   }
