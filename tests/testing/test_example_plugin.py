@@ -10,23 +10,20 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PLUGIN = ROOT / 'experiments' / 'example_plugin'
-SMALL = (
-  '--config.**.units=8',
-  '--config.dynamics.rssm.deter=8',
-  '--config.dynamics.rssm.hidden=8',
-  '--config.dynamics.rssm.blocks=2',
-  '--config.decoder.simple.depth=2',
-  '--config.decoder.simple.bspace=2',
-  '--config.agent.imag_length=2',
-  '--config.train.envs=2',
-  '--config.train.steps=64',
-  '--config.train.batch_size=2',
-  '--config.train.batch_length=4',
-  '--config.train.train_ratio=2.0',
-  '--config.train.log_every=16',
-  '--config.replay.chunked.chunk_size=8',
-  '--config.replay.chunked.capacity=1000',
-)
+# The package's config, at the size of tests.
+CONFIG = """
+from dreamer_example import config as example
+
+from dreamer_nnx import config as configs
+from dreamer_nnx.testing import agents, pairs
+
+
+def get_config():
+  config = example.get_config()
+  sizes = {**agents.SIZES, **pairs.RUN, 'env.name': 'track'}
+  configs.apply(config, sizes)
+  return config
+"""
 
 
 @pytest.fixture(scope='module')
@@ -67,12 +64,13 @@ def test_its_own_tests_pass(installed):
 def test_trains_by_name(installed, tmp_path):
   workdir = tmp_path / 'run'
   main = (sys.executable, '-m', 'dreamer_nnx.main', '--mode=train')
-  config = installed / 'dreamer_example' / 'config.py'
-  flags = (f'--config={config}', f'--workdir={workdir}', *SMALL)
+  file = tmp_path / 'small.py'
+  file.write_text(CONFIG, 'utf-8')
+  flags = (f'--config={file}', f'--workdir={workdir}')
   run(*main, *flags, '--compilation_cache=', target=installed, cwd=tmp_path)
   saved = json.loads((workdir / 'config.json').read_text('utf-8'))
   assert saved['plugins'] == ['example']
   assert saved['encoder']['name'] == 'pooled'
   lines = (workdir / 'metrics.jsonl').read_text('utf-8').splitlines()
-  updates = [json.loads(line).get('updates', 0) for line in lines]
-  assert max(updates) >= 2 or any('loss/dyn' in line for line in lines)
+  losses = [line for line in map(json.loads, lines) if 'loss/dyn' in line]
+  assert losses
