@@ -7,6 +7,9 @@ from dreamer_nnx import spaces, streams
 from dreamer_nnx.schema import Weight
 from dreamer_nnx.slots import AUGMENTATION
 
+# The version of the contracts that this is made for.
+DREAMER_NNX_CONTRACTS = 2
+
 
 @AUGMENTATION.register('mine')
 class Mine:

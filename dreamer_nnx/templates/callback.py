@@ -2,6 +2,9 @@
 
 from dreamer_nnx.slots import CALLBACK
 
+# The version of the contracts that this is made for.
+DREAMER_NNX_CONTRACTS = 2
+
 
 @CALLBACK.register('mine')
 class Mine:

@@ -9,6 +9,9 @@ from dreamer_nnx.registry import Choice
 from dreamer_nnx.schema import Count
 from dreamer_nnx.slots import DECODER, HEAD
 
+# The version of the contracts that this is made for.
+DREAMER_NNX_CONTRACTS = 2
+
 
 @DECODER.register('mine')
 class Mine(nnx.Module):

@@ -11,6 +11,9 @@ from dreamer_nnx.nn.vectors import concat_vectors, vector_size
 from dreamer_nnx.schema import Count
 from dreamer_nnx.slots import DYNAMICS
 
+# The version of the contracts that this is made for.
+DREAMER_NNX_CONTRACTS = 2
+
 
 @DYNAMICS.register('mine')
 class Mine(nnx.Module):

@@ -6,6 +6,9 @@ import numpy as np
 from dreamer_nnx.schema import Count
 from dreamer_nnx.slots import ENV
 
+# The version of the contracts that this is made for.
+DREAMER_NNX_CONTRACTS = 2
+
 
 class Line(gymnasium.Env):
   """One step left or right at a time; a reward of 1 at the right end.

@@ -12,6 +12,9 @@ from dreamer_nnx.numerics import outputs
 from dreamer_nnx.schema import Range
 from dreamer_nnx.slots import HEAD
 
+# The version of the contracts that this is made for.
+DREAMER_NNX_CONTRACTS = 2
+
 
 @HEAD.register('mine')
 class Mine(nnx.Module):

@@ -6,6 +6,9 @@ from pathlib import Path
 from dreamer_nnx.loggers.values import scalars
 from dreamer_nnx.slots import LOGGER
 
+# The version of the contracts that this is made for.
+DREAMER_NNX_CONTRACTS = 2
+
 
 @LOGGER.register('mine')
 class Mine:

@@ -8,6 +8,9 @@ from flax import nnx
 from dreamer_nnx.schema import Epsilon, Range
 from dreamer_nnx.slots import NORMALIZER
 
+# The version of the contracts that this is made for.
+DREAMER_NNX_CONTRACTS = 2
+
 
 class Largest(nnx.Variable):
   """A statistic: kept between updates, not trained by gradients."""

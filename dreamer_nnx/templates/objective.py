@@ -10,6 +10,9 @@ from dreamer_nnx.registry import Choice
 from dreamer_nnx.schema import Count, Weight
 from dreamer_nnx.slots import HEAD, OBJECTIVE
 
+# The version of the contracts that this is made for.
+DREAMER_NNX_CONTRACTS = 2
+
 
 @OBJECTIVE.register('mine')
 class Mine(nnx.Module):

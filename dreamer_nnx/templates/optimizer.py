@@ -6,6 +6,9 @@ from dreamer_nnx.optimizers.schedules import Decay
 from dreamer_nnx.schema import Weight
 from dreamer_nnx.slots import OPTIMIZER
 
+# The version of the contracts that this is made for.
+DREAMER_NNX_CONTRACTS = 2
+
 
 @OPTIMIZER.register('mine')
 def mine(

@@ -11,6 +11,9 @@ from dreamer_nnx.registry import Choice
 from dreamer_nnx.schema import Count
 from dreamer_nnx.slots import HEAD, POLICY
 
+# The version of the contracts that this is made for.
+DREAMER_NNX_CONTRACTS = 2
+
 
 @dataclasses.dataclass(frozen=True)
 class Product:

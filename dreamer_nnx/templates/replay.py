@@ -6,6 +6,9 @@ from dreamer_nnx.contracts import CONSEC
 from dreamer_nnx.schema import Count
 from dreamer_nnx.slots import REPLAY
 
+# The version of the contracts that this is made for.
+DREAMER_NNX_CONTRACTS = 2
+
 
 @REPLAY.register('mine')
 class Mine:

@@ -5,6 +5,9 @@ import numpy as np
 from dreamer_nnx.schema import Count, Weight
 from dreamer_nnx.slots import SELECTOR
 
+# The version of the contracts that this is made for.
+DREAMER_NNX_CONTRACTS = 2
+
 
 @SELECTOR.register('mine')
 class Mine:

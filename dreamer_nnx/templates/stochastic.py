@@ -7,6 +7,9 @@ from dreamer_nnx.numerics import outputs
 from dreamer_nnx.schema import Count
 from dreamer_nnx.slots import STOCHASTIC
 
+# The version of the contracts that this is made for.
+DREAMER_NNX_CONTRACTS = 2
+
 
 @STOCHASTIC.register('mine')
 class Mine:

@@ -5,6 +5,9 @@ from flax import nnx
 
 from dreamer_nnx.slots import WEIGHTING
 
+# The version of the contracts that this is made for.
+DREAMER_NNX_CONTRACTS = 2
+
 
 @WEIGHTING.register('mine')
 class Mine(nnx.Module):

@@ -192,8 +192,8 @@ class WrongShape(Decoder):
 
 @breaks('decoder', 'each parameter has a gradient')
 class Unused(Decoder):
-  def __init__(self, *args, **kwargs):
-    super().__init__(*args, **kwargs)
+  def __init__(self, obs_space, feat_space, *, precision, rngs):
+    super().__init__(obs_space, feat_space, precision=precision, rngs=rngs)
     self.unused = nnx.Param(jnp.zeros(3), axes=('inputs',))
 
 
@@ -320,7 +320,7 @@ class Negative(Weighting):
     return {k: -x for k, x in super().__call__(losses, scales).items()}
 
 
-@breaks('augmentation', "the augmented observation 'position': promised")
+@breaks('augmentation', 'uint8, got (2, 3, 16, 16, 3) bfloat16')
 class HalfPrecision(Augmentation):
   def __call__(self, inputs, key):
     new = super().__call__(inputs, key)

@@ -3,4 +3,4 @@
 from dreamer_example import pooled as pooled
 
 # The version of the contracts that they are made for.
-CONTRACTS = 2
+DREAMER_NNX_CONTRACTS = 2

@@ -45,4 +45,4 @@ def test_config_chooses_it():
 
 
 def test_made_for_these_contracts():
-  assert dreamer_example.CONTRACTS == contracts.VERSION
+  assert dreamer_example.DREAMER_NNX_CONTRACTS == contracts.VERSION
