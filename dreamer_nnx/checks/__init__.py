@@ -12,11 +12,18 @@ from dreamer_nnx.checks.learning import (
   check_optimizer,
   check_weighting,
 )
-from dreamer_nnx.checks.model import Seen, check_dynamics, check_encoder
+from dreamer_nnx.checks.model import (
+  Seen,
+  check_dynamics,
+  check_encoder,
+  check_spaces,
+  check_token_size,
+)
 from dreamer_nnx.checks.outputs import (
   ACTED,
   CONTINUES,
   LEARNED,
+  SCALAR,
   check_decoder,
   check_head,
   check_predictor,
@@ -26,6 +33,7 @@ __all__ = [
   'ACTED',
   'CONTINUES',
   'LEARNED',
+  'SCALAR',
   'Seen',
   'check_augmentation',
   'check_behavior',
@@ -38,5 +46,7 @@ __all__ = [
   'check_optimizer',
   'check_policy',
   'check_predictor',
+  'check_spaces',
+  'check_token_size',
   'check_weighting',
 ]

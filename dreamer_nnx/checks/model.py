@@ -55,9 +55,8 @@ def check_encoder(
   Raises:
     UserError: It breaks its contract.
   """
+  check_token_size(encoder, path)
   size = encoder.token_size
-  if not is_count(size, 1):
-    refuse('token_size', 'an int of 1 or more', size, path)
   what = 'tokens of {} observations'
 
   def encode(lead):
@@ -68,6 +67,16 @@ def check_encoder(
     traced(path, what.format(lead), trace, inputs(obs_space, lead))
 
   each_lead(encode, path)
+
+
+def check_token_size(encoder: contracts.Encoder, path: str) -> None:
+  """Checks what dynamics are built by; without a trace.
+
+  Raises:
+    UserError: It is no count.
+  """
+  if not is_count(encoder.token_size, 1):
+    refuse('token_size', 'an int of 1 or more', encoder.token_size, path)
 
 
 def each_lead(trace, path: str) -> None:
@@ -122,7 +131,7 @@ def check_dynamics(
   Raises:
     UserError: They break their contract.
   """
-  _check_spaces(dynamics, path)
+  check_spaces(dynamics, path)
   check = _Check(dynamics, token_size, action_space, dtype, path)
   carry = check.initial()
   check.resume(carry)
@@ -138,7 +147,12 @@ def check_dynamics(
   )
 
 
-def _check_spaces(dynamics: contracts.Dynamics, path: str) -> None:
+def check_spaces(dynamics: contracts.Dynamics, path: str) -> None:
+  """Checks what is built by dynamics' spaces; without a trace.
+
+  Raises:
+    UserError: They are not sizes, shapes and formats by name.
+  """
   expect_dict(dynamics.feat_space, 'feat_space', path)
   if not dynamics.feat_space:
     told('feat_space', 'one vector at least', 'none', path)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import contracts, spaces
@@ -24,6 +25,7 @@ from dreamer_nnx.checks.tracing import (
 )
 
 LEAD = (ROWS, LENGTH)
+SCALAR = gym_spaces.Box(-np.inf, np.inf, (), np.float32)
 # What learning needs of every output, and acting of one over actions.
 LEARNED = ('pred', 'loss')
 CONTINUES = ('pred', 'loss', 'prob')
