@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from dreamer_nnx import checks, spaces
+from dreamer_nnx import checks, contracts, spaces
 from dreamer_nnx import config as configs
 from dreamer_nnx.agent.agent import Agent
 from dreamer_nnx.agent.build import build
@@ -81,9 +81,20 @@ def batch_of(agent: Agent, seed: int = 0) -> dict[str, jax.Array]:
 
 def loss_of(agent: Agent, batch: Mapping[str, jax.Array]) -> Any:
   """The total loss of an agent, and its parts by name."""
-  key = jax.random.key(0)
-  loss, aux = agent.loss(agent.initial(ROWS), batch, key, length=LENGTH)
+  loss, aux = _losses(agent, batch)
   return loss, {'losses': aux['losses'], 'metrics': aux['metrics']}
+
+
+def replayed_of(
+  agent: Agent, batch: Mapping[str, jax.Array]
+) -> contracts.Replayed:
+  """The batch after `observe`."""
+  return _losses(agent, batch)[1]['replayed']
+
+
+def _losses(agent: Agent, batch: Mapping[str, jax.Array]) -> tuple:
+  key = jax.random.key(0)
+  return agent.loss(agent.initial(ROWS), batch, key, length=LENGTH)
 
 
 def seen_of(agent: Agent, dtype: Any) -> checks.Seen:

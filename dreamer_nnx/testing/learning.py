@@ -67,16 +67,16 @@ def check_behavior(
     actions = list(every.values())[-1]
     make = lambda: agents.make_agent(obs_space, actions, behavior=choice)
     live = Live(make, 'behavior/')
-  _check_part(name, live, 'behavior/', frozen)
+  _check_part(name, live, 'behavior/', agents.loss_of, frozen)
   _check_acting(name, live)
 
 
-def _check_part(name, live: Live, prefix: str, frozen) -> None:
+def _check_part(name, live: Live, prefix: str, loss, frozen) -> None:
   """Checks the parameters of one component of an agent."""
   live.params = tuple(n for n in live.params if n.startswith(prefix))
   check_axes(name, live)
   batch = agents.batch_of(live.abstract)
-  gradients, result = live.gradients(agents.loss_of, batch)
+  gradients, result = live.gradients(loss, batch)
   expect_finite(name, named(result), 'losses and metrics')
   check_gradients(name, gradients, frozen)
 
@@ -138,26 +138,36 @@ def check_objective(
 
   with promising(name):
     for actions in every.values():
-
-      def build(actions=actions):
-        agent = make(actions, choice)
-        promise = 'its default scale is not 0, or it would be left out'
-        expect(name, agent.objectives, promise)
-        seen = agents.seen_of(agent, toys.FLOAT32.compute_dtype)
-        (key, objective), *_ = agent.objectives.items()
-        args = agent.world, seen, agent.obs_space, actions, choice.path
-        checks.check_objective(objective, key, *args)
-
-      abstractly(build)
+      build = lambda actions=actions: make(actions, choice)
+      abstractly(lambda build=build: _trace(name, build(), choice.path))
     actions = list(every.values())[-1]
     prefix = f'objectives/{choice.branch}/'
     live = Live(lambda: make(actions, choice), prefix)
-  _check_part(name, live, prefix, frozen)
+  _check_part(name, live, prefix, _own_losses, frozen)
   if toys.takes(choice, 'scale'):
     none = choice.replace(scale=0.0)
     agents.expect_left_out(
       name, lambda: make(actions, none), lambda: make(actions)
     )
+
+
+def _trace(name: str, agent: Any, path: str) -> None:
+  """Checks the one objective of an agent."""
+  promise = 'its default scale is not 0, or it would be left out'
+  expect(name, agent.objectives, promise)
+  seen = agents.seen_of(agent, toys.FLOAT32.compute_dtype)
+  ((key, objective),) = agent.objectives.items()
+  around = agent.world, seen, agent.obs_space, agent.action_space
+  checks.check_objective(objective, key, *around, path)
+
+
+def _own_losses(agent: Any, batch: dict) -> tuple[jax.Array, dict]:
+  """The losses of the one objective alone, and their sum."""
+  replayed = agents.replayed_of(agent, batch)
+  (objective,) = agent.objectives.values()
+  losses, metrics = objective.losses(replayed, jax.random.key(1), True)
+  total = sum(x.mean() for x in losses.values())
+  return total, {'losses': losses, 'metrics': metrics}
 
 
 def check_weighting(

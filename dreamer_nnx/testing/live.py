@@ -169,8 +169,12 @@ def check_gradients(
 
 def check_round_trip(
   component: str, live: Live, function: Callable, *args: Any
-) -> None:
-  """Checks that the arrays, saved by name, make the same component."""
+) -> Any:
+  """Checks that the arrays, saved by name, make the same component.
+
+  Returns:
+    The result of `function(component, *args)`.
+  """
   call = live.compiled(function)
   before = call(*args)
   kept = {name: np.asarray(x) for name, x in live.arrays.items()}
@@ -178,6 +182,7 @@ def check_round_trip(
   after = call(*args)
   promise = 'arrays restored by name compute the same'
   expect_close(component, named(after), named(before), promise, 0.0)
+  return before
 
 
 def named(tree: Any) -> dict[str, Any]:

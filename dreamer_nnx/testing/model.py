@@ -52,14 +52,13 @@ def check_encoder(
   choice = toys.choice(ENCODER, component, fields)
   every = {'given': obs_space} if obs_space else toys.observations()
   with promising(name):
-    for space in every.values():
-      for precision in toys.PRECISIONS:
+    for space, precision in toys.settings(every):
 
-        def build(space=space, precision=precision):
-          encoder = toys.build(choice, obs_space=space, precision=precision)
-          checks.check_encoder(encoder, space, choice.path)
+      def build(space=space, precision=precision):
+        encoder = toys.build(choice, obs_space=space, precision=precision)
+        checks.check_encoder(encoder, space, choice.path)
 
-        abstractly(build)
+      abstractly(build)
     space = next(iter(every.values()))
     kw = {'obs_space': space, 'precision': toys.FLOAT32}
     live = Live(lambda: toys.build(choice, **kw))
@@ -104,18 +103,17 @@ def check_decoder(
   every = {'given': obs_space} if obs_space else toys.observations()
   given = {'feat_space': toys.FEAT_SPACE}
   with promising(name):
-    for space in every.values():
-      for precision in toys.PRECISIONS:
+    for space, precision in toys.settings(every):
 
-        def build(space=space, precision=precision):
-          kw = given | {'obs_space': space, 'precision': precision}
-          dtype = precision.compute_dtype
-          decoder = toys.build(choice, **kw)
-          checks.check_decoder(
-            decoder, toys.FEAT_SPACE, space, dtype, choice.path
-          )
+      def build(space=space, precision=precision):
+        kw = given | {'obs_space': space, 'precision': precision}
+        dtype = precision.compute_dtype
+        decoder = toys.build(choice, **kw)
+        checks.check_decoder(
+          decoder, toys.FEAT_SPACE, space, dtype, choice.path
+        )
 
-        abstractly(build)
+      abstractly(build)
     space = next(iter(every.values()))
     kw = given | {'obs_space': space, 'precision': toys.FLOAT32}
     live = Live(lambda: toys.build(choice, **kw))
@@ -219,21 +217,20 @@ def check_policy(
   every = {'given': action_space} if action_space else toys.ACTIONS
   given = dict(feat_space=toys.FEAT_SPACE, obs_space=obs_space)
   with promising(name):
-    for actions in every.values():
-      for precision in toys.PRECISIONS:
+    for actions, precision in toys.settings(every):
 
-        def build(actions=actions, precision=precision):
-          kw = given | {'action_space': actions, 'precision': precision}
-          checks.check_policy(
-            toys.build(choice, **kw),
-            toys.FEAT_SPACE,
-            obs_space,
-            actions,
-            precision.compute_dtype,
-            choice.path,
-          )
+      def build(actions=actions, precision=precision):
+        kw = given | {'action_space': actions, 'precision': precision}
+        checks.check_policy(
+          toys.build(choice, **kw),
+          toys.FEAT_SPACE,
+          obs_space,
+          actions,
+          precision.compute_dtype,
+          choice.path,
+        )
 
-        abstractly(build)
+      abstractly(build)
     actions = list(every.values())[-1]
     kw = given | {'action_space': actions, 'precision': toys.FLOAT32}
     live = Live(lambda: toys.build(choice, **kw))

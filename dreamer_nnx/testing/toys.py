@@ -24,6 +24,12 @@ Component = str | Choice | Callable
 Spaces = Mapping[str, gym_spaces.Space]
 
 
+def settings(spaces_by_name: Mapping[str, Spaces]) -> list[tuple]:
+  """Pairs of spaces and precisions: all in float32, the last in bfloat16."""
+  every = list(spaces_by_name.values())
+  return [(space, FLOAT32) for space in every] + [(every[-1], BFLOAT16)]
+
+
 def box(*shape: int) -> gym_spaces.Box:
   return gym_spaces.Box(-np.inf, np.inf, shape, np.float32)
 
