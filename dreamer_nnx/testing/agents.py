@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
 from dreamer_nnx import checks, contracts, spaces
@@ -74,7 +73,7 @@ def batch_of(agent: Agent, seed: int = 0) -> dict[str, jax.Array]:
   for prefix, space in stored.items():
     for key, s in space.items():
       batch[prefix + key] = jnp.zeros((*lead, *s.shape), s.dtype)
-  flag = np.zeros(lead, bool)
+  flag = jnp.zeros(lead, bool)
   batch |= {key: flag for key in ('is_first', 'is_last', 'is_terminal')}
   return batch | {'reward': toys.floats(lead, seed)}
 
