@@ -108,7 +108,10 @@ def imagine(
   first = jax.tree.map(recent, replayed.observed.feat)
   steps = {k: recent(x) for k, x in replayed.steps.items()}
   given = spaces.labels(steps) | dict(given or {})
-  masks = Masks(world, spaces.masks(steps))
+  # Before the loop: what is made in it cannot be kept outside.
+  objectives = {k: constant(x) for k, x in world.objectives.items()}
+  frozen_world = dataclasses.replace(world, objectives=objectives)
+  masks = Masks(frozen_world, spaces.masks(steps))
   # Or derivatives that nobody reads would be traced through the loop.
   dynamics, frozen = constant(world.dynamics), constant(policy)
 
@@ -157,7 +160,7 @@ class Masks:
     found = {}
     for objective in self.world.objectives.values():
       if self.true and hasattr(objective, 'mask'):
-        found |= constant(objective).mask(self.world, feat)
+        found |= objective.mask(self.world, feat)
     shape = next(iter(feat.values())).shape[:-1]
     return {
       name: found.get(name, jnp.ones((*shape, like.shape[-1]), bool))
