@@ -12,7 +12,8 @@ from dreamer_nnx import checks, contracts, spaces
 from dreamer_nnx import config as configs
 from dreamer_nnx.agent.agent import Agent
 from dreamer_nnx.agent.build import build
-from dreamer_nnx.registry import fields
+from dreamer_nnx.registry import Choice, fields
+from dreamer_nnx.slots import BEHAVIOR, POLICY
 from dreamer_nnx.testing import toys
 from dreamer_nnx.testing.broken import expect
 from dreamer_nnx.testing.live import program_of
@@ -58,8 +59,15 @@ def make_agent(
   rngs: nnx.Rngs | None = None,
   **parts: Any,
 ) -> Agent:
-  """An agent of small built-in components, but for the parts named."""
+  """An agent of small built-in components, but for the parts named.
+
+  Where masks are observed its policy is one that masks.
+  """
   rngs = rngs or nnx.Rngs(0)
+  if spaces.masked(obs_space) and 'behavior' not in parts:
+    policy = Choice(POLICY, 'masked', units=8, layers=1)
+    behavior = Choice(BEHAVIOR, 'actor_critic', policy=policy)
+    parts = parts | {'behavior': behavior}
   return build(obs_space, action_space, **(_parts() | parts), rngs=rngs)
 
 
