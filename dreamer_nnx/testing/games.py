@@ -13,16 +13,18 @@ class Walk(gymnasium.Env):
 
   Args:
     image: Shows the place as an image, too.
-    labels: Observes `label/cost` and `mask/action`.
+    labels: Observes `label/cost`.
+    masks: Observes `mask/action`.
   """
 
-  def __init__(self, image: bool, labels: bool):
+  def __init__(self, image: bool, labels: bool, masks: bool):
     box = gymnasium.spaces.Box
     space = {'place': box(-1, 1, (2,), np.float32)}
     if image:
       space['image'] = box(0, 255, (*SIDES, 3), np.uint8)
     if labels:
       space['label/cost'] = box(0, 1, (), np.float32)
+    if masks:
       space['mask/action'] = box(0, 1, (ACTIONS,), np.float32)
     self.observation_space = gymnasium.spaces.Dict(space)
     self.action_space = gymnasium.spaces.Discrete(ACTIONS)
@@ -51,6 +53,8 @@ class Walk(gymnasium.Env):
     return {key: seen[key] for key in self.observation_space.spaces}
 
 
-def make(image: bool = False, labels: bool = False) -> Walk:
+def make(
+  image: bool = False, labels: bool = False, masks: bool = False
+) -> Walk:
   """Makes one game, for `config.env.custom.make`."""
-  return Walk(image, labels)
+  return Walk(image, labels, masks)

@@ -49,10 +49,11 @@ RUN = {
 }
 # Flags of an entry beside its name; `{data}` is a folder of episodes.
 LABELS = ('--config.env.custom.arguments=labels=True',)
-MASKED = (*LABELS, '--config.behavior.actor_critic.policy.name=masked')
+MASKS = ('--config.env.custom.arguments=masks=True',)
+MASKED = (*MASKS, '--config.behavior.actor_critic.policy.name=masked')
 FLAGS = {
   ('behavior', 'constrained'): LABELS,
-  ('policy', 'masked'): LABELS,
+  ('policy', 'masked'): MASKS,
   ('objective', 'masks'): MASKED,
   ('env', 'gymnasium'): ('--config.env.gymnasium.id=CartPole-v1',),
   ('replay', 'dataset'): ('--config.replay.dataset.path={data}',),

@@ -14,7 +14,7 @@ from tests.loggers.test_wandb import Run
 
 OWN = 'dreamer_nnx.'
 ENTRIES = [
-  (slot.name, entry.name)
+  pytest.param(slot.name, entry.name, id=f'{slot.name}-{entry.name}')
   for slot in SLOTS
   for entry in slot.entries()
   if entry.builder.__module__.startswith(OWN)
@@ -31,7 +31,7 @@ SHORT = (
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(('slot', 'name'), ENTRIES, ids='-'.join)
+@pytest.mark.parametrize(('slot', 'name'), ENTRIES)
 def test_entry_keeps_its_promises(slot, name, tmp_path, monkeypatch):
   if name == 'wandb':
     library = types.ModuleType('wandb')
