@@ -22,6 +22,8 @@ from ml_collections import ConfigDict
 from dreamer_nnx import config as configs
 from dreamer_nnx import contracts, paths, streams
 from dreamer_nnx.agent.build import build
+from dreamer_nnx.agent.checks import check_agent
+from dreamer_nnx.checks import check_optimizer
 from dreamer_nnx.envs.make import make_vector_env
 from dreamer_nnx.registry import fields
 from dreamer_nnx.streams import Stream
@@ -70,7 +72,8 @@ def make_learner(
   """The agent and its optimiser, not yet initialised.
 
   Raises:
-    RegistryError, ValueError: The config does not fit itself or the spaces.
+    RegistryError, ValueError: The config does not fit itself or the spaces, or
+      a component breaks its contract.
     CheckpointError: An array is of a format that checkpoints do not have.
   """
   parts = configs.bind_all(config)
@@ -83,12 +86,18 @@ def make_learner(
     action_space,
     **{name: parts[name] for name in fields(build)},
   )
+  optimizer = parts['optimizer']()
+  check_optimizer(optimizer, {}, parts['optimizer'].path)
+  paths = {k: getattr(parts[k], 'path', f'config.{k}') for k in fields(build)}
   learner = Learner(
     lambda rngs: make_agent(rngs=rngs),
-    parts['optimizer'](),
+    optimizer,
     sharding,
     batch_length=train.batch_length,
     loss_scaling=precision.compute_dtype == np.float16,
+    check=functools.partial(
+      check_agent, paths=paths, dtype=precision.compute_dtype
+    ),
   )
   check_savable({**learner.abstract, **named(learner.abstract_carry(1))})
   return learner

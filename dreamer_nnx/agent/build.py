@@ -14,7 +14,7 @@ import numpy as np
 from flax import nnx
 from gymnasium import spaces as gym_spaces
 
-from dreamer_nnx import spaces
+from dreamer_nnx import checks, spaces
 from dreamer_nnx.acting.options import AgentOptions
 from dreamer_nnx.agent.agent import Agent
 from dreamer_nnx.agent.settings import LossScales
@@ -76,10 +76,13 @@ def build(
   check_names(stored, action_space)
   precision, options = precision(), agent()
   given = dict(precision=precision, rngs=rngs)
+  where = encoder.path, dynamics.path
   encoder = encoder(obs_space=seen, **given)
+  checks.check_token_size(encoder, where[0])
   dynamics = dynamics(
     token_size=encoder.token_size, action_space=action_space, **given
   )
+  checks.check_spaces(dynamics, where[1])
   given |= dict(feat_space=dict(dynamics.feat_space))
   acts = dict(obs_space=stored, action_space=action_space)
   predict = lambda part, path: part.at(path)(space=SCALAR, **given)

@@ -17,15 +17,29 @@ State = dict[str, Array]
 MODES = ('sample', 'mode')
 
 
+def unchecked(agent: Agent) -> None:
+  """Accepts an agent as it is."""
+
+
 class Layout:
   """Names, shapes, axes and kinds of an agent's arrays, without any values.
 
   Args:
     make_agent: Builds the agent from random streams.
+    check: Called once with the agent, without values.
   """
 
-  def __init__(self, make_agent: Callable[[nnx.Rngs], Agent]):
-    abstract = nnx.eval_shape(lambda: make_agent(nnx.Rngs(0)))
+  def __init__(
+    self,
+    make_agent: Callable[[nnx.Rngs], Agent],
+    check: Callable[[Agent], None] = unchecked,
+  ):
+    def checked() -> Agent:
+      agent = make_agent(nnx.Rngs(0))
+      check(agent)
+      return agent
+
+    abstract = nnx.eval_shape(checked)
     self.graphdef, state = nnx.split(abstract)
     flat = nnx.to_flat_state(state)
     self.paths = {'/'.join(map(str, path)): path for path, _ in flat}

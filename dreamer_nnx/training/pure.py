@@ -19,7 +19,7 @@ from dreamer_nnx.agent.agent import Agent, Carry
 from dreamer_nnx.agent.context import LATENT
 from dreamer_nnx.training import loss_scale
 from dreamer_nnx.training.divergence import first_bad, losses_of, recorded
-from dreamer_nnx.training.layout import Layout, State
+from dreamer_nnx.training.layout import Layout, State, unchecked
 from dreamer_nnx.training.norms import NONE, Squares, optimizer_metrics
 
 Array = jax.Array
@@ -43,6 +43,7 @@ class Pure:
     optimizer: Transformation over the flat dict of trained parameters.
     batch_length: T, steps of a window to train on; any before are context.
     loss_scaling: Scales the loss dynamically, for float16.
+    check: Called once with the agent, without values.
   """
 
   def __init__(
@@ -52,8 +53,9 @@ class Pure:
     *,
     batch_length: int,
     loss_scaling: bool = False,
+    check: Callable[[Agent], None] = unchecked,
   ):
-    self.layout = Layout(make_agent)
+    self.layout = Layout(make_agent, check)
     self.optimizer, self.length = optimizer, batch_length
     self._learning_rate = getattr(optimizer, 'learning_rate', None)
     self._make_agent, self._loss_scaling = make_agent, loss_scaling

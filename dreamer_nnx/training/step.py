@@ -16,7 +16,7 @@ from dreamer_nnx import contracts, streams
 from dreamer_nnx.agent.agent import Agent, Carry
 from dreamer_nnx.streams import Stream
 from dreamer_nnx.training.divergence import labels, losses_of
-from dreamer_nnx.training.layout import State
+from dreamer_nnx.training.layout import State, unchecked
 from dreamer_nnx.training.pure import SMALL, Pure
 from dreamer_nnx.training.sharding import Sharding, local_copy
 
@@ -34,6 +34,7 @@ class Learner:
     sharding: The mesh, and what of it is split over what.
     batch_length: T, steps of a window to train on; any before are context.
     loss_scaling: Scales the loss dynamically, for float16.
+    check: Called once with the agent, without values.
   """
 
   def __init__(
@@ -44,12 +45,14 @@ class Learner:
     *,
     batch_length: int,
     loss_scaling: bool = False,
+    check: Callable[[Agent], None] = unchecked,
   ):
     self.pure = Pure(
       make_agent,
       optimizer,
       batch_length=batch_length,
       loss_scaling=loss_scaling,
+      check=check,
     )
     self.layout, self.sharding = self.pure.layout, sharding
     self.axes = self.pure.axes
