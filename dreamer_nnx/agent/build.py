@@ -76,31 +76,25 @@ def build(
   check_names(stored, action_space)
   precision, options = precision(), agent()
   given = dict(precision=precision, rngs=rngs)
-  where = encoder.path, dynamics.path
-  encoder = encoder(obs_space=seen, **given)
-  checks.check_token_size(encoder, where[0])
-  dynamics = dynamics(
-    token_size=encoder.token_size, action_space=action_space, **given
-  )
-  checks.check_spaces(dynamics, where[1])
-  given |= dict(feat_space=dict(dynamics.feat_space))
+  encode = encoder(obs_space=seen, **given)
+  checks.check_token_size(encode, encoder.path)
+  size = encode.token_size
+  model = dynamics(token_size=size, action_space=action_space, **given)
+  checks.check_spaces(model, dynamics.path)
+  given |= dict(feat_space=dict(model.feat_space))
   acts = dict(obs_space=stored, action_space=action_space)
   predict = lambda part, path: part.at(path)(space=SCALAR, **given)
   return Agent(
     stored,
     action_space,
-    encoder=encoder,
-    dynamics=dynamics,
+    encoder=encode,
+    dynamics=model,
     decoder=decoder(obs_space=seen, **given),
     reward=predict(reward, 'config.reward'),
     cont=predict(cont, 'config.cont'),
     behavior=behavior(options=options, **acts, **given),
     objectives=in_use(
-      objectives,
-      stored_space=stored,
-      token_size=encoder.token_size,
-      **acts,
-      **given,
+      objectives, stored_space=stored, token_size=size, **acts, **given
     ),
     weighting=weighting(),
     augmentations=in_use(augmentations, obs_space=seen),

@@ -43,22 +43,17 @@ class Layout:
     self.graphdef, state = nnx.split(abstract)
     flat = nnx.to_flat_state(state)
     self.paths = {'/'.join(map(str, path)): path for path, _ in flat}
+    arrays = dict(zip(self.paths, (v for _, v in flat), strict=True))
     self.shapes = {
-      name: jax.ShapeDtypeStruct(v.shape, v.dtype)
-      for name, (_, v) in zip(self.paths, flat, strict=True)
+      name: jax.ShapeDtypeStruct(v.shape, v.dtype) for name, v in arrays.items()
     }
-    self.axes = {
-      name: v.get_metadata().get('axes')
-      for name, (_, v) in zip(self.paths, flat, strict=True)
-    }
+    self.axes = {k: v.get_metadata().get('axes') for k, v in arrays.items()}
     self.trained = tuple(
-      name
-      for name, (_, v) in zip(self.paths, flat, strict=True)
-      if isinstance(v, nnx.Param)
+      name for name, v in arrays.items() if isinstance(v, nnx.Param)
     )
     self.statistics = tuple(
       name
-      for name, (_, v) in zip(self.paths, flat, strict=True)
+      for name, v in arrays.items()
       if not isinstance(v, nnx.Param | SlowParam)
       and jnp.issubdtype(v.dtype, jnp.inexact)
     )
