@@ -39,6 +39,7 @@ def describe(config: ConfigDict) -> str:
     ),
     'Parameters': parameter_table(learner),
     'Not split': '\n'.join(learner.unsplit()) or '  nothing',
+    'Notes': '\n'.join(f'  {x}' for x in learner.layout.notes) or '  none',
     'Memory': memory_table(parts['train'](), learner, step),
   }
   return '\n\n'.join(f'{title}\n{text}' for title, text in sections.items())
