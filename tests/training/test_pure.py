@@ -8,10 +8,11 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
+from gymnasium import spaces as gs
 
 from dreamer_nnx.contracts import CONSEC
 from dreamer_nnx.registry import Choice, Choices
-from dreamer_nnx.slots import AUGMENTATION, DECODER, OBJECTIVE
+from dreamer_nnx.slots import AUGMENTATION, DECODER, ENCODER, OBJECTIVE
 from dreamer_nnx.training import sharding
 from dreamer_nnx.training.pure import Pure
 from dreamer_nnx.training.step import Learner
@@ -253,3 +254,33 @@ def test_an_agent_without_a_decoder_learns_and_reports():
   assert np.isfinite(metrics['opt/loss']) and 'loss/vector' not in metrics
   told, videos = jax.jit(other.report)(state, carry, small.batch_of(), KEY)
   assert np.isfinite(told['loss/rew']) and videos == {}
+
+
+IMAGES = {'image': gs.Box(0, 255, (8, 8, 3), np.uint8)}
+CNN = Choice(ENCODER, 'simple', depth=2, mults=(2,))
+
+
+@pytest.mark.parametrize('spaces', [small.OBS_SPACE, IMAGES], ids=list)
+def test_one_exported_program_acts_for_any_number_of_environments(spaces):
+  more = {'encoder': CNN} if spaces is IMAGES else {}
+  # What is reconstructed is not exported.
+  pure = make_pure(spaces, decoder=Choice(DECODER, 'none'), **more)
+  (rows,) = jax.export.symbolic_shape('rows')
+  any_rows = lambda x: jax.ShapeDtypeStruct((rows, *x.shape[1:]), x.dtype)
+  acting = {k: pure.layout.shapes[k] for k in pure.layout.acting}
+  carry = jax.eval_shape(lambda: pure.initial(1))
+  act = lambda *args: pure.act(*args, mode='mode')
+  program = jax.export.export(jax.jit(act))(
+    acting,
+    jax.tree.map(any_rows, carry),
+    jax.tree.map(any_rows, pure.layout.observed(1)),
+    jax.eval_shape(lambda: KEY),
+    jax.ShapeDtypeStruct((), jnp.int32),
+  )
+  state = jax.jit(pure.init)(*small.keys(0))
+  acting = {k: state[k] for k in acting}
+  ones = lambda x: jnp.ones(x.shape, x.dtype)
+  for count in (1, 5):
+    obs = jax.tree.map(ones, pure.layout.observed(count))
+    args = acting, pure.initial(count), obs, KEY, jnp.asarray(0)
+    close(program.call(*args), jax.jit(act)(*args), rtol=1e-4)
