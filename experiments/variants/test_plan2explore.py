@@ -1,0 +1,129 @@
+"""Plan2Explore: who learns from what, and where disagreement falls."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dreamer_nnx.contracts import Dream
+from dreamer_nnx.errors import UserError
+from experiments.variants import toys
+from experiments.variants.toys import Toy, after_five, compiled, differing
+
+ENSEMBLE = {'objectives.plan2explore.members': 3}
+
+
+@pytest.fixture(scope='module')
+def toy():
+  return Toy('plan2explore', ENSEMBLE)
+
+
+@pytest.fixture(scope='module')
+def trained(toy):
+  return after_five(toy)
+
+
+def test_rewards_reach_nothing_but_their_predictor(toy, trained):
+  other = 3 * np.ones((toys.ROWS, toys.STEPS + 1), np.float32)
+  found = differing(trained, after_five(toy, reward=other))
+  assert {name for name in found if not name.startswith('optimizer/')} == {
+    name for name in trained if name.startswith('reward/')
+  }
+
+
+def test_without_a_scale_all_else_learns_as_without_it(trained):
+  off = Toy('plan2explore', ENSEMBLE | {'objectives.plan2explore.scale': 0.0})
+  without = Toy('plan2explore', {'objectives.names': ()})
+  states = after_five(off), after_five(without)
+  assert states[0].keys() == states[1].keys()
+  assert not differing(*states)
+  # With a scale the policy differs.
+  assert any('policy' in name for name in differing(trained, states[0]))
+
+
+def dream(feat, action):
+  """Dreams (N, 2) of one step each."""
+  twice = lambda x: jnp.stack([x, jnp.zeros_like(x)], 1)
+  ones = np.ones((len(action), 2), np.float32)
+  feat = {name: twice(x) for name, x in feat.items()}
+  return Dream(feat, {'action': twice(action)}, ones, ones, ones)
+
+
+def test_disagreement_falls_where_it_was_trained():
+  # A chain of states, whose last action is never taken.
+  patterns = {
+    'objectives.plan2explore.member.layers': 1,
+    'objectives.plan2explore.member.units': 16,
+    'train.batch_size': 8,
+  }
+  toy = Toy('plan2explore', ENSEMBLE | patterns)
+  batches = [chain(toy, seed) for seed in range(200)]
+  state, _ = toy.train(toy.init(), batches)
+
+  @compiled
+  def disagreement(state, batch, action):
+    agent = toy.agent(state)
+    carry, key = agent.initial(toy.rows), jax.random.key(0)
+    _, aux = agent.loss(carry, batch, key, length=toys.STEPS)
+    feat = jax.tree.map(lambda x: x[:, -1], aux['replayed'].observed.feat)
+    objective = agent.objectives['plan2explore']
+    return objective.reward(agent.world, dream(feat, action), key)
+
+  batch = chain(toy, 1000)
+  held_out = np.full(toy.rows, 2, np.int32)
+  taken = np.arange(toy.rows, dtype=np.int32) % 2
+  seen, unseen = (
+    disagreement(state, batch, action)[:, 1] for action in (taken, held_out)
+  )
+  assert (seen < unseen).all()
+  first = disagreement(toy.init(), batch, taken)[:, 1]
+  assert seen.mean() < 0.5 * first.mean()
+  assert unseen.mean() > 2 * seen.mean()
+
+
+def chain(toy, seed):
+  """A walk on a ring of three states; action 1 moves, and 0 does not."""
+  rng = np.random.default_rng(seed)
+  batch = toy.batch(seed)
+  shape = batch['reward'].shape
+  action = rng.integers(0, 2, shape).astype(np.int32)
+  place = np.cumsum(action, 1) - action + rng.integers(0, 3, (len(action), 1))
+  never = np.zeros(shape, bool)
+  return batch | {
+    'vector': np.eye(3, dtype=np.float32)[place % 3],
+    'action': action,
+    'is_first': never,
+    'is_last': never,
+    'is_terminal': never,
+  }
+
+
+def test_the_reward_of_the_start_never_matters(toy):
+  @compiled
+  def scores(state, first):
+    agent = toy.agent(state)
+    size = agent.dynamics.feat_space
+    feat = {k: np.ones((5, n), np.float32) for k, n in size.items()}
+    dreams = dream(feat, np.arange(5, dtype=np.int32) % 3)
+    objective, key = agent.objectives['plan2explore'], jax.random.key(0)
+    reward = objective.reward(agent.world, dreams, key)
+    changed = reward.at[:, 0].set(first)
+    score = agent.behavior.critic.score(dreams, changed, False)
+    return reward, score.returns, score.advantage, score.loss
+
+  state = toy.init()
+  reward, *one = scores(state, 0.0)
+  _, *two = scores(state, 100.0)
+  assert not reward[:, 0].any() and reward[:, 1].all()
+  assert all(np.array_equal(x, y) for x, y in zip(one, two, strict=True))
+
+
+def test_tokens_are_a_target_and_others_are_named():
+  toy = Toy(
+    'plan2explore', ENSEMBLE | {'objectives.plan2explore.target': 'tokens'}
+  )
+  ends = [k for k in toy.layout.shapes if 'ensemble/0/head' in k]
+  sizes = {toy.layout.shapes[name].shape[-1] for name in ends}
+  assert sizes == {toys.OBS['vector'].shape[0]}
+  with pytest.raises(UserError, match=r'plan2explore\.target.*stoch, tokens'):
+    Toy('plan2explore', {'objectives.plan2explore.target': 'pixels'})
