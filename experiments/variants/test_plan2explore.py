@@ -63,11 +63,11 @@ def test_disagreement_falls_where_it_was_trained():
   @compiled
   def disagreement(state, batch, action):
     agent = toy.agent(state)
-    carry, key = agent.initial(toy.rows), jax.random.key(0)
-    _, aux = agent.loss(carry, batch, key, length=toys.STEPS)
+    _, aux = toy.loss(agent, batch)
     feat = jax.tree.map(lambda x: x[:, -1], aux['replayed'].observed.feat)
     objective = agent.objectives['plan2explore']
-    return objective.reward(agent.world, dream(feat, action), key)
+    dreams = dream(feat, action)
+    return objective.reward(agent.world, dreams, jax.random.key(0))
 
   batch = chain(toy, 1000)
   held_out = np.full(toy.rows, 2, np.int32)

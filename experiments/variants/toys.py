@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from gymnasium import spaces as gs
 
@@ -22,6 +23,7 @@ ROWS, STEPS = 2, 4
 TINY = {
   '**.units': 8,
   '**.layers': 0,
+  'encoder.simple.layers': 1,
   '**.bins': 11,
   'dynamics.rssm.deter': 8,
   'dynamics.rssm.hidden': 8,
@@ -98,6 +100,12 @@ class Toy:
     batch['is_first'] = np.roll(batch['is_last'], 1, 1)
     batch['reward'] = rng.normal(size=shape).astype(np.float32)
     return batch | values
+
+  def loss(self, agent: Agent, batch: Batch) -> tuple[jax.Array, dict]:
+    """The loss of a batch, after nothing; see `Agent.loss`."""
+    batch, key = jax.tree.map(jnp.asarray, batch), jax.random.key(0)
+    carry = agent.initial(self.rows)
+    return agent.loss(carry, batch, key, length=self.pure.length)
 
   def train(self, state: State, batches: Iterable[Batch]) -> tuple[State, dict]:
     """The state after an update on each batch, and the last metrics."""

@@ -1,0 +1,14 @@
+"""Learns `track` with losses in harmony."""
+
+from dreamer_nnx import config as configs
+from experiments.variants import small
+
+PATTERNS = {
+  'weighting.name': 'harmony',
+  'weighting.harmony.terms': ('image', 'rew', 'dyn+rep'),
+}
+
+
+def get_config() -> configs.ConfigDict:
+  """The config of the variant."""
+  return small.config(PATTERNS, 'experiments.variants.harmony')

@@ -1,0 +1,90 @@
+"""R2-Dreamer: features that agree with the tokens, number by number."""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from gymnasium import spaces as gym_spaces
+
+from dreamer_nnx import contracts
+from dreamer_nnx.contracts import Replayed
+from dreamer_nnx.nn.precision import Precision
+from dreamer_nnx.nn.predictor import Predictor
+from dreamer_nnx.registry import Choice, Part
+from dreamer_nnx.schema import Weight
+from dreamer_nnx.slots import HEAD, OBJECTIVE
+
+sg = jax.lax.stop_gradient
+Array = jax.Array
+# One linear map.
+PROJECTOR = Part(Predictor, layers=0, head=Choice(HEAD, 'mse'))
+
+
+@OBJECTIVE.register('r2dreamer')
+class R2Dreamer(nnx.Module):
+  """Redundancy reduction between features and tokens, without a decoder.
+
+    C_ij = mean over B T of x̂_i ê_j,   x = projector(feat), e = sg(tokens)
+    loss = Σ_i (1 - C_ii)² + redundancy · Σ_{i≠j} C_ij²
+
+  A hat is the distance to the mean in standard deviations of the batch. The
+  encoder learns through the features, for tokens alone could all become alike.
+
+  Args:
+    scale: Weight of the loss `redundancy`.
+    redundancy: Weight of the correlations between different numbers.
+    projector: Features to numbers that are compared with the tokens.
+
+  Source: Morihira et al. 2026, arXiv 2603.18202; Barlow Twins, Zbontar et al.
+  2021, arXiv 2103.03230.
+  """
+
+  def __init__(
+    self,
+    token_size: int,
+    feat_space: Mapping[str, int],
+    *,
+    scale: Weight = 0.05,
+    redundancy: Weight = 5e-4,
+    projector: Part = PROJECTOR,
+    precision: Precision,
+    rngs: nnx.Rngs,
+  ):
+    self.scale, self.redundancy = scale, redundancy
+    space = gym_spaces.Box(-np.inf, np.inf, (token_size,), np.float32)
+    self.projector = projector(
+      feat_space=feat_space, space=space, precision=precision, rngs=rngs
+    )
+
+  def losses(
+    self, replayed: Replayed, key: Array, update: bool
+  ) -> tuple[contracts.Losses, contracts.Metrics]:
+    """Computes `redundancy` (), and the mean correlations."""
+    del key, update
+    projected = self.projector(replayed.observed.feat).pred()
+    same, other = correlations(projected, sg(replayed.tokens))
+    loss = jnp.square(1 - same).sum()
+    loss += self.redundancy * jnp.square(other).sum()
+    metrics = {'correlation': same.mean(), 'crossed': jnp.abs(other).mean()}
+    return {'redundancy': loss}, metrics
+
+
+def correlations(x: Array, y: Array) -> tuple[Array, Array]:
+  """Correlates the numbers of x and y (..., n) over all leading axes.
+
+  Returns:
+    Those of equal numbers (n,), and of others (n, n), 0 on its diagonal.
+  """
+  size = x.shape[-1]
+  # (..., n) to (N, n).
+  x, y = (standardized(z.astype(jnp.float32).reshape(-1, size)) for z in (x, y))
+  both = x.T @ y / len(x)
+  return jnp.diagonal(both), both * (1 - jnp.eye(size))
+
+
+def standardized(x: Array) -> Array:
+  """Distances of (N, n) to the means, in deviations; 0 where all are equal."""
+  x = x - x.mean(0)
+  return x * jax.lax.rsqrt(jnp.square(x).mean(0) + 1e-12)
