@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from dreamer_nnx.registry import Choice
+from dreamer_nnx.run import Run
 from dreamer_nnx.slots import REPLAY
 from experiments.variants import dreamsmooth as dreamsmooth
+from experiments.variants import toys
 
 WORKERS, ALPHA = 3, 0.8
 space = lambda dtype: SimpleNamespace(shape=(), dtype=np.dtype(dtype))
@@ -214,3 +216,35 @@ def test_other_processes_go_on_with_what_is_known(tmp_path, shares):
   expected = one.owed if shares == 1 else np.zeros(WORKERS)
   np.testing.assert_array_equal(two.owed, expected)
   assert one.owed.any()
+
+
+def test_logged_scores_are_not_smoothed(tmp_path):
+  # So short that nothing is trained: the batch is larger than what it holds.
+  patterns = {
+    'env.track.size': 8,
+    '**.simple.mults': (1,),
+    'encoder.simple.depth': 1,
+    'decoder.simple.depth': 1,
+    'loggers.names': ('jsonl',),
+    'train.batch_size': 64,
+    'train.batch_length': 16,
+    'train.log_every': 40,
+    'train.steps': 160,
+  }
+  found = []
+  for name in ('dreamsmooth', 'chunked'):
+    config = toys.tiny('dreamsmooth', patterns | {'replay.name': name})
+    folder = tmp_path / name
+    with Run(config, folder) as run:
+      run.train(evaluate=False)
+    lines = (folder / 'metrics.jsonl').read_text('utf-8').splitlines()
+    logged = [json.loads(line) for line in lines]
+    assert logged[-1]['replay/steps'] == 160
+    found.append([of_episodes(metrics) for metrics in logged])
+  assert found[0] == found[1]
+  # The steps whose reward is another one than before are counted, too.
+  assert sum(x.get('episode/reward_rate', 0) for x in found[0]) > 0
+
+
+def of_episodes(metrics):
+  return {k: x for k, x in metrics.items() if k.startswith('episode/')}

@@ -1,10 +1,9 @@
-"""Learns `catch` from rewards that are smoothed."""
+"""Learns `track` from rewards that are smoothed."""
 
 from dreamer_nnx import config as configs
 from experiments.variants import small
 
 PATTERNS = {
-  'env.name': 'catch',
   'replay.name': 'dreamsmooth',
   'replay.dreamsmooth.inner.chunked.capacity': 100_000,
 }
