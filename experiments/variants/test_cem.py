@@ -11,10 +11,11 @@ from gymnasium import spaces as gs
 
 from dreamer_nnx import workflow
 from dreamer_nnx.acting.options import AgentOptions
-from dreamer_nnx.behaviors.cem import CEM
 from dreamer_nnx.contracts import World
 from dreamer_nnx.nn.precision import Precision
 from dreamer_nnx.numerics import outputs
+from dreamer_nnx.registry import Choice
+from dreamer_nnx.slots import BEHAVIOR
 from dreamer_nnx.training.actor import Actor
 from experiments.variants import toys
 from experiments.variants.toys import Toy, compiled
@@ -44,15 +45,13 @@ class Linear:
 def known(discrete, **options):
   """A planner in the linear model, and the model's world."""
   space = gs.Discrete(3) if discrete else gs.Box(-1, 1, (1,), np.float32)
-  behavior = CEM(
-    toys.OBS,
-    {'action': space},
-    {'x': 2},
-    AgentOptions(),
-    length=H,
+  behavior = Choice(BEHAVIOR, 'cem', length=H, **options)(
+    obs_space=toys.OBS,
+    action_space={'action': space},
+    feat_space={'x': 2},
+    options=AgentOptions(),
     precision=Precision(),
     rngs=nnx.Rngs(0),
-    **options,
   )
   reward = lambda feat: outputs.MSE(-jnp.square(feat['x'] - GOAL).sum(-1))
   logit = np.log(GOING_ON / (1 - GOING_ON))

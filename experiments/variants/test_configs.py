@@ -7,7 +7,7 @@ import pytest
 
 from dreamer_nnx import config as configs
 from dreamer_nnx import overrides, workflow
-from experiments.variants import toys
+from experiments.variants import scripted, toys
 
 FOLDER = toys.CONFIGS.parent
 NAMES = sorted(file.stem for file in toys.CONFIGS.glob('*.py'))
@@ -19,7 +19,10 @@ PUBLIC = re.compile(
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_a_config_builds_its_agent_and_replay(name):
+def test_a_config_builds_its_agent_and_replay(name, tmp_path, monkeypatch):
+  # Where the config of cloning looks for demonstrations.
+  monkeypatch.chdir(tmp_path)
+  scripted.write(tmp_path / 'runs' / 'shown', 12)
   config = overrides.load_file(str(toys.CONFIGS / f'{name}.py'))
   text = configs.to_json(config)
   again = configs.from_json(text, trust_config=True)

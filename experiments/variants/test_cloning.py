@@ -1,0 +1,167 @@
+"""Demonstrations: their share, what they stay, and what cloning learns."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from gymnasium import spaces as gs
+
+from dreamer_nnx import workflow
+from dreamer_nnx.contracts import CONSEC
+from dreamer_nnx.errors import UserError
+from dreamer_nnx.run import Run
+from dreamer_nnx.training.batch_check import step_spaces
+from experiments.variants import scripted, toys
+from experiments.variants.cloning import SHOWN
+from experiments.variants.toys import Toy, after_five, compiled, differing
+
+OBS = toys.OBS | {SHOWN: gs.Box(0, 1, (), np.float32)}
+GAME = dict(size=6, columns=6, rows=6)
+PATH = 'replay.mixture.data.dataset.path'
+SIZES = {
+  '**.simple.mults': (2,),
+  'encoder.simple.depth': 4,
+  'decoder.simple.depth': 4,
+  **{f'env.playing.inner.catch.{key}': x for key, x in GAME.items()},
+}
+
+
+@pytest.fixture(scope='module')
+def shown(tmp_path_factory):
+  """A folder of demonstrations, all of which catch the ball."""
+  folder = tmp_path_factory.mktemp('shown')
+  assert scripted.write(folder, 200, **GAME) == 1
+  return folder
+
+
+def shown_rows(batch):
+  return batch[SHOWN].reshape(len(batch[SHOWN]), -1)
+
+
+@pytest.fixture(scope='module')
+def filled(shown):
+  """A replay of demonstrations and steps of random play, and its agent."""
+  few = {'train.batch_size': 8, 'train.envs': 2, PATH: str(shown)}
+  config = toys.tiny('cloning', SIZES | few)
+  envs = workflow.make_envs(config)
+  spaces = envs.obs_space, envs.action_space
+  learner = workflow.make_learner(config, *spaces)
+  replay = workflow.make_replay(config, *spaces, learner)
+  rng, obs = np.random.default_rng(0), envs.reset()
+  zeros = {
+    k: np.zeros((2, *x.shape), x.dtype)
+    for k, x in step_spaces(*spaces, learner).items()
+  }
+  for _ in range(100):
+    action = {'action': rng.integers(0, 3, 2).astype(np.int32)}
+    replay.add(zeros | obs | action)
+    obs = envs.step(action)
+  envs.close()
+  return replay
+
+
+def test_the_share_of_demonstrations_is_exact(filled):
+  for _ in range(50):
+    batch, handle = filled.sample()
+    rows = shown_rows(batch)
+    # A quarter of eight rows, and whole ones.
+    np.testing.assert_array_equal(rows.all(1), [False] * 6 + [True] * 2)
+    np.testing.assert_array_equal(rows.any(1), rows.all(1))
+    filled.update(handle, {}, {'model': np.zeros((8, toys.STEPS))})
+
+
+def test_write_back_touches_none(filled):
+  for _ in range(20):
+    batch, handle = filled.sample()
+    # Steps of data have no entries: they begin from nothing.
+    assert (batch[CONSEC][6:] == -1).all() and (batch[CONSEC][:6] >= 0).all()
+    assert not batch['latent/deter'][6:].any()
+    entries = {
+      key: np.full_like(x[:, 1:], 3)
+      for key, x in batch.items()
+      if key.startswith('latent/')
+    }
+    filled.update(handle, entries, {'model': np.ones((8, toys.STEPS))})
+  written = [filled.sample()[0]['latent/deter'] for _ in range(20)]
+  written = np.stack(written)
+  assert (written[:, :6] == 3).any() and not written[:, 6:].any()
+
+
+@pytest.fixture(scope='module')
+def toy():
+  return Toy('cloning', {'train.batch_size': 3}, OBS)
+
+
+def test_shown_actions_alone_are_cloned(toy):
+  batch = toy.batch(0)
+  batch[SHOWN] = (np.abs(batch[SHOWN]) > 0.5).astype(np.float32)
+
+  @compiled
+  def found(state, batch):
+    agent = toy.agent(state)
+    _, aux = toy.loss(agent, batch)
+    replayed = aux['replayed']
+    joint = agent.behavior.policy(replayed.observed.feat, given={}, mask={})
+    logp = joint.logp(replayed.action)
+    losses, _ = agent.objectives['cloning'].losses(
+      replayed, jax.random.key(0), True
+    )
+    return losses['cloning'], logp
+
+  loss, logp = found(toy.init(), batch)
+  kept = (batch[SHOWN] > 0.5) & ~batch['is_last']
+  np.testing.assert_allclose(loss, np.where(kept[:, 1:], -logp, 0), rtol=1e-5)
+  assert 0 < kept[:, 1:].mean() < 1
+
+
+def test_without_a_scale_all_else_learns_as_without_it(toy):
+  off = Toy('cloning', {'objectives.cloning.scale': 0.0}, OBS)
+  without = Toy('cloning', {'objectives.names': ()}, OBS)
+  ones = np.ones((toys.ROWS, toys.STEPS + 1), np.float32)
+  states = [after_five(x, **{SHOWN: ones}) for x in (off, without)]
+  assert states[0].keys() == states[1].keys()
+  assert not differing(*states)
+
+
+def test_it_has_to_be_told_what_is_shown():
+  with pytest.raises(UserError, match=r"cloning: .*observe 'label/shown'"):
+    Toy('cloning')
+
+
+# Neither rewards nor dreams teach the policy anything.
+ALONE = {f'loss_scales.{k}': 0.0 for k in ('policy', 'value', 'repval')}
+RUN = {
+  '**.units': 32,
+  'behavior.actor_critic.policy.mlp.layers': 1,
+  'dynamics.rssm.deter': 32,
+  'dynamics.rssm.hidden': 32,
+  'dynamics.rssm.stoch': 8,
+  'dynamics.rssm.classes': 8,
+  'agent.imag_length': 1,
+  'optimizer.dreamer.lr': 3e-3,
+  'train.batch_size': 16,
+  'train.batch_length': 6,
+  'train.envs': 2,
+  'train.steps': 2,
+  'train.offline': 900,
+  'train.log_every': 300,
+  'evaluate.episodes': 50,
+  'evaluate.envs': 10,
+  'evaluate.sampled': False,
+  'loggers.names': ('jsonl',),
+}
+
+
+def test_cloning_alone_plays_as_well_offline(shown, tmp_path):
+  config = toys.tiny('cloning', SIZES | RUN | ALONE | {PATH: str(shown)})
+  with Run(config, tmp_path) as run:
+    run.train()
+  lines = (tmp_path / 'metrics.jsonl').read_text('utf-8').splitlines()
+  logged = [json.loads(line) for line in lines]
+  offline = [x for x in logged if x.get('offline/env_steps') == 0]
+  # While offline nothing is played, and every row is shown.
+  assert [x['offline/updates'] for x in offline] == [300, 600, 900]
+  assert all(x['train/shown'] == 1 for x in offline)
+  (score,) = [x['eval/return'] for x in logged if 'eval/return' in x]
+  assert score >= 0.96
