@@ -1,4 +1,4 @@
-"""Demonstrations: whose steps are whose, and cloning of those shown."""
+"""Demonstrations: whose steps are whose, and cloning of those of others."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,23 +18,23 @@ from dreamer_nnx.slots import ENV, OBJECTIVE
 
 sg = jax.lax.stop_gradient
 Array = jax.Array
-SHOWN = spaces.LABEL + 'shown'
+DEMONSTRATION = spaces.LABEL + 'demonstration'
 
 
 @OBJECTIVE.register('cloning')
 class Cloning(nnx.Module):
   """Likelihood of the actions of demonstrations under the policy.
 
-    loss = -shown · log π(action | feat),   0 where the action is ignored
+    loss = -demonstration · log π(action | feat),   0 at a last step
 
-  `label/shown` is 1 at steps that demonstrate, and else 0.
+  `label/demonstration` is 1 at steps that demonstrate, and else 0.
 
   Args:
     scale: Weight of the loss `cloning`.
     model_grad: The loss trains the features, too.
 
   Raises:
-    UserError: The environment does not observe `label/shown`.
+    UserError: The environment does not observe `label/demonstration`.
 
   Source: Hansen et al. 2022, arXiv 2212.05698.
   """
@@ -46,14 +46,14 @@ class Cloning(nnx.Module):
     scale: Weight = 1.0,
     model_grad: bool = True,
   ):
-    if SHOWN not in obs_space:
-      raise UserError(f'the environment must observe {SHOWN!r}.')
+    if DEMONSTRATION not in obs_space:
+      raise UserError(f'the environment must observe {DEMONSTRATION!r}.')
     self.scale, self.model_grad = scale, model_grad
 
   def losses(
     self, replayed: Replayed, key: Array, update: bool
   ) -> tuple[contracts.Losses, contracts.Metrics]:
-    """Computes `cloning` (B, T), and how much of the batch is shown."""
+    """Computes `cloning` (B, T), and the share of demonstrations."""
     del key, update
     steps, feat = replayed.steps, replayed.observed.feat
     policy = replayed.world.behavior.policy
@@ -62,15 +62,15 @@ class Cloning(nnx.Module):
       given=spaces.labels(steps),
       mask=spaces.masks(steps),
     )
-    shown = steps[SHOWN].reshape(steps['is_last'].shape) > 0.5
+    shown = steps[DEMONSTRATION].reshape(steps['is_last'].shape) > 0.5
     logp = joint.logp(replayed.action)
     loss = jnp.where(shown & ~steps['is_last'], -logp, 0)
-    return {'cloning': loss}, {'shown': shown.mean()}
+    return {'cloning': loss}, {'demonstrated': shown.mean()}
 
 
-@ENV.register('playing')
-class Playing:
-  """Environments that observe `label/shown`, which is 0: nothing is shown.
+@ENV.register('labelled')
+class Labelled:
+  """Environments that observe `label/demonstration`, which is 0.
 
   Args:
     inner: The environments themselves.
@@ -81,8 +81,8 @@ class Playing:
   ):
     self.inner = inner(num_envs=num_envs, seed=seed)
     label = gym_spaces.Box(0, 1, (), np.float32)
-    self.obs_space = {**self.inner.obs_space, SHOWN: label}
-    self.label = {SHOWN: np.zeros(num_envs, np.float32)}
+    self.obs_space = {**self.inner.obs_space, DEMONSTRATION: label}
+    self.label = {DEMONSTRATION: np.zeros(num_envs, np.float32)}
 
   def __getattr__(self, name: str) -> Any:
     # What is not defined here; nothing is before `inner` is there.

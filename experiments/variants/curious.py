@@ -17,7 +17,7 @@ VISITS, LOSS = 'curious/visits', 'curious/loss'
 class Curious:
   """Draws windows in proportion to curiosity about their first trained step.
 
-    w = visited · familiar^v + (|loss| + offset)^exponent,   `highest` at v = 0
+    w = visit_scale · visit_decay^v + (|loss| + loss_offset)^loss_exponent
 
   v counts how often the window was drawn, and the loss is that of the model
   when the step was last trained on, 0 until then.
@@ -25,10 +25,9 @@ class Curious:
   Args:
     context: Steps of a window before those that are trained on.
     share: Part of all draws.
-    visited: Weight c of the counts.
-    familiar: Factor β of each visit.
-    exponent, offset: Power α, and ε, of the loss.
-    highest: Weight of windows that were never drawn.
+    visit_scale, visit_decay: c and β, of the counts.
+    loss_exponent, loss_offset: α and ε, of the losses.
+    initial: Weight of windows that were never drawn.
 
   Source: Kauvar et al. 2023, arXiv 2306.15934.
   """
@@ -43,16 +42,17 @@ class Curious:
     context: int,
     *,
     share: Weight = 1.0,
-    visited: Weight = 1e4,
-    familiar: Share = 0.7,
-    exponent: Weight = 0.7,
-    offset: Weight = 0.01,
-    highest: Annotated[float, Range(above=0)] = 1e5,
+    visit_scale: Weight = 1e4,
+    visit_decay: Share = 0.7,
+    loss_exponent: Weight = 0.7,
+    loss_offset: Weight = 0.01,
+    initial: Annotated[float, Range(above=0)] = 1e5,
   ):
     self.share = share
     self.columns = {VISITS: (np.int32, 0), LOSS: (np.float32, 0.0)}
-    self.visited, self.familiar = visited, familiar
-    self.exponent, self.offset, self.highest = exponent, offset, highest
+    self.visit_scale, self.visit_decay = visit_scale, visit_decay
+    self.loss_exponent, self.loss_offset = loss_exponent, loss_offset
+    self.initial = initial
     self.pool, self.context = pool, context
     self.weights = StartWeights(pool, self.weigh, reach=context)
 
@@ -62,9 +62,9 @@ class Curious:
     trained = rows[:, self.context :]
     visits = self.pool.columns[VISITS][trained]
     loss = np.abs(self.pool.columns[LOSS][trained].astype(np.float64))
-    weight = self.visited * self.familiar**visits
-    weight += (loss + self.offset) ** self.exponent
-    return np.where(visits, weight, self.highest)
+    weight = self.visit_scale * self.visit_decay**visits
+    weight += (loss + self.loss_offset) ** self.loss_exponent
+    return np.where(visits, weight, self.initial)
 
   def select(self, rng: np.random.Generator, count: int) -> np.ndarray:
     """Draws (count,) starts, and counts them at once."""

@@ -22,7 +22,7 @@ from dreamer_nnx.slots import HEAD, OBJECTIVE
 sg = jax.lax.stop_gradient
 Array = jax.Array
 TOKENS, ACTION = 'tokens', 'action'
-MEMBER = Part(Predictor, layers=2, head=Choice(HEAD, 'mse'))
+PREDICTOR = Part(Predictor, layers=2, head=Choice(HEAD, 'mse'))
 
 
 @OBJECTIVE.register('plan2explore')
@@ -39,7 +39,7 @@ class Plan2Explore(nnx.Module):
     scale: Weight of the loss `disagreement`, and of the reward.
     target: A feature of the dynamics, or `tokens`.
     members: Predictors in the ensemble.
-    member: Layers of each.
+    predictor: Layers and head of each.
 
   Raises:
     UserError: There is no such target.
@@ -56,7 +56,7 @@ class Plan2Explore(nnx.Module):
     scale: Weight = 1.0,
     target: str = 'stoch',
     members: Annotated[int, Range(2)] = 8,
-    member: Part = MEMBER,
+    predictor: Part = PREDICTOR,
     precision: Precision,
     rngs: nnx.Rngs,
   ):
@@ -70,7 +70,7 @@ class Plan2Explore(nnx.Module):
     output = gym_spaces.Box(-np.inf, np.inf, (sizes[target],), np.float32)
     given = dict(feat_space=inputs, precision=precision, rngs=rngs)
     self.ensemble = nnx.List(
-      [member(space=output, **given) for _ in range(members)]
+      [predictor(space=output, **given) for _ in range(members)]
     )
 
   def losses(

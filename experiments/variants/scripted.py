@@ -11,7 +11,7 @@ import numpy as np
 from dreamer_nnx.contracts import VectorEnv
 from dreamer_nnx.registry import Choice
 from dreamer_nnx.slots import ENV
-from experiments.variants.cloning import SHOWN
+from experiments.variants.cloning import DEMONSTRATION
 
 WORKERS = 10
 # Channels of the image that the ball and the paddle alone have.
@@ -30,12 +30,12 @@ def player(image: np.ndarray) -> np.ndarray:
 
 
 def episodes(envs: VectorEnv, count: int) -> list[dict[str, np.ndarray]]:
-  """Plays whole episodes, (T, ...) by key, whose steps are all shown."""
+  """Plays whole episodes, (T, ...) by key, all of whose steps demonstrate."""
   finished, running = [], [[] for _ in range(envs.num_envs)]
   obs = envs.reset()
   while len(finished) < count:
     action = {'action': player(obs['image'])}
-    steps = obs | action | {SHOWN: np.ones(envs.num_envs, np.float32)}
+    steps = obs | action | {DEMONSTRATION: np.ones(envs.num_envs, np.float32)}
     for worker, kept in enumerate(running):
       kept.append({key: x[worker] for key, x in steps.items()})
       if obs['is_last'][worker]:

@@ -22,7 +22,7 @@ PUBLIC = re.compile(
 def test_a_config_builds_its_agent_and_replay(name, tmp_path, monkeypatch):
   # Where the config of cloning looks for demonstrations.
   monkeypatch.chdir(tmp_path)
-  scripted.write(tmp_path / 'runs' / 'shown', 12)
+  scripted.write(tmp_path / 'runs' / 'demonstrations', 12)
   config = overrides.load_file(str(toys.CONFIGS / f'{name}.py'))
   text = configs.to_json(config)
   again = configs.from_json(text, trust_config=True)

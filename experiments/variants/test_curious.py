@@ -42,14 +42,14 @@ def made(**fields):
 
 
 def frequencies(selector, starts, draws=40_000):
-  """How often each start is drawn, by weights that do not change by it."""
+  """Frequencies of the starts, drawn by weights that do not change by it."""
   rows = selector.weights.draw(np.random.default_rng(0), draws)
   assert np.isin(rows, starts).all()
   return (rows[:, None] == starts).mean(0)
 
 
 def test_weights_equal_the_formula():
-  pool, selector, starts = made(visited=3.0, highest=5.0)
+  pool, selector, starts = made(visit_scale=3.0, initial=5.0)
   rng = np.random.default_rng(1)
   selector.select(rng, 30)
   rows, alive = windows(pool, starts)
@@ -71,7 +71,7 @@ def windows(pool, starts):
 
 
 def test_an_untouched_window_overtakes_one_visited_often():
-  pool, selector, starts = made(highest=1.0)
+  pool, selector, starts = made(initial=1.0)
   rng, touched = np.random.default_rng(0), starts[3]
   first = pool.around(starts, 0, CONTEXT)[:, -1]
   # All were trained on once, all to the same loss.

@@ -52,8 +52,8 @@ def dream(feat, action):
 def test_disagreement_falls_where_it_was_trained():
   # A chain of states, whose last action is never taken.
   patterns = {
-    'objectives.plan2explore.member.layers': 1,
-    'objectives.plan2explore.member.units': 16,
+    'objectives.plan2explore.predictor.layers': 1,
+    'objectives.plan2explore.predictor.units': 16,
     'train.batch_size': 8,
   }
   toy = Toy('plan2explore', ENSEMBLE | patterns)

@@ -1,17 +1,17 @@
 """Learns `catch` from demonstrations, first alone and then while playing.
 
-`scripted.py` writes demonstrations into runs/shown.
+`scripted.py` writes demonstrations into runs/demonstrations.
 """
 
 from dreamer_nnx import config as configs
 from experiments.variants import small
 
 PATTERNS = {
-  'env.name': 'playing',
+  'env.name': 'labelled',
   'objectives.names': ('cloning',),
   'replay.name': 'mixture',
   'replay.mixture.share': 0.25,
-  'replay.mixture.data.dataset.path': 'runs/shown',
+  'replay.mixture.data.dataset.path': 'runs/demonstrations',
   'replay.mixture.live.chunked.capacity': 100_000,
   'train.offline': 1_000,
 }
