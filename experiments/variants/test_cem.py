@@ -109,7 +109,11 @@ def test_continuous_plans_are_the_best_of_all():
 # Models whose predictions are all but certain, without which a plan would be
 # worth something else each time.
 MODELS = {
-  'rssm': {'dynamics.rssm.outscale': 1e3, 'dynamics.rssm.unimix': 0.0},
+  name: {
+    f'dynamics.{name}.outscale': 1e3,
+    f'dynamics.{name}.stochastic.categorical.unimix': 0.0,
+  }
+  for name in ('rssm', 'transformer')
 }
 # Without these all plans would be worth the same.
 TOLD_APART = {

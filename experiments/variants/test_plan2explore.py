@@ -124,6 +124,6 @@ def test_tokens_are_a_target_and_others_are_named():
   )
   ends = [k for k in toy.layout.shapes if 'ensemble/0/head' in k]
   sizes = {toy.layout.shapes[name].shape[-1] for name in ends}
-  assert sizes == {toys.OBS['vector'].shape[0]}
+  assert sizes == {toys.TINY['**.units']}
   with pytest.raises(UserError, match=r'plan2explore\.target.*stoch, tokens'):
     Toy('plan2explore', {'objectives.plan2explore.target': 'pixels'})
