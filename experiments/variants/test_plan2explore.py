@@ -37,8 +37,28 @@ def test_without_a_scale_all_else_learns_as_without_it(trained):
   states = after_five(off), after_five(without)
   assert states[0].keys() == states[1].keys()
   assert not differing(*states)
-  # With a scale the policy differs.
-  assert any('policy' in name for name in differing(trained, states[0]))
+  # With a scale the behaviour differs, and no part of the world model.
+  found = differing(trained, states[0])
+  found = {name for name in found if not name.startswith('optimizer/')}
+  assert any('policy' in name for name in found)
+  assert all(name.startswith('behavior/') for name in found)
+
+
+def test_a_first_step_follows_nothing(toy):
+  @compiled
+  def loss(state, batch):
+    _, aux = toy.loss(toy.agent(state), batch)
+    return aux['losses']['disagreement'], aux['metrics']['disagreement']
+
+  batch, state = toy.batch(0), toy.init()
+  found, _ = loss(state, batch)
+  follows = ~batch['is_first'][:, 1:]
+  # Before the first trained step is the context.
+  follows[:, 0] = False
+  np.testing.assert_array_equal(found != 0, follows)
+  begins = np.ones_like(batch['is_first'])
+  alone = loss(state, batch | {'is_first': begins})
+  assert not any(np.any(x) for x in alone)
 
 
 def dream(feat, action):

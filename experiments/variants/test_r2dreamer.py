@@ -1,5 +1,7 @@
 """R2-Dreamer: correlations, who learns from them, and life without decoder."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -47,8 +49,8 @@ def gradient(toy):
   """Slopes of the loss alone, of which projector and tokens are changed."""
 
   @compiled
-  @jax.value_and_grad
-  def slope(params, state, scale, shift):
+  @functools.partial(jax.value_and_grad, argnums=(0, 1))
+  def slope(params, shift, state, scale):
     agent = toy.agent(state | params)
     _, aux = toy.loss(agent, toy.batch(0))
     replayed = aux['replayed']
@@ -61,11 +63,19 @@ def gradient(toy):
 
   state = toy.init()
   params = {k: state[k] for k in toy.layout.trained}
-  return lambda scale, shift, **new: slope(params | new, state, scale, shift)
+
+  def changed(scale, shift, **new):
+    shape = toy.rows, toys.STEPS, toy.agent(state).encoder.token_size
+    shift = np.broadcast_to(np.float32(shift), shape)
+    return slope(params | new, shift, state, scale)
+
+  return changed
 
 
 def test_only_encoder_dynamics_and_projector_have_a_gradient(gradient):
-  _, slopes = gradient(1.0, 0.0)
+  _, (slopes, of_tokens) = gradient(1.0, 0.0)
+  # The tokens are what the features shall become, and not the reverse.
+  assert not of_tokens.any()
   parts = {name.split('/')[0] for name, x in slopes.items() if np.any(x)}
   assert parts == {'encoder', 'dynamics', 'objectives'}
 
