@@ -22,10 +22,10 @@ class Harmony(nnx.Module):
 
   Args:
     terms: Names of losses, `a+b` for those with one σ. A decoded observation
-      has a loss of its name.
+      has a loss of its name; names that there is no loss of count for nothing.
 
   Raises:
-    UserError: A name is twice in the terms, or there is no such loss.
+    UserError: A name is twice in the terms.
 
   Source: Ma et al. 2024, arXiv 2310.00344.
   """
@@ -46,16 +46,12 @@ class Harmony(nnx.Module):
   def __call__(
     self, losses: contracts.Losses, scales: Mapping[str, float]
   ) -> contracts.Losses:
-    """Returns scale · L / σ by name, and `sigma/<term>`, log(1 + σ)."""
+    """Returns scale · L / σ by name; the first of a term also has log(1 + σ)."""
     scaled = {name: scales[name] * loss for name, loss in losses.items()}
     for term, sigma in self.sigmas.items():
-      for name in term.split('+'):
-        if name not in losses:
-          raise UserError(
-            f'there is no loss {name!r}. Losses: {", ".join(losses)}.',
-            'config.weighting.harmony.terms',
-            self.terms,
-          )
+      names = [name for name in term.split('+') if name in losses]
+      for name in names:
         scaled[name] = scaled[name] / sigma
-      scaled[f'sigma/{term}'] = jnp.log1p(sigma)
+      if names:
+        scaled[names[0]] = scaled[names[0]] + jnp.log1p(sigma)
     return scaled

@@ -110,5 +110,9 @@ def test_sigma_has_the_gradient_of_its_term(found):
 def test_terms_are_checked():
   with pytest.raises(UserError, match=r'harmony\.terms.*twice'):
     Toy('harmony', {FIELD: ('rew', 'rew+con')})
-  with pytest.raises(UserError, match=r"no loss 'pixels'"):
-    Harmony(terms=('pixels',))({'rew': jnp.ones(())}, {'rew': 1.0})
+  # A loss that there is not scales nothing.
+  harmony = Harmony(terms=('pixels', 'rew+more'))
+  harmony.logs['rew+more'][...] = jnp.log(3.0)
+  found = harmony({'rew': jnp.full((2,), 6.0)}, {'rew': 0.5})
+  np.testing.assert_allclose(found['rew'], [1 + np.log(4)] * 2, rtol=1e-6)
+  assert found.keys() == {'rew'}
