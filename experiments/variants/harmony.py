@@ -46,7 +46,7 @@ class Harmony(nnx.Module):
   def __call__(
     self, losses: contracts.Losses, scales: Mapping[str, float]
   ) -> contracts.Losses:
-    """Returns scale · L / σ by name; the first of a term also has log(1 + σ)."""
+    """Returns scale · L / σ; the first loss of a term has log(1 + σ), too."""
     scaled = {name: scales[name] * loss for name, loss in losses.items()}
     for term, sigma in self.sigmas.items():
       names = [name for name in term.split('+') if name in losses]
