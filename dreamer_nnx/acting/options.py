@@ -26,8 +26,8 @@ class AgentOptions:
     repval_loss: The value also learns on replayed returns.
     repval_grad: The value's loss on replayed returns trains the world model.
     repval_lam, repval_slowreg: `lam` and `slowreg` of replayed returns.
-    extrinsic_scale: Multiplies the rewards of the environment in dreams, to
-      which objectives may add theirs.
+    extrinsic_scale: Multiplies the rewards of the environment, dreamt and
+      replayed; to those of dreams, objectives may add theirs.
   """
 
   horizon: Count = 333
