@@ -1,3 +1,14 @@
-"""Leaves a package out that has to be installed, and has tests of its own."""
+"""Tests compile quickly, on one kind of device, as those of `tests/` do.
+
+The example package is left out: it has to be installed, and tests itself.
+"""
+
+import os
+
+from tests.plain import PLAIN
+
+os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+for name, value in PLAIN.items():
+  os.environ.setdefault(name, value)
 
 collect_ignore = ['example_plugin']
