@@ -243,9 +243,14 @@ def stored_names(
 
   Args:
     stored: Names in the checkpoint.
-    target: Names that a config builds; one that is among them is not old.
+    target: Names that a config builds; one that is among them is not old, and
+      one that leads to none of them is left as it is.
   """
-  return {name if name in target else state_name(name): name for name in stored}
+  found = {}
+  for name in stored:
+    new = name if name in target else state_name(name)
+    found[new if new in target else name] = name
+  return found
 
 
 def _renamed(node: Mapping[str, Any], names: Mapping[str, str]) -> dict:

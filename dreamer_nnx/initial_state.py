@@ -10,7 +10,7 @@ from dreamer_nnx.errors import UserError
 from dreamer_nnx.interop.pickles import load_reference
 from dreamer_nnx.interop.reference import convert
 from dreamer_nnx.training import checkpoint, checkpoint_fit
-from dreamer_nnx.training.layout import State
+from dreamer_nnx.training.layout import State, module_of
 from dreamer_nnx.training.processes import print_once
 from dreamer_nnx.training.sharding import put_global
 from dreamer_nnx.training.start import Source
@@ -75,7 +75,7 @@ def missing_lines(
   )
   reasons = collections.defaultdict(list)
   for name in not_loaded:
-    reasons[_module(name), reason(name)].append(name)
+    reasons[module_of(name), reason(name)].append(name)
   total = _by_module(names)
   return [
     f'  {module}: {_counted(len(found), total[module])}, {why}'
@@ -88,11 +88,7 @@ def _counted(count: int, total: int) -> str:
 
 
 def _by_module(names: Collection[str]) -> dict[str, int]:
-  return collections.Counter(map(_module, names))
-
-
-def _module(name: str) -> str:
-  return name.partition('/')[0]
+  return collections.Counter(map(module_of, names))
 
 
 def _converted(learner: Learner, reference: str) -> dict[str, np.ndarray]:

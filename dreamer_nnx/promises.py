@@ -59,9 +59,10 @@ def check_product(
     lacks.append(f'any of {", ".join(slot.one_of)}')
   if lacks:
     raise RegistryError(
-      f'{where}: {builder.__name__} built a {kind_of(product)} without '
+      f'{builder.__name__} built a {kind_of(product)} without '
       f'{", ".join(lacks)}, which {slot.builds.__name__} promises.'
-      f'{noted(builder)}'
+      f'{noted(builder)}',
+      where,
     )
   for name, meant in misspelt(product, slot.optional).items():
     warn_once(

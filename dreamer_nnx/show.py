@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from dreamer_nnx import config as configs
 from dreamer_nnx import workflow
 from dreamer_nnx.training import sharding
+from dreamer_nnx.training.layout import module_of
 from dreamer_nnx.training.options import TrainOptions
 from dreamer_nnx.training.pure import OPTIMIZER
 from dreamer_nnx.training.step import Learner
@@ -57,7 +58,7 @@ def parameter_table(learner: Learner) -> str:
   shapes = {k: learner.layout.shapes[k] for k in learner.layout.trained}
   modules = collections.Counter()
   for name, shape in shapes.items():
-    modules[name.partition('/')[0]] += math.prod(shape.shape)
+    modules[module_of(name)] += math.prod(shape.shape)
   rows = [f'  {count:>13,}  {name}' for name, count in modules.most_common()]
   rows.append(f'  {sum(modules.values()):>13,}  in all, trained')
   mesh = learner.sharding.mesh.shape

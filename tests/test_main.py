@@ -131,7 +131,8 @@ def test_partial_restore_says_how_much_of_each_module(restored):
   ]
   lines = rest.splitlines()
   assert '  dynamics: 14 of 24 arrays, left out by --restore_exclude' in lines
-  assert '  policy: 5 of 5 arrays, not matched by --restore_include' in lines
+  policy = '  behavior/policy: 5 of 5 arrays, not matched by --restore_include'
+  assert policy in lines
   assert '  updates: 1 of 1 array, not matched by --restore_include' in lines
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from dreamer_nnx import config as configs
 from dreamer_nnx import main, spaces
+from dreamer_nnx.slots import SLOTS
 from dreamer_nnx.training.checkpoint import load_meta
 from experiments.pods import launch
 from tests import pages
@@ -216,6 +217,9 @@ def check_command(words: list[str]) -> None:
       check_make(rest)
     case ['python', '-m', 'dreamer_nnx.main', *_]:
       pass  # `test_launches_parse`
+    case ['python', '-m', 'dreamer_nnx.testing', 'new', slot, name, *rest]:
+      known = {slot.name for slot in SLOTS}
+      assert slot in known and name.isidentifier() and not rest, words
     case ['python', '-m', 'tests.parity', *fixtures]:
       assert all((ROOT / fixture).is_file() for fixture in fixtures), words
     case ['python', '-m', 'experiments.pods.launch', *argv]:
@@ -247,6 +251,7 @@ def test_check_of_commands_can_fail():
     'make venv EXTAR=cuda13',
     'make venv EXTRA=cuda14',
     'python -m tests.parity tests/fixtures/nothing.json',
+    'python -m dreamer_nnx.testing new encodr mine',
     'python -m experiments.benchmarks.sped 1m image',
     'python -m experiments.pods.launch tpu v5e:4x3 --workdir=gs://a/b --',
     'rm -r runs',

@@ -183,7 +183,7 @@ def test_values_that_are_not_of_their_space():
     (['latent/x'], ['action'], "observation key 'latent/x' is reserved"),
     (['x'], ['log/x'], "action key 'log/x' is reserved"),
     (['x', 'y'], ['y'], "'y' is both an observation and an action"),
-    (['log/x'], ['y'], 'no observation is left for the agent'),
+    (['log/x'], ['y'], 'no observation is left to encode'),
   ],
 )
 def test_keys_that_collide(obs, action, message):

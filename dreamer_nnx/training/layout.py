@@ -21,6 +21,16 @@ def unchecked(agent: Agent) -> None:
   """Accepts an agent as it is."""
 
 
+def module_of(name: str) -> str:
+  """The module that an array belongs to, for tables: `encoder`.
+
+  Of the behaviour and the objectives it is a part: `behavior/policy`.
+  """
+  first, *rest = name.split('/')
+  parts = first in ('behavior', 'objectives') and len(rest) > 1
+  return f'{first}/{rest[0]}' if parts else first
+
+
 class Layout:
   """Names, shapes, axes and kinds of an agent's arrays, without any values.
 

@@ -245,6 +245,22 @@ def test_steps_must_fit_the_spaces(change, kind, text):
     make().add(steps)
 
 
+GIVEN = dict(
+  spaces=SPACES,
+  num_envs=2,
+  batch_size=2,
+  batch_length=3,
+  directory='',
+  seed=0,
+  process=0,
+  processes=1,
+  steps=0,
+  scratch='',
+  context_needed=1,
+  signals=(),
+)
+
+
 @pytest.mark.parametrize(
   ('config', 'text'),
   [
@@ -298,19 +314,11 @@ def test_steps_must_fit_the_spaces(change, kind, text):
   ],
 )
 def test_settings_that_cannot_work_are_refused(config, text):
-  given = {k: v for k, v in config.items() if k in REPLAY.given}
+  given = {**GIVEN, **{k: v for k, v in config.items() if k in REPLAY.given}}
   fields = {k: v for k, v in config.items() if k not in REPLAY.given}
   choice = Choice(REPLAY, 'chunked', **fields).at('config.replay')
   with pytest.raises(UserError) as info:
-    choice(
-      spaces=SPACES,
-      num_envs=2,
-      batch_size=2,
-      batch_length=3,
-      directory='',
-      seed=0,
-      **given,
-    )
+    choice(**given)
   assert str(info.value).startswith(f'config.replay.chunked{text}')
 
 

@@ -264,7 +264,7 @@ class Lacking:
     (['curious'], "selectors.curious: it needs the signal 'model', which noth"),
     (
       [f'{__name__}:Lacking'],
-      "selectors.name = 'tests.replay.test_plugins:Lacking': Lacking built a "
+      "selectors.names = 'tests.replay.test_plugins:Lacking': Lacking built a "
       'Lacking without columns, which Selector promises.',
     ),
   ],
@@ -280,6 +280,11 @@ def test_selectors_that_cannot_work_are_refused(choices, text):
       batch_length=3,
       directory='',
       seed=0,
+      process=0,
+      processes=1,
+      steps=0,
+      scratch='',
+      context_needed=1,
       signals=signals,
     )
   assert f'config.replay.chunked.{text}' in str(info.value)

@@ -219,7 +219,7 @@ def test_a_checkpoint_of_version_0_1_is_that_of_one_process(tmp_path):
   state = {'episodes': {'a': 1}, 'envs': {'b': 2}, 'replay': {'c': 3}}
   assert restored.meta['processes'] == [state]
   np.testing.assert_array_equal(restored.loop['obs|x'], [[0, 1]])
-  np.testing.assert_array_equal(restored.loop['train|latent|y'], [0, 1, 2])
+  np.testing.assert_array_equal(restored.loop['train|dynamics|y'], [0, 1, 2])
 
 
 def test_an_empty_loop_is_left_out(tmp_path):
