@@ -61,6 +61,9 @@ def lines() -> Iterator[Line]:
   """Everything that is checked, and how."""
   for slot in SLOTS:
     for name in slot.names():
+      if package := entries.missing(slot.name, name):
+        print(f'check {slot.name} {name} left out: needs {package}')
+        continue
       yield f'check {slot.name} {name}', lambda s=slot, n=name: _entry(s, n)
   for case in pairs.cases():
     yield f'train {case.title}', lambda case=case: pairs.train(case)

@@ -1,5 +1,6 @@
 """Checks of everything that is registered, with fields of a small size."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,14 @@ ARGUMENTS: dict[tuple[str, str], dict[str, Any]] = {
   ('env', 'custom'): {'make': 'gymnasium.envs.classic_control:CartPoleEnv'},
   ('replay', 'chunked'): {'chunk_size': 8, 'capacity': 1000},
 }
+# Packages of extras, without which an entry cannot be checked.
+NEEDED = {('logger', 'wandb'): 'wandb'}
+
+
+def missing(slot: str, name: str) -> str:
+  """Names the package that an entry needs and that is not installed, if any."""
+  package = NEEDED.get((slot, name), '')
+  return package if package and find_spec(package) is None else ''
 
 
 def run(slot: str, name: str, folder: Path) -> None:
