@@ -10,18 +10,18 @@ from dreamer_nnx.errors import UserError
 from dreamer_nnx.registry import Choice, Choices
 from dreamer_nnx.replay.weights import StartWeights
 from dreamer_nnx.slots import REPLAY, SELECTOR
-from tests.replay import curious, older
+from tests.replay import older, seldom
 from tests.replay.streams import SPACES, by_share, fill, make, same, saved
 
 ROOT = pathlib.Path(__file__).parents[2]
-CURIOUS = by_share(curious={})
+SELDOM = by_share(seldom={})
 
 
 def columns_of(replay):
   return replay._pool.columns
 
 
-def selector_of(replay, name='curious'):
+def selector_of(replay, name='seldom'):
   return replay._selectors._named[name]
 
 
@@ -46,8 +46,8 @@ def weights_of(replay):
   rows = np.arange(pool.num_chunks * pool.chunk_size)
   rows = rows[pool.is_start(rows)]
   trained = pool.around(rows, 0, 1)[:, 1]
-  visits = columns_of(replay)['curious/visits'][trained]
-  loss = columns_of(replay)['curious/loss'][trained]
+  visits = columns_of(replay)['seldom/visits'][trained]
+  loss = columns_of(replay)['seldom/loss'][trained]
   expected = 1e4 * 0.7**visits + (np.abs(loss) + 0.01) ** 0.7
   return rows, expected
 
@@ -62,7 +62,7 @@ def frequencies(selector, rows, draws=60_000):
 
 @pytest.mark.parametrize('until', [12, 39, 90])
 def test_weights_are_those_of_the_formula(until):
-  replay = make(selectors=CURIOUS)
+  replay = make(selectors=SELDOM)
   train(replay, 0, until)
   rows, expected = weights_of(replay)
   # Also after the ring has recycled chunks.
@@ -75,11 +75,11 @@ def test_weights_are_those_of_the_formula(until):
 
 
 def test_what_was_seldom_drawn_overtakes():
-  selectors = by_share(curious={'beta': 0.1, 'unseen': 0.0})
+  selectors = by_share(seldom={'beta': 0.1, 'unseen': 0.0})
   replay = fill(make(selectors=selectors), 0, 12)
   for _ in range(40):
     replay.sample()
-  visits = columns_of(replay)['curious/visits']
+  visits = columns_of(replay)['seldom/visits']
   rows = np.arange(len(visits))
   # 18 starts; drawn 80 times in all, and none left out or far ahead.
   trained = replay._pool.around(rows[replay._pool.is_start(rows)], 0, 1)[:, 1]
@@ -88,12 +88,12 @@ def test_what_was_seldom_drawn_overtakes():
 
 
 def test_recycled_steps_are_new():
-  replay = make(selectors=CURIOUS)
+  replay = make(selectors=SELDOM)
   train(replay, 0, 40)
-  assert (columns_of(replay)['curious/visits'] > 0).any()
+  assert (columns_of(replay)['seldom/visits'] > 0).any()
   fill(replay, 40, 80)
-  assert (columns_of(replay)['curious/visits'] == 0).all()
-  assert (columns_of(replay)['curious/loss'] == 1e5).all()
+  assert (columns_of(replay)['seldom/visits'] == 0).all()
+  assert (columns_of(replay)['seldom/loss'] == 1e5).all()
   rows, expected = weights_of(replay)
   frequency = frequencies(selector_of(replay), rows)
   np.testing.assert_allclose(frequency, 1 / len(rows), atol=0.01)
@@ -104,7 +104,7 @@ def test_recycled_steps_are_new():
 @pytest.mark.parametrize('save_latents', [True, False])
 def test_draws_after_a_load_are_the_same(tmp_path, until, save_latents):
   config = {
-    'selectors': by_share(uniform=0.5, curious={}, priority=1.0),
+    'selectors': by_share(uniform=0.5, seldom={}, priority=1.0),
     'online': True,
     'save_latents': save_latents,
   }
@@ -126,7 +126,7 @@ def test_draws_after_a_load_are_the_same(tmp_path, until, save_latents):
 def test_columns_are_saved_as_of_the_save_and_only_as_far_as_they_changed(
   tmp_path,
 ):
-  one = make(tmp_path, capacity=2000, chunk_size=50, selectors=CURIOUS)
+  one = make(tmp_path, capacity=2000, chunk_size=50, selectors=SELDOM)
   train(one, 0, 500)
   saved(one)
   before = one.stats()['written_bytes']
@@ -139,22 +139,22 @@ def test_columns_are_saved_as_of_the_save_and_only_as_far_as_they_changed(
   assert 0 < written < 1500
   expected = {name: x.copy() for name, x in columns_of(one).items()}
   train(one, 501, 530)
-  two = make(tmp_path, capacity=2000, chunk_size=50, selectors=CURIOUS)
+  two = make(tmp_path, capacity=2000, chunk_size=50, selectors=SELDOM)
   two.load(index)
   for name, column in expected.items():
     np.testing.assert_array_equal(columns_of(two)[name], column)
 
 
 def test_columns_are_handed_over(tmp_path):
-  config = {'capacity': 160, 'processes': 2, 'selectors': CURIOUS}
+  config = {'capacity': 160, 'processes': 2, 'selectors': SELDOM}
   made = [make(tmp_path, process=i, **config) for i in (0, 1)]
   for replay in made:
     train(replay, 0, 23)
   indices = [saved(replay) for replay in made]
-  whole = make(tmp_path, capacity=200, num_envs=1, selectors=CURIOUS)
+  whole = make(tmp_path, capacity=200, num_envs=1, selectors=SELDOM)
   whole.load_share(indices, 0, 1)
-  visits = sum(columns_of(x)['curious/visits'].sum() for x in made)
-  assert columns_of(whole)['curious/visits'].sum() == visits > 0
+  visits = sum(columns_of(x)['seldom/visits'].sum() for x in made)
+  assert columns_of(whole)['seldom/visits'].sum() == visits > 0
   rows, expected = weights_of(whole)
   np.testing.assert_allclose(
     frequencies(selector_of(whole), rows),
@@ -167,11 +167,11 @@ def test_a_selector_that_is_new_begins_with_first_values(tmp_path):
   one = make(tmp_path, selectors=by_share(uniform=1.0, priority=1.0))
   train(one, 0, 20)
   index = saved(one)
-  two = make(tmp_path, selectors=CURIOUS)
+  two = make(tmp_path, selectors=SELDOM)
   two.load(index)
-  assert (columns_of(two)['curious/loss'] == 1e5).all()
+  assert (columns_of(two)['seldom/loss'] == 1e5).all()
   # And one that is gone leaves nothing.
-  assert columns_of(two).keys() == {'curious/visits', 'curious/loss'}
+  assert columns_of(two).keys() == {'seldom/visits', 'seldom/loss'}
   three = make(tmp_path, selectors=by_share(priority=1.0))
   three.load(saved(two))
   np.testing.assert_array_equal(
@@ -180,26 +180,26 @@ def test_a_selector_that_is_new_begins_with_first_values(tmp_path):
 
 
 def test_numbers_that_are_not_finite_are_ignored():
-  replay = fill(make(selectors=CURIOUS), 0, 12)
+  replay = fill(make(selectors=SELDOM), 0, 12)
   _, handle = replay.sample()
   loss = np.array([[np.nan, 1.0, np.inf], [2.0, 3.0, 4.0]])
   replay.update(handle, {}, {'model': loss, 'other': loss})
-  held = columns_of(replay)['curious/loss'][handle.rows]
+  held = columns_of(replay)['seldom/loss'][handle.rows]
   expected = np.where(np.isfinite(loss), loss, 1e5)
   if len(np.unique(handle.rows)) == 6:
     np.testing.assert_array_equal(held, expected)
-  assert np.isfinite(columns_of(replay)['curious/loss']).all()
+  assert np.isfinite(columns_of(replay)['seldom/loss']).all()
 
 
 @pytest.mark.parametrize(
   ('signals', 'text'),
   [
-    ({}, r"the signal 'model', which the selector 'curious' wants, is \(\)"),
+    ({}, r"the signal 'model', which the selector 'seldom' wants, is \(\)"),
     ({'model': np.ones((2, 4))}, r'wants, is \(2, 4\), not \(2, 3\)'),
   ],
 )
 def test_a_signal_that_is_wanted_must_come(signals, text):
-  replay = fill(make(selectors=CURIOUS), 0, 12)
+  replay = fill(make(selectors=SELDOM), 0, 12)
   _, handle = replay.sample()
   with pytest.raises(ValueError, match=text):
     replay.update(handle, {}, signals)
@@ -261,7 +261,7 @@ class Lacking:
       [Choice(SELECTOR, f'{__name__}:Twin', column='odd')],
       "selectors.Twin: its column 'odd' is object: columns are bool, int or",
     ),
-    (['curious'], "selectors.curious: it needs the signal 'model', which noth"),
+    (['seldom'], "selectors.seldom: it needs the signal 'model', which noth"),
     (
       [f'{__name__}:Lacking'],
       "selectors.names = 'tests.replay.test_plugins:Lacking': Lacking built a "
@@ -270,7 +270,7 @@ class Lacking:
   ],
 )
 def test_selectors_that_cannot_work_are_refused(choices, text):
-  signals = ('value',) if choices == ['curious'] else ('model',)
+  signals = ('value',) if choices == ['seldom'] else ('model',)
   choice = Choice(REPLAY, 'chunked', selectors=Choices(SELECTOR, choices))
   with pytest.raises(UserError) as info:
     choice.at('config.replay')(
@@ -288,12 +288,12 @@ def test_selectors_that_cannot_work_are_refused(choices, text):
       signals=signals,
     )
   assert f'config.replay.chunked.{text}' in str(info.value)
-  if choices == ['curious']:
+  if choices == ['seldom']:
     assert str(info.value).endswith("of this behavior: 'value'.")
 
 
 def test_selectors_without_a_share_are_not_built():
-  selectors = by_share(uniform=1.0, priority=0.0, curious={'share': 0.0})
+  selectors = by_share(uniform=1.0, priority=0.0, seldom={'share': 0.0})
   replay = make(selectors=selectors, signals=())
   assert not columns_of(replay)
   one, two = fill(replay, 0, 30), fill(make(signals=()), 0, 30)
@@ -301,14 +301,14 @@ def test_selectors_without_a_share_are_not_built():
 
 
 def test_an_index_of_other_selectors_is_loaded(tmp_path):
-  one = make(tmp_path, selectors=CURIOUS)
+  one = make(tmp_path, selectors=SELDOM)
   train(one, 0, 20)
   index = saved(one)
-  assert index['selectors'] == {'curious': {'draws': selector_of(one).draws}}
+  assert index['selectors'] == {'seldom': {'draws': selector_of(one).draws}}
   two = make(tmp_path)
   two.load(index)
   del index['selectors']
-  three = make(tmp_path, selectors=CURIOUS)
+  three = make(tmp_path, selectors=SELDOM)
   three.load(index)
   assert selector_of(three).draws == 0
   with pytest.raises(ValueError, match='no replay saves this'):
@@ -343,7 +343,7 @@ def test_weights_depend_on_steps_of_the_window_alone(reach):
 
 
 def test_the_plugin_is_short_and_uses_nothing_private():
-  with open(curious.__file__) as file:
+  with open(seldom.__file__) as file:
     text = file.read()
   assert len(text.splitlines()) < 150
   assert not re.search(r'\._[a-z]', text)

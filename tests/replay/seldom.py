@@ -11,8 +11,8 @@ from dreamer_nnx.replay.weights import StartWeights
 from dreamer_nnx.slots import SELECTOR
 
 
-@SELECTOR.register('curious')
-class Curious:
+@SELECTOR.register('seldom')
+class Seldom:
   """Draws windows that were seldom drawn, or are badly modelled, more often.
 
   Args:
@@ -35,8 +35,8 @@ class Curious:
   ):
     self.share = share
     self.columns = {
-      'curious/visits': (np.int32, 0),
-      'curious/loss': (np.float32, unseen),
+      'seldom/visits': (np.int32, 0),
+      'seldom/loss': (np.float32, unseen),
     }
     self.pool, self.context = pool, context
     self.c, self.beta, self.eps, self.alpha = c, beta, eps, alpha
@@ -45,21 +45,21 @@ class Curious:
 
   def weigh(self, rows):
     rows = rows[:, self.context :]
-    visits = self.pool.columns['curious/visits'][rows]
-    loss = np.abs(self.pool.columns['curious/loss'][rows])
+    visits = self.pool.columns['seldom/visits'][rows]
+    loss = np.abs(self.pool.columns['seldom/loss'][rows])
     return self.c * self.beta**visits + (loss + self.eps) ** self.alpha
 
   def select(self, rng, count):
     rows = self.weights.draw(rng, count)
     trained = self.pool.around(rows, 0, self.context)[:, -1]
-    np.add.at(self.pool.columns['curious/visits'], trained, 1)
+    np.add.at(self.pool.columns['seldom/visits'], trained, 1)
     self.weights.changed(trained)
     self.draws += count
     return rows
 
   def update(self, rows, alive, signals):
     rows, loss = rows[alive], signals['model'][alive]
-    self.pool.columns['curious/loss'][rows] = loss
+    self.pool.columns['seldom/loss'][rows] = loss
     self.weights.changed(rows)
 
   def state(self):
