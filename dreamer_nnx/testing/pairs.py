@@ -5,7 +5,6 @@ import dataclasses
 import io
 import tempfile
 from collections.abc import Iterator
-from importlib import util
 from pathlib import Path
 
 import jax
@@ -23,7 +22,7 @@ from dreamer_nnx.slots import (
   ENCODER,
   SLOTS,
 )
-from dreamer_nnx.testing import agents, experience, toys
+from dreamer_nnx.testing import agents, entries, experience, toys
 from dreamer_nnx.testing.broken import expect, expect_finite
 from dreamer_nnx.testing.live import compiled
 from dreamer_nnx.testing.new import BESIDE, PATHS
@@ -68,10 +67,8 @@ FLAGS = {
 HEADS = {
   'binary': 'cont.head.name',
   'categorical': 'behavior.actor_critic.policy.mlp.discrete.name',
-  'onehot': 'decoder.simple.continuous.name',
+  'onehot': 'behavior.actor_critic.policy.mlp.continuous.name',
 }
-# Those that need a package which is not installed are left out.
-PACKAGES = {('logger', 'wandb'): 'wandb'}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,8 +96,7 @@ def cases() -> Iterator[Case]:
     if slot in (ENCODER, DYNAMICS, BEHAVIOR):
       continue
     for name in slot.names():
-      package = PACKAGES.get((slot.name, name))
-      if not package or util.find_spec(package):
+      if not entries.missing(slot.name, name):
         yield _case({slot.name: name})
 
 
