@@ -99,7 +99,8 @@ class Critic:
     feat = jax.tree.map(recent, replayed.observed.feat)
     flags = ('reward', 'is_last', 'is_terminal')
     steps = {k: recent(replayed.steps[k]) for k in flags}
-    steps['reward'] *= options.extrinsic_scale
+    # Not in place: outside of a compiled function this is the caller's array.
+    steps['reward'] = options.extrinsic_scale * steps['reward']
     feat = feat if options.repval_grad else sg(feat)
     return {'repval': self.replay_loss(feat, steps, boot, update)}
 

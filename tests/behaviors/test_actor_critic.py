@@ -1,6 +1,7 @@
 """Losses of actor and critic, against the formulas written out."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -217,6 +218,20 @@ def test_replay_losses_by_hand():
   expected = whole * ~STEPS['is_last'][:, :-1]
   assert loss.shape == (N, H)
   np.testing.assert_allclose(loss, expected, rtol=1e-4)
+
+
+def test_replayed_rewards_are_scaled_and_the_batch_is_left_alone():
+  boot, reward = np.zeros((N, H + 1), np.float32), REWARD.copy()
+  replayed = SimpleNamespace(
+    steps=STEPS | {'reward': reward}, observed=SimpleNamespace(feat=FEAT)
+  )
+  critic = Critic(value, slow_value, Fixed(), AgentOptions(extrinsic_scale=0.5))
+  found = critic.replay_losses(replayed, boot, False)['repval']
+  half = STEPS | {'reward': 0.5 * REWARD}
+  np.testing.assert_allclose(
+    found, critic.replay_loss(FEAT, half, boot, False), rtol=1e-5
+  )
+  np.testing.assert_array_equal(reward, REWARD)
 
 
 def test_replayed_returns_have_no_gradient():
