@@ -69,9 +69,11 @@ def test_program_prints_a_table_and_fails(monkeypatch, capsys):
     raise testing.Broken('encoder b', 'a promise', 'not kept')
 
   lines = [('check encoder a', lambda: None), ('check encoder b', bad)]
+  lines += [('check encoder c needs d', None)]
   monkeypatch.setattr(program, 'lines', lambda: iter(lines))
   assert program.main(['check', 'a']) == 0
   assert program.main([]) == 1
   shown = capsys.readouterr().out
   assert 'Broken: encoder b: a promise: not kept' in shown
+  assert 'check encoder c needs d, which is not installed' in shown
   assert '1 of 2 keep their promises.' in shown
