@@ -12,6 +12,7 @@ from dreamer_nnx.acting.options import AgentOptions
 from dreamer_nnx.agent import context, openloop, world_model
 from dreamer_nnx.agent.settings import LossScales
 from dreamer_nnx.contracts import Dream, Replayed, World
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.nn.predictor import Predictor
 
 sg = jax.lax.stop_gradient
@@ -239,12 +240,13 @@ def merged(*groups: contracts.Losses) -> contracts.Losses:
   """Joins losses by name.
 
   Raises:
-    ValueError: Two have the same name.
+    UserError: Two have the same name.
   """
   result = {}
   for group in groups:
     for name, loss in group.items():
       if name in result:
-        raise ValueError(f'two losses are named {name!r}. Rename one of them.')
+        what = f'two losses are named {name!r}. Rename one of them.'
+        raise UserError(what, 'config.objectives')
       result[name] = loss
   return result

@@ -111,7 +111,9 @@ def test_a_field_of_the_loss_scales_is_not_that_of_an_objective():
 
 def test_two_losses_of_one_name_are_an_error():
   agent = make(objectives={'a': Guess, 'b': Guess})
-  message = "two losses are named 'guess'. Rename one of them."
+  message = (
+    "config.objectives: two losses are named 'guess'. Rename one of them."
+  )
   with pytest.raises(ValueError, match=f'^{re.escape(message)}'):
     jax.eval_shape(functools.partial(loss_of, agent))
 
