@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from gymnasium import spaces
 
+from dreamer_nnx import spacetypes
 from dreamer_nnx.errors import UserError
+from dreamer_nnx.spacetypes import Space, kind
 
 # A uint8 matrix is a gray image from this side on; smaller ones (the 21 rows
 # of a NetHack terminal, say) are grids of codes, which are read as vectors.
@@ -29,13 +30,13 @@ class Converter(NamedTuple):
     note: A note for the user on the conversion, or empty.
   """
 
-  space: spaces.Space
+  space: Space
   encode: Callable[[np.ndarray], np.ndarray]
   decode: Callable[[np.ndarray], Any]
   note: str = ''
 
 
-def converter(space: spaces.Space, where: str) -> Converter:
+def converter(space: Space, where: str) -> Converter:
   """Finds how a space of one array is read.
 
   Args:
@@ -44,13 +45,13 @@ def converter(space: spaces.Space, where: str) -> Converter:
   Raises:
     UserError: It is of a kind or shape that cannot be read.
   """
-  if isinstance(space, spaces.Discrete):
+  if kind(space) == 'Discrete':
     return _discrete(space)
-  if isinstance(space, spaces.MultiDiscrete):
+  if kind(space) == 'MultiDiscrete':
     return _multi_discrete(space, space.nvec, space.start)
-  if isinstance(space, spaces.MultiBinary):
+  if kind(space) == 'MultiBinary':
     return _multi_discrete(space, np.full(space.shape, 2), 0)
-  if isinstance(space, spaces.Box):
+  if kind(space) == 'Box':
     return _box(space, where)
   raise UserError(
     f'it is a {type(space).__name__} space, which cannot be read. Box, '
@@ -60,7 +61,7 @@ def converter(space: spaces.Space, where: str) -> Converter:
   )
 
 
-def _discrete(space: spaces.Discrete) -> Converter:
+def _discrete(space: Space) -> Converter:
   start, count = int(space.start), int(space.n)
 
   def encode(value: np.ndarray) -> np.ndarray:
@@ -69,11 +70,11 @@ def _discrete(space: spaces.Discrete) -> Converter:
     return (value - start).astype(np.int32)
 
   decode = lambda array: np.int64(array) + start
-  return Converter(spaces.Discrete(count), encode, decode)
+  return Converter(spacetypes.discrete(count), encode, decode)
 
 
 def _multi_discrete(
-  space: spaces.Space, nvec: np.ndarray, start: np.ndarray | int
+  space: Space, nvec: np.ndarray, start: np.ndarray | int
 ) -> Converter:
   start = np.broadcast_to(start, space.shape).astype(np.int64)
   last = start + np.asarray(nvec, np.int64) - 1
@@ -87,10 +88,10 @@ def _multi_discrete(
   decode = lambda array: (
     np.asarray(array, np.int64).reshape(shape) + start
   ).astype(dtype)
-  return Converter(spaces.MultiDiscrete(np.ravel(nvec)), encode, decode)
+  return Converter(spacetypes.multi_discrete(np.ravel(nvec)), encode, decode)
 
 
-def _box(space: spaces.Box, where: str) -> Converter:
+def _box(space: Space, where: str) -> Converter:
   shape, dtype = space.shape, space.dtype
   if 0 in shape:
     raise UserError(f'its shape is {shape}, which is empty.', where)
@@ -112,10 +113,10 @@ def _box(space: spaces.Box, where: str) -> Converter:
       return value.astype(np.float32)
 
   decode = lambda array: _cast(array, dtype).reshape(shape)
-  return Converter(spaces.Box(low, high, shape, np.float32), encode, decode)
+  return Converter(spacetypes.box(low, high, shape), encode, decode)
 
 
-def _image(space: spaces.Box, where: str) -> Converter:
+def _image(space: Space, where: str) -> Converter:
   """An image as (height, width, channels) uint8.
 
   Frames of a stack become channels, and channels in front move to the end.
@@ -147,7 +148,7 @@ def _image(space: spaces.Box, where: str) -> Converter:
     turned = np.asarray(array).reshape([shape[axis] for axis in order])
     return (low + shade * turned.transpose(np.argsort(order))).astype(dtype)
 
-  image = spaces.Box(0, WHITE, target, np.uint8)
+  image = spacetypes.image(target)
   return Converter(image, encode, decode, note)
 
 
@@ -173,7 +174,7 @@ def _axes(shape: tuple[int, ...], where: str) -> tuple[tuple[int, ...], str]:
   return order, f'Its shape {shape} is read as the image {turned}.'
 
 
-def _check_pixels(space: spaces.Box, where: str) -> None:
+def _check_pixels(space: Space, where: str) -> None:
   if space.low.min() < 0 or space.high.max() > WHITE:
     raise UserError(
       f'it is {space.dtype} of the shape {space.shape}. Arrays of rank 3 and 4 '
@@ -183,7 +184,7 @@ def _check_pixels(space: spaces.Box, where: str) -> None:
     )
 
 
-def _check_shades(space: spaces.Box, where: str) -> None:
+def _check_shades(space: Space, where: str) -> None:
   low, high = space.low, space.high
   even = low.min() == low.max() and high.min() == high.max()
   if not even or not np.isfinite([low.min(), high.max()]).all():
@@ -196,7 +197,7 @@ def _check_shades(space: spaces.Box, where: str) -> None:
     )
 
 
-def _pixels(value: np.ndarray, space: spaces.Box) -> np.ndarray:
+def _pixels(value: np.ndarray, space: Space) -> np.ndarray:
   if value.dtype.kind == 'f':
     raise _outside(value.flat[0], space, 'floats in an image of integers')
   value = _whole_numbers(value, space)
@@ -204,7 +205,7 @@ def _pixels(value: np.ndarray, space: spaces.Box) -> np.ndarray:
   return value
 
 
-def _shades(value: np.ndarray, space: spaces.Box) -> np.ndarray:
+def _shades(value: np.ndarray, space: Space) -> np.ndarray:
   if value.dtype.kind not in 'fiub':
     raise _outside(value.flat[0], space)
   low, high = float(space.low.min()), float(space.high.max())
@@ -218,7 +219,7 @@ def _shades(value: np.ndarray, space: spaces.Box) -> np.ndarray:
   return np.rint(share * WHITE).astype(np.uint8)
 
 
-def _whole_numbers(value: np.ndarray, space: spaces.Space) -> np.ndarray:
+def _whole_numbers(value: np.ndarray, space: Space) -> np.ndarray:
   """The same numbers as int64 or uint64."""
   if value.dtype.kind == 'b':
     return value.astype(np.int64)
@@ -232,15 +233,13 @@ def _whole_numbers(value: np.ndarray, space: spaces.Space) -> np.ndarray:
   return value if value.dtype == np.uint64 else value.astype(np.int64)
 
 
-def _check_bounds(
-  value: np.ndarray, low: Any, high: Any, space: spaces.Space
-) -> None:
+def _check_bounds(value: np.ndarray, low: Any, high: Any, space: Space) -> None:
   wrong = (value < low) | (value > high)
   if np.any(wrong):
     raise _outside(value[wrong].flat[0], space)
 
 
-def _outside(number: Any, space: spaces.Space, why: str = '') -> ValueError:
+def _outside(number: Any, space: Space, why: str = '') -> ValueError:
   number = number.item() if hasattr(number, 'item') else number
   why = why and f' ({why})'
   return ValueError(f'{number!r} is not in its space {space}{why}.')

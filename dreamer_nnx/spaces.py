@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
-from gymnasium import spaces
 
+from dreamer_nnx import spacetypes
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.native import converter
+from dreamer_nnx.spacetypes import Space, kind
 
-Space = spaces.Space
 FlatSpaces = dict[str, Space]
 
 T = TypeVar('T')
@@ -36,15 +36,13 @@ MAX_LOGGED = 64
 def is_image(space: Space) -> bool:
   """Tells whether the space is a Box of uint8 images (H, W, C)."""
   return (
-    isinstance(space, spaces.Box)
-    and space.dtype == np.uint8
-    and len(space.shape) == 3
+    kind(space) == 'Box' and space.dtype == np.uint8 and len(space.shape) == 3
   )
 
 
 def is_discrete(space: Space) -> bool:
   """Tells whether a space holds class indices: Discrete or MultiDiscrete."""
-  return isinstance(space, spaces.Discrete | spaces.MultiDiscrete)
+  return kind(space) in ('Discrete', 'MultiDiscrete')
 
 
 def classes(space: Space) -> tuple[int, ...]:
@@ -53,9 +51,9 @@ def classes(space: Space) -> tuple[int, ...]:
   Raises:
     TypeError: If the space is not discrete.
   """
-  if isinstance(space, spaces.Discrete):
+  if kind(space) == 'Discrete':
     return (int(space.n),)
-  if isinstance(space, spaces.MultiDiscrete):
+  if kind(space) == 'MultiDiscrete':
     return tuple(int(n) for n in np.ravel(space.nvec))
   raise TypeError(f'{space} has no classes: it is not discrete.')
 
@@ -170,7 +168,7 @@ def normalize(space: Space, where: str, default_key: str) -> Normalized:
   leaves = []
   for path, native in _walk(space, ()):
     key = '/'.join(str(part) for part in path)
-    if not path or isinstance(space, spaces.Tuple):
+    if not path or kind(space) == 'Tuple':
       key = f'{default_key}/{key}' if path else default_key
     encoded, encode, decode, note = converter(native, f'{where}: {key!r}')
     key = 'image' if not path and is_image(encoded) else key
@@ -197,19 +195,19 @@ def check_keys(
       reserves or that cannot be printed, or both have the same name.
   """
   obs_keys, action_keys = list(obs_keys), list(action_keys)
-  for kind, keys in (('observation', obs_keys), ('action', action_keys)):
+  for what, keys in (('observation', obs_keys), ('action', action_keys)):
     prefixes = ('latent/', 'replay/', 'acting/')
-    prefixes += (LOG, LABEL, MASK) if kind == 'action' else ()
+    prefixes += (LOG, LABEL, MASK) if what == 'action' else ()
     for key in keys:
       if key in RESERVED or key.startswith(prefixes):
         raise UserError(
-          f'the {kind} key {key!r} is reserved ({", ".join(RESERVED)}, '
+          f'the {what} key {key!r} is reserved ({", ".join(RESERVED)}, '
           f'{", ".join(p + "*" for p in prefixes)}). Rename it in a wrapper.',
           where,
         )
       if not key or not key.isprintable():
         raise UserError(
-          f'the {kind} key {key!r} cannot be printed. Rename it in a wrapper.',
+          f'the {what} key {key!r} cannot be printed. Rename it in a wrapper.',
           where,
         )
   for key in obs_keys:
@@ -261,7 +259,7 @@ class Logged:
     for key, space in self.flat.items():
       if key.startswith('log/'):
         names = _numbered(key, int(np.prod(space.shape)))
-        scalar = spaces.Box(-np.inf, np.inf, (), np.float32)
+        scalar = spacetypes.scalar()
         result |= dict.fromkeys(names, scalar)
       else:
         result[key] = space
@@ -284,10 +282,10 @@ def _numbered(key: str, count: int) -> list[str]:
 
 
 def _walk(space, path):
-  if isinstance(space, spaces.Dict):
+  if kind(space) == 'Dict':
     for key, entry in space.spaces.items():
       yield from _walk(entry, (*path, key))
-  elif isinstance(space, spaces.Tuple):
+  elif kind(space) == 'Tuple':
     for index, entry in enumerate(space.spaces):
       yield from _walk(entry, (*path, index))
   else:
@@ -295,9 +293,9 @@ def _walk(space, path):
 
 
 def _nest(space, path, values):
-  if isinstance(space, spaces.Dict):
+  if kind(space) == 'Dict':
     return {k: _nest(v, (*path, k), values) for k, v in space.spaces.items()}
-  if isinstance(space, spaces.Tuple):
+  if kind(space) == 'Tuple':
     entries = enumerate(space.spaces)
     return tuple(_nest(v, (*path, k), values) for k, v in entries)
   return values[path]

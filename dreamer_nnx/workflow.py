@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping
 
 import jax
 import numpy as np
-from gymnasium import spaces as gym_spaces
 from ml_collections import ConfigDict
 
 from dreamer_nnx import config as configs
@@ -26,6 +25,7 @@ from dreamer_nnx.agent.checks import check_agent
 from dreamer_nnx.checks import check_optimizer
 from dreamer_nnx.envs.make import make_vector_env
 from dreamer_nnx.registry import fields
+from dreamer_nnx.spacetypes import Space
 from dreamer_nnx.streams import Stream
 from dreamer_nnx.training import devices, processes
 from dreamer_nnx.training import sharding as meshes
@@ -38,7 +38,7 @@ from dreamer_nnx.training.evaluate import Returns, evaluate
 from dreamer_nnx.training.layout import State
 from dreamer_nnx.training.step import Learner
 
-Spaces = Mapping[str, gym_spaces.Space]
+Spaces = Mapping[str, Space]
 Parts = configs.Bound | ConfigDict
 
 

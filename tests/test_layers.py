@@ -23,7 +23,7 @@ COMPONENTS = (
   ' loggers normalizers objectives optimizers policies replay weightings'
 )
 ROWS = (
-  'errors notices',
+  'errors notices spacetypes',
   'compat contracts native paths schema streams',
   'importing sizes',
   'promises',

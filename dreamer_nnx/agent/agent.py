@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import contracts, spaces, streams
 from dreamer_nnx.acting.options import AgentOptions
@@ -14,6 +13,7 @@ from dreamer_nnx.agent.settings import LossScales
 from dreamer_nnx.contracts import Dream, Replayed, World
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.nn.predictor import Predictor
+from dreamer_nnx.spacetypes import Space
 
 sg = jax.lax.stop_gradient
 Array = jax.Array
@@ -34,8 +34,8 @@ class Agent(nnx.Module):
 
   def __init__(
     self,
-    obs_space: Mapping[str, gym_spaces.Space],
-    action_space: Mapping[str, gym_spaces.Space],
+    obs_space: Mapping[str, Space],
+    action_space: Mapping[str, Space],
     *,
     encoder: contracts.Encoder,
     dynamics: contracts.Dynamics,

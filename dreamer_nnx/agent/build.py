@@ -10,11 +10,9 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
 from flax import nnx
-from gymnasium import spaces as gym_spaces
 
-from dreamer_nnx import checks, spaces
+from dreamer_nnx import checks, spaces, spacetypes
 from dreamer_nnx.acting.options import AgentOptions
 from dreamer_nnx.agent.agent import Agent
 from dreamer_nnx.agent.settings import LossScales
@@ -32,8 +30,8 @@ from dreamer_nnx.slots import (
   OBJECTIVE,
   WEIGHTING,
 )
+from dreamer_nnx.spacetypes import Space
 
-SCALAR = gym_spaces.Box(-np.inf, np.inf, (), np.float32)
 REWARD = Part(
   Predictor, layers=1, head=Choice(HEAD, 'symexp_twohot', outscale=0.0)
 )
@@ -41,8 +39,8 @@ CONTINUE = Part(Predictor, layers=1, head=Choice(HEAD, 'binary'))
 
 
 def build(
-  obs_space: Mapping[str, gym_spaces.Space],
-  action_space: Mapping[str, gym_spaces.Space],
+  obs_space: Mapping[str, Space],
+  action_space: Mapping[str, Space],
   *,
   encoder: Choice = Choice(ENCODER, 'simple'),
   dynamics: Choice = Choice(DYNAMICS, 'rssm'),
@@ -83,7 +81,7 @@ def build(
   checks.check_spaces(model, dynamics.path)
   given |= dict(feat_space=dict(model.feat_space))
   acts = dict(obs_space=stored, action_space=action_space)
-  predict = lambda part, path: part.at(path)(space=SCALAR, **given)
+  predict = lambda part, path: part.at(path)(space=spacetypes.scalar(), **given)
   return Agent(
     stored,
     action_space,
@@ -110,8 +108,8 @@ def in_use(choices: Choices, **given: Any) -> dict[str, Any]:
 
 
 def check_names(
-  obs_space: Mapping[str, gym_spaces.Space],
-  action_space: Mapping[str, gym_spaces.Space],
+  obs_space: Mapping[str, Space],
+  action_space: Mapping[str, Space],
 ) -> None:
   """Refuses observations whose names say what they are not.
 

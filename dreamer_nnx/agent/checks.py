@@ -6,7 +6,7 @@ them, so that the first message is about the one that is wrong.
 
 from collections.abc import Mapping
 
-from dreamer_nnx import checks, spaces
+from dreamer_nnx import checks, spaces, spacetypes
 from dreamer_nnx.agent.agent import Agent
 
 # Scales of a few losses, for a weighting.
@@ -32,7 +32,7 @@ def check_agent(agent: Agent, paths: Mapping[str, str], dtype: object) -> None:
   )
   given = feat_space, seen, dtype
   checks.check_decoder(agent.decoder, *given, paths['decoder'])
-  scalar = feat_space, checks.SCALAR, dtype
+  scalar = feat_space, spacetypes.scalar(), dtype
   checks.check_predictor(agent.reward, *scalar, paths['reward'])
   needs = checks.CONTINUES
   checks.check_predictor(agent.cont, *scalar, paths['cont'], needs)

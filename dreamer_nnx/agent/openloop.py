@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
-from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import spaces, streams
 from dreamer_nnx.acting.dream import open_loop
 from dreamer_nnx.contracts import Replayed
+from dreamer_nnx.spacetypes import Space
 
 Array = jax.Array
 SEQUENCES = 6
@@ -17,7 +17,7 @@ GREEN, RED = (0, 255, 0), (255, 0, 0)
 
 
 def videos(
-  replayed: Replayed, obs_space: Mapping[str, gym_spaces.Space], key: Array
+  replayed: Replayed, obs_space: Mapping[str, Space], key: Array
 ) -> dict[str, Array]:
   """Draws truth, prediction and error of up to 6 sequences, side by side.
 

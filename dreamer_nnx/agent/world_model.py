@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
-from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import contracts, spaces, streams
 from dreamer_nnx.acting.options import AgentOptions
 from dreamer_nnx.agent.context import Window, begin
 from dreamer_nnx.contracts import Replayed, World
+from dreamer_nnx.spacetypes import Space
 
 sg = jax.lax.stop_gradient
 Array = jax.Array
@@ -76,7 +76,7 @@ def _context_tokens(world: World, window: Window) -> Array | None:
 @jax.named_scope('decode')
 def reconstruction_losses(
   decoder: contracts.Decoder,
-  obs_space: Mapping[str, gym_spaces.Space],
+  obs_space: Mapping[str, Space],
   replayed: Replayed,
 ) -> dict[str, Array]:
   """Computes -log p(observation) of every key, images against value / 255."""

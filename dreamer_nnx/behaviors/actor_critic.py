@@ -3,11 +3,9 @@
 from collections.abc import Callable, Mapping
 
 import jax
-import numpy as np
 from flax import nnx
-from gymnasium import spaces as gym_spaces
 
-from dreamer_nnx import contracts, spaces
+from dreamer_nnx import contracts, spaces, spacetypes
 from dreamer_nnx.acting.critic import Critic, Score
 from dreamer_nnx.acting.dream import imagine, starting
 from dreamer_nnx.acting.options import AgentOptions
@@ -19,11 +17,11 @@ from dreamer_nnx.nn.slow_copy import SlowCopy
 from dreamer_nnx.nn.statistics import normalizer
 from dreamer_nnx.registry import Choice, Part
 from dreamer_nnx.slots import BEHAVIOR, HEAD, NORMALIZER, POLICY
+from dreamer_nnx.spacetypes import Space
 
 sg = jax.lax.stop_gradient
 Array = jax.Array
 Rewards = Callable[[Dream, Array], Array]
-SCALAR = gym_spaces.Box(-np.inf, np.inf, (), np.float32)
 VALUE = Part(
   Predictor, layers=3, head=Choice(HEAD, 'symexp_twohot', outscale=0.0)
 )
@@ -47,8 +45,8 @@ class ActorCritic(nnx.Module):
   def __init__(
     self,
     *,
-    obs_space: Mapping[str, gym_spaces.Space],
-    action_space: Mapping[str, gym_spaces.Space],
+    obs_space: Mapping[str, Space],
+    action_space: Mapping[str, Space],
     feat_space: Mapping[str, int],
     options: AgentOptions,
     policy: Choice = Choice(POLICY, 'mlp'),
@@ -65,7 +63,7 @@ class ActorCritic(nnx.Module):
     self.policy = policy(
       obs_space=obs_space, action_space=action_space, **given
     )
-    self.value = value(space=SCALAR, **given)
+    self.value = value(space=spacetypes.scalar(), **given)
     self.slow_value = slow_value(source=self.value)
     self.retnorm, self.valnorm = normalizer(retnorm), normalizer(valnorm)
     self.advnorm = normalizer(advnorm)

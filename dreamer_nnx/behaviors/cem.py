@@ -5,7 +5,6 @@ from typing import Annotated
 
 import jax
 import jax.numpy as jnp
-from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import contracts, spaces, streams
 from dreamer_nnx.acting.dream import open_loop
@@ -23,6 +22,7 @@ from dreamer_nnx.errors import UserError
 from dreamer_nnx.schema import Count, Epsilon, Range
 from dreamer_nnx.signatures import takes
 from dreamer_nnx.slots import BEHAVIOR
+from dreamer_nnx.spacetypes import Space
 
 Array = jax.Array
 
@@ -56,7 +56,7 @@ class CEM(ActorCritic):
   def __init__(
     self,
     *,
-    action_space: Mapping[str, gym_spaces.Space],
+    action_space: Mapping[str, Space],
     length: Count = 8,
     plans: Annotated[int, Range(2)] = 64,
     elites: Count = 8,

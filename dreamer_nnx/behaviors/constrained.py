@@ -6,12 +6,11 @@ from typing import Annotated
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from gymnasium import spaces as gym_spaces
 
-from dreamer_nnx import contracts, spaces
+from dreamer_nnx import contracts, spaces, spacetypes
 from dreamer_nnx.acting.critic import Critic, Score
 from dreamer_nnx.acting.dream import starting
-from dreamer_nnx.behaviors.actor_critic import SCALAR, VALUE, ActorCritic
+from dreamer_nnx.behaviors.actor_critic import VALUE, ActorCritic
 from dreamer_nnx.contracts import Dream, Replayed, World
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.nn.precision import Precision
@@ -22,6 +21,7 @@ from dreamer_nnx.registry import Choice, Part
 from dreamer_nnx.schema import Epsilon, Weight
 from dreamer_nnx.signatures import takes
 from dreamer_nnx.slots import BEHAVIOR, HEAD, NORMALIZER
+from dreamer_nnx.spacetypes import Space
 
 sg = jax.lax.stop_gradient
 Array = jax.Array
@@ -65,7 +65,7 @@ class Constrained(ActorCritic):
   def __init__(
     self,
     *,
-    obs_space: Mapping[str, gym_spaces.Space],
+    obs_space: Mapping[str, Space],
     feat_space: Mapping[str, int],
     limit: Weight = float('inf'),
     rate: Annotated[float, Epsilon] = 0.01,
@@ -84,8 +84,8 @@ class Constrained(ActorCritic):
     super().__init__(obs_space=obs_space, **given, **actor_critic)
     self.limit, self.rate, self.highest = limit, rate, highest
     self.multiplier = Multiplier(jnp.zeros(()))
-    self.cost = cost(space=SCALAR, **given)
-    self.cost_value = cost_value(space=SCALAR, **given)
+    self.cost = cost(space=spacetypes.scalar(), **given)
+    self.cost_value = cost_value(space=spacetypes.scalar(), **given)
     self.cost_slow = cost_slow(source=self.cost_value)
     self.cost_norm = normalizer(cost_norm)
 

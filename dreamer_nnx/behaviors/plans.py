@@ -9,11 +9,11 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 import numpy as np
-from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import contracts, spaces, streams
 from dreamer_nnx.nn.vectors import concat_vectors
 from dreamer_nnx.numerics import outputs, sampling
+from dreamer_nnx.spacetypes import Space
 
 Array = jax.Array
 Actions = dict[str, Array]
@@ -41,7 +41,7 @@ class Planner:
     lowest: Lower bound of deviations.
   """
 
-  action_space: Mapping[str, gym_spaces.Space]
+  action_space: Mapping[str, Space]
   lowest: float
 
   def fresh(self, rows: int, length: int) -> Plan:
@@ -118,7 +118,7 @@ def restarted(plan: Plan, fresh: Plan, first: Array) -> Plan:
   return jax.tree.map(pick, plan, fresh)
 
 
-def classes(space: gym_spaces.Space, logits: Array) -> contracts.Output:
+def classes(space: Space, logits: Array) -> contracts.Output:
   """A distribution over a discrete space, of logits (..., Σ classes)."""
   bounds = np.cumsum(spaces.classes(space))[:-1]
   parts = [outputs.Categorical(x) for x in jnp.split(logits, bounds, -1)]

@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import contracts, spaces
 from dreamer_nnx.checks.model import Seen, each_lead
@@ -32,13 +31,14 @@ from dreamer_nnx.checks.tracing import (
   refuse,
   traced,
 )
+from dreamer_nnx.spacetypes import Space
 
-Spaces = Mapping[str, gym_spaces.Space]
+Spaces = Mapping[str, Space]
 JOINT = ('sample', 'pred', 'logp', 'entropy')
 MODES = ('sample', 'mode')
 
 
-def masks_of(obs_space: Spaces) -> dict[str, gym_spaces.Space]:
+def masks_of(obs_space: Spaces) -> dict[str, Space]:
   """Spaces of the masks, by action."""
   names = spaces.masked(obs_space)
   return {name: obs_space[spaces.MASK + name] for name in names}

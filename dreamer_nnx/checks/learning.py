@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import contracts
 from dreamer_nnx.checks.acting import parts_of, replay_of, steps_of
@@ -28,8 +27,9 @@ from dreamer_nnx.checks.tracing import (
   refuse,
   traced,
 )
+from dreamer_nnx.spacetypes import Space
 
-Spaces = Mapping[str, gym_spaces.Space]
+Spaces = Mapping[str, Space]
 # A dream of so many rows, and so many steps after its start.
 DREAMS, AHEAD = 4, 2
 

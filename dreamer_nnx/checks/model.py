@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import contracts
 from dreamer_nnx.checks.tracing import (
@@ -33,8 +32,9 @@ from dreamer_nnx.checks.tracing import (
   traced,
 )
 from dreamer_nnx.errors import UserError
+from dreamer_nnx.spacetypes import Space
 
-Spaces = Mapping[str, gym_spaces.Space]
+Spaces = Mapping[str, Space]
 STARTS = LENGTH - 1
 LEADS = ((ROWS,), (ROWS, LENGTH))
 

@@ -4,8 +4,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
-from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import contracts, spaces
 from dreamer_nnx.checks.model import each_lead
@@ -23,9 +21,9 @@ from dreamer_nnx.checks.tracing import (
   refuse,
   traced,
 )
+from dreamer_nnx.spacetypes import Space
 
 LEAD = (ROWS, LENGTH)
-SCALAR = gym_spaces.Box(-np.inf, np.inf, (), np.float32)
 # What learning needs of every output, and acting of one over actions.
 LEARNED = ('pred', 'loss')
 CONTINUES = ('pred', 'loss', 'prob')
@@ -34,7 +32,7 @@ ACTED = ('pred', 'sample', 'logp', 'entropy')
 
 def check_output(
   output: Any,
-  space: gym_spaces.Space,
+  space: Space,
   target: Any,
   lead: tuple[int, ...],
   needs: tuple[str, ...],
@@ -67,7 +65,7 @@ def check_output(
 def check_head(
   head: contracts.Head,
   input_size: int,
-  space: gym_spaces.Space,
+  space: Space,
   dtype: Any,
   path: str,
   needs: tuple[str, ...] = LEARNED,
@@ -93,7 +91,7 @@ def check_head(
 def check_predictor(
   predictor: Callable[[contracts.Feat], contracts.Output],
   feat_space: Mapping[str, int],
-  space: gym_spaces.Space,
+  space: Space,
   dtype: Any,
   path: str,
   needs: tuple[str, ...] = LEARNED,
@@ -120,7 +118,7 @@ def features(feat_space: Mapping[str, int], lead, dtype) -> dict:
 def check_decoder(
   decoder: contracts.Decoder,
   feat_space: Mapping[str, int],
-  obs_space: Mapping[str, gym_spaces.Space],
+  obs_space: Mapping[str, Space],
   dtype: Any,
   path: str,
 ) -> None:

@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import spaces
 from dreamer_nnx.errors import UserError
+from dreamer_nnx.spacetypes import Space
 
 # Unequal, so that axes in another order are seen.
 ROWS, LENGTH = 2, 3
@@ -61,7 +61,7 @@ def copied(component: Any) -> Any:
   )
 
 
-def inputs(space: Mapping[str, gym_spaces.Space], lead: Shape) -> dict:
+def inputs(space: Mapping[str, Space], lead: Shape) -> dict:
   """Shapes and formats of values of the spaces, behind leading axes."""
   return {
     key: Struct((*lead, *s.shape), spaces.data_type(s))

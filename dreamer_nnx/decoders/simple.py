@@ -7,7 +7,6 @@ from typing import Annotated
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import contracts, spaces
 from dreamer_nnx.decoders.rendering import image_outputs
@@ -26,6 +25,7 @@ from dreamer_nnx.registry import Choice
 from dreamer_nnx.schema import Count, Range, Weight
 from dreamer_nnx.sizes import DEPTH, UNITS, by_size
 from dreamer_nnx.slots import DECODER, HEAD
+from dreamer_nnx.spacetypes import Space
 
 
 @DECODER.register('simple')
@@ -56,7 +56,7 @@ class SimpleDecoder(nnx.Module):
 
   def __init__(
     self,
-    obs_space: Mapping[str, gym_spaces.Space],
+    obs_space: Mapping[str, Space],
     feat_space: Mapping[str, int],
     *,
     depth: Count = 32,

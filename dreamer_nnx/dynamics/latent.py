@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import contracts
 from dreamer_nnx.nn.activations import Act
@@ -19,6 +18,7 @@ from dreamer_nnx.nn.vectors import concat_vectors, vector_size
 from dreamer_nnx.registry import Choice
 from dreamer_nnx.schema import Count, Weight
 from dreamer_nnx.slots import STOCHASTIC
+from dreamer_nnx.spacetypes import Space
 
 sg = jax.lax.stop_gradient
 Array = jax.Array
@@ -93,7 +93,7 @@ class LatentDynamics(nnx.Module):
   def __init__(
     self,
     token_size: int,
-    action_space: Mapping[str, gym_spaces.Space],
+    action_space: Mapping[str, Space],
     deter: int,
     make_core: Callable[..., nnx.Module],
     absolute: bool = True,

@@ -3,8 +3,6 @@
 import functools
 from collections.abc import Mapping
 
-from gymnasium import spaces as gym_spaces
-
 from dreamer_nnx.dynamics.core import BlockGRU
 from dreamer_nnx.dynamics.recurrent import Recurrent
 from dreamer_nnx.nn.mlp import Layers
@@ -12,6 +10,7 @@ from dreamer_nnx.schema import Count
 from dreamer_nnx.signatures import takes
 from dreamer_nnx.sizes import DETER, UNITS, by_size
 from dreamer_nnx.slots import DYNAMICS
+from dreamer_nnx.spacetypes import Space
 
 
 @DYNAMICS.register('rssm')
@@ -36,7 +35,7 @@ class RSSM(Recurrent):
   def __init__(
     self,
     token_size: int,
-    action_space: Mapping[str, gym_spaces.Space],
+    action_space: Mapping[str, Space],
     *,
     deter: Count = 4096,
     dynlayers: Layers = 1,

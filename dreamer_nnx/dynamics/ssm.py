@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import contracts
 from dreamer_nnx.dynamics.latent import sg
@@ -21,6 +20,7 @@ from dreamer_nnx.schema import Count
 from dreamer_nnx.signatures import takes
 from dreamer_nnx.sizes import UNITS, by_size
 from dreamer_nnx.slots import DYNAMICS
+from dreamer_nnx.spacetypes import Space
 
 Array = jax.Array
 Memory = dict[str, Array]
@@ -211,7 +211,7 @@ class SSM(Parallel):
   def __init__(
     self,
     token_size: int,
-    action_space: Mapping[str, gym_spaces.Space],
+    action_space: Mapping[str, Space],
     *,
     deter: Count = 1024,
     state: Count = 1024,

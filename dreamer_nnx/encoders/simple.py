@@ -6,7 +6,6 @@ from typing import Annotated
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import contracts, spaces
 from dreamer_nnx.nn.activations import Act
@@ -22,6 +21,7 @@ from dreamer_nnx.numerics.squash import symlog as symlog_fn
 from dreamer_nnx.schema import Count, Range
 from dreamer_nnx.sizes import DEPTH, UNITS, by_size
 from dreamer_nnx.slots import ENCODER
+from dreamer_nnx.spacetypes import Space
 
 
 @ENCODER.register('simple')
@@ -46,7 +46,7 @@ class SimpleEncoder(nnx.Module):
 
   def __init__(
     self,
-    obs_space: Mapping[str, gym_spaces.Space],
+    obs_space: Mapping[str, Space],
     *,
     depth: Count = 32,
     mults: Annotated[tuple[int, ...], Range(1, length=1)] = (2, 3, 4, 4),

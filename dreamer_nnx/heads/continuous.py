@@ -7,7 +7,6 @@ from typing import Annotated
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import spaces
 from dreamer_nnx.errors import UserError
@@ -18,12 +17,13 @@ from dreamer_nnx.numerics.twohot import symexp_bins
 from dreamer_nnx.schema import Epsilon, Range
 from dreamer_nnx.signatures import takes
 from dreamer_nnx.slots import HEAD
+from dreamer_nnx.spacetypes import Space
 
 # The square of a smaller one is 0 in float32.
 Root = Annotated[float, Range(1e-18)]
 
 
-def continuous_shape(space: gym_spaces.Space) -> tuple[int, ...]:
+def continuous_shape(space: Space) -> tuple[int, ...]:
   """Returns the shape of a Box; UserError for a discrete space."""
   if spaces.is_discrete(space):
     raise UserError(f'needs a continuous space, got {space}.')
@@ -41,7 +41,7 @@ class Regression(nnx.Module):
   def __init__(
     self,
     input_size: int,
-    space: gym_spaces.Space,
+    space: Space,
     output: Callable[[jax.Array], object],
     **projection,
   ):
@@ -54,16 +54,14 @@ class Regression(nnx.Module):
 
 @HEAD.register('mse')
 @takes(Projection)
-def mse(input_size: int, space: gym_spaces.Space, **projection) -> Regression:
+def mse(input_size: int, space: Space, **projection) -> Regression:
   """Squared error."""
   return Regression(input_size, space, outputs.MSE, **projection)
 
 
 @HEAD.register('symlog_mse')
 @takes(Projection)
-def symlog_mse(
-  input_size: int, space: gym_spaces.Space, **projection
-) -> Regression:
+def symlog_mse(input_size: int, space: Space, **projection) -> Regression:
   """Squared error to the symlog of the target; `pred` is in symlog space."""
   output = functools.partial(outputs.MSE, squash=symlog)
   return Regression(input_size, space, output, **projection)
@@ -72,7 +70,7 @@ def symlog_mse(
 @HEAD.register('huber')
 @takes(Projection)
 def huber(
-  input_size: int, space: gym_spaces.Space, *, eps: Root = 1.0, **projection
+  input_size: int, space: Space, *, eps: Root = 1.0, **projection
 ) -> Regression:
   """Charbonnier loss; quadratic within `eps`, linear beyond."""
   output = functools.partial(outputs.Huber, eps=eps)
@@ -87,7 +85,7 @@ class SymexpTwoHot(nnx.Module):
   def __init__(
     self,
     input_size: int,
-    space: gym_spaces.Space,
+    space: Space,
     *,
     bins: Annotated[int, Range(2)] = 255,
     **projection,
@@ -114,7 +112,7 @@ class BoundedNormal(nnx.Module):
   def __init__(
     self,
     input_size: int,
-    space: gym_spaces.Space,
+    space: Space,
     *,
     minstd: Epsilon = 0.1,
     maxstd: Epsilon = 1.0,
@@ -140,7 +138,7 @@ class NormalLogStd(nnx.Module):
   """Normal with free mean and std = exp(s)."""
 
   @takes(Projection)
-  def __init__(self, input_size: int, space: gym_spaces.Space, **projection):
+  def __init__(self, input_size: int, space: Space, **projection):
     shape = continuous_shape(space)
     self.mean = Projection(input_size, shape, **projection)
     self.std = Projection(input_size, shape, **projection)

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import spaces
 from dreamer_nnx.errors import UserError
@@ -15,6 +14,7 @@ from dreamer_nnx.numerics import outputs
 from dreamer_nnx.schema import Share
 from dreamer_nnx.signatures import takes
 from dreamer_nnx.slots import HEAD
+from dreamer_nnx.spacetypes import Space
 
 
 @HEAD.register('binary')
@@ -22,7 +22,7 @@ class Binary(nnx.Module):
   """Bernoulli for each number of the space."""
 
   @takes(Linear)
-  def __init__(self, input_size: int, space: gym_spaces.Space, **linear):
+  def __init__(self, input_size: int, space: Space, **linear):
     self.shape = space.shape
     self.logit = Linear(input_size, math.prod(space.shape), **linear)
 
@@ -45,7 +45,7 @@ class Categorical(nnx.Module):
   def __init__(
     self,
     input_size: int,
-    space: gym_spaces.Space,
+    space: Space,
     *,
     unimix: Share = 0.0,
     **linear,
@@ -81,7 +81,7 @@ class OneHot(nnx.Module):
   def __init__(
     self,
     input_size: int,
-    space: gym_spaces.Space,
+    space: Space,
     *,
     unimix: Share = 0.0,
     **linear,

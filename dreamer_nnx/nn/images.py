@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 
-from gymnasium import spaces as gym_spaces
-
 from dreamer_nnx.errors import UserError
+from dreamer_nnx.spacetypes import Space
 
 MIN_SIDE, MAX_SIDE = 3, 16
 
 
-def image_sides(obs_space: Mapping[str, gym_spaces.Space]) -> tuple[int, int]:
+def image_sides(obs_space: Mapping[str, Space]) -> tuple[int, int]:
   """Returns height and width of all image keys; UserError if they differ."""
   sides = {key: space.shape[:2] for key, space in obs_space.items()}
   if len(set(sides.values())) > 1:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 import jax
 from flax import nnx
-from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import contracts
 from dreamer_nnx.nn.mlp import MLP, Layers
@@ -13,6 +12,7 @@ from dreamer_nnx.nn.vectors import concat
 from dreamer_nnx.registry import Choice
 from dreamer_nnx.signatures import takes
 from dreamer_nnx.slots import HEAD
+from dreamer_nnx.spacetypes import Space
 
 
 class Predictor(nnx.Module):
@@ -28,7 +28,7 @@ class Predictor(nnx.Module):
   def __init__(
     self,
     feat_space: Mapping[str, int],
-    space: gym_spaces.Space,
+    space: Space,
     *,
     layers: Layers = 1,
     head: Choice = Choice(HEAD, 'mse'),

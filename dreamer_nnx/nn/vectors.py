@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Mapping
 
 import jax
 import jax.numpy as jnp
-from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import spaces
+from dreamer_nnx.spacetypes import Space
 
 
 def concat(feat: Mapping[str, jax.Array], order: Iterable[str]) -> jax.Array:
@@ -15,7 +15,7 @@ def concat(feat: Mapping[str, jax.Array], order: Iterable[str]) -> jax.Array:
   return jnp.concatenate([feat[name] for name in order], -1)
 
 
-def vector_size(space: Mapping[str, gym_spaces.Space]) -> int:
+def vector_size(space: Mapping[str, Space]) -> int:
   """Counts the numbers that `concat_vectors` returns for each step."""
   return sum(
     sum(spaces.classes(s)) if spaces.is_discrete(s) else math.prod(s.shape)
@@ -24,7 +24,7 @@ def vector_size(space: Mapping[str, gym_spaces.Space]) -> int:
 
 
 def concat_vectors(
-  space: Mapping[str, gym_spaces.Space],
+  space: Mapping[str, Space],
   values: Mapping[str, jax.Array],
   *,
   squash: Callable[[jax.Array], jax.Array] = lambda x: x,

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 import jax
 from flax import nnx
-from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import contracts, spaces
 from dreamer_nnx.contracts import Replayed, World
@@ -14,6 +13,7 @@ from dreamer_nnx.nn.predictor import Predictor
 from dreamer_nnx.registry import Choice, Part
 from dreamer_nnx.schema import Weight
 from dreamer_nnx.slots import HEAD, OBJECTIVE
+from dreamer_nnx.spacetypes import Space
 
 HEADS = Part(Predictor, head=Choice(HEAD, 'binary'))
 
@@ -34,7 +34,7 @@ class Masks(nnx.Module):
 
   def __init__(
     self,
-    obs_space: Mapping[str, gym_spaces.Space],
+    obs_space: Mapping[str, Space],
     feat_space: Mapping[str, int],
     *,
     scale: Weight = 1.0,

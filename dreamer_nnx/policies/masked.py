@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 import jax
-from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import contracts, spaces
 from dreamer_nnx.acting.joint import Independent
@@ -11,6 +10,7 @@ from dreamer_nnx.errors import UserError
 from dreamer_nnx.policies.mlp import Heads
 from dreamer_nnx.signatures import takes
 from dreamer_nnx.slots import POLICY
+from dreamer_nnx.spacetypes import Space
 
 
 @POLICY.register('masked')
@@ -32,8 +32,8 @@ class MaskedPolicy(Heads):
   def __init__(
     self,
     feat_space: Mapping[str, int],
-    obs_space: Mapping[str, gym_spaces.Space],
-    action_space: Mapping[str, gym_spaces.Space],
+    obs_space: Mapping[str, Space],
+    action_space: Mapping[str, Space],
     **heads,
   ):
     if not spaces.masked(obs_space):

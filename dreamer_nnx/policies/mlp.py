@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 import jax
 from flax import nnx
-from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import contracts, spaces
 from dreamer_nnx.acting.joint import Independent
@@ -15,6 +14,7 @@ from dreamer_nnx.nn.vectors import concat
 from dreamer_nnx.registry import Choice
 from dreamer_nnx.signatures import takes
 from dreamer_nnx.slots import HEAD, POLICY
+from dreamer_nnx.spacetypes import Space
 
 
 class Heads(nnx.Module):
@@ -29,7 +29,7 @@ class Heads(nnx.Module):
   def __init__(
     self,
     feat_space: Mapping[str, int],
-    action_space: Mapping[str, gym_spaces.Space],
+    action_space: Mapping[str, Space],
     *,
     discrete: Choice = Choice(HEAD, 'categorical', outscale=0.01),
     continuous: Choice = Choice(HEAD, 'bounded_normal', outscale=0.01),
@@ -70,8 +70,8 @@ class MLPPolicy(Heads):
   def __init__(
     self,
     feat_space: Mapping[str, int],
-    obs_space: Mapping[str, gym_spaces.Space],
-    action_space: Mapping[str, gym_spaces.Space],
+    obs_space: Mapping[str, Space],
+    action_space: Mapping[str, Space],
     **heads,
   ):
     for key in spaces.masked(obs_space):

@@ -5,12 +5,12 @@ from typing import Any
 
 import jax
 import numpy as np
-from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import contracts, spaces
 from dreamer_nnx.agent.context import ACTING, LATENT
 from dreamer_nnx.contracts import CONSEC
 from dreamer_nnx.errors import UserError
+from dreamer_nnx.spacetypes import Space
 from dreamer_nnx.training import processes
 from dreamer_nnx.training.options import TrainOptions
 from dreamer_nnx.training.step import Learner
@@ -21,7 +21,7 @@ FLAGS = {
   'is_last': bool,
   'is_terminal': bool,
 }
-Spaces = Mapping[str, gym_spaces.Space]
+Spaces = Mapping[str, Space]
 StepSpaces = Mapping[str, jax.ShapeDtypeStruct]
 
 

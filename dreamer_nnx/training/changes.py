@@ -5,11 +5,11 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gymnasium import spaces as gym_spaces
-
+from dreamer_nnx import spacetypes
 from dreamer_nnx.errors import UserError
+from dreamer_nnx.spacetypes import Space
 
-Spaces = Mapping[str, gym_spaces.Space]
+Spaces = Mapping[str, Space]
 # Fields that a run keeps, and what of it depends on them.
 FIXED = {
   'env.name': 'its replay and its running episodes are of that environment',
@@ -115,10 +115,10 @@ def described(obs_space: Spaces, action_space: Spaces) -> dict[str, str]:
   }
 
 
-def _described(space: gym_spaces.Space) -> str:
-  if isinstance(space, gym_spaces.Discrete):
+def _described(space: Space) -> str:
+  if spacetypes.kind(space) == 'Discrete':
     return f'Discrete({int(space.n)})'
-  if isinstance(space, gym_spaces.MultiDiscrete):
+  if spacetypes.kind(space) == 'MultiDiscrete':
     return f'MultiDiscrete({space.nvec.tolist()})'
   return f'{type(space).__name__}{tuple(space.shape)} {space.dtype}'
 
