@@ -5,7 +5,14 @@ from collections.abc import Callable
 
 from ml_collections import ConfigDict
 
-from dreamer_nnx import compat, contracts, paths, streams, workflow
+from dreamer_nnx import (
+  compat,
+  contracts,
+  interface,
+  paths,
+  streams,
+  workflow,
+)
 from dreamer_nnx import config as configs
 from dreamer_nnx.evaluations import Evaluations, agent_word, limit_hint
 from dreamer_nnx.initial_state import initial_state
@@ -344,6 +351,7 @@ class Run(contextlib.ExitStack):
       'elapsed': self.stopwatch(),
       'config': self.config.to_dict(),
       'spaces': described(*self.spaces),
+      'interface': interface.of(self.envs).to_json(),
     }
     self.checkpoints.save(
       trainer.number,

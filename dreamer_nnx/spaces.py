@@ -146,8 +146,8 @@ class Normalized:
 
   def unflatten(self, arrays: Mapping[str, np.ndarray]) -> Any:
     """Converts flat arrays to the native value."""
-    values = {leaf.path: leaf.decode(arrays[leaf.key]) for leaf in self.leaves}
-    return _nest(self.native, (), values)
+    values = {leaf.key: leaf.decode(arrays[leaf.key]) for leaf in self.leaves}
+    return nested(self, values)
 
 
 def normalize(space: Space, where: str, default_key: str) -> Normalized:
@@ -183,6 +183,12 @@ def normalize(space: Space, where: str, default_key: str) -> Normalized:
   if not leaves:
     raise UserError(f'{space} has no entries.', where)
   return Normalized(space, tuple(leaves))
+
+
+def nested(space: Normalized, values: Mapping[str, Any]) -> Any:
+  """Nests native values, by flat key, as the native space is."""
+  by_path = {leaf.path: values[leaf.key] for leaf in space.leaves}
+  return _nest(space.native, (), by_path)
 
 
 def check_keys(

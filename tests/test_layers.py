@@ -29,7 +29,7 @@ ROWS = (
   'promises',
   'registry',
   'signatures slots spaces',
-  'checks numerics',
+  'checks interface numerics',
   'nn',
   'acting',
   COMPONENTS,

@@ -6,10 +6,11 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from dreamer_nnx import spaces
+from dreamer_nnx import interface, spaces
 from dreamer_nnx.contracts import VectorEnv
 from dreamer_nnx.envs.faults import EnvError, check_finite
 from dreamer_nnx.errors import UserError
+from dreamer_nnx.interface import Interface
 
 FLAGS = {'reward': 'f', 'is_first': 'b', 'is_last': 'b', 'is_terminal': 'b'}
 MAX_RANK = 2
@@ -48,6 +49,11 @@ class CheckedVectorEnv:
   def cut(self) -> np.ndarray:
     """Flags (W,) of the episodes that a fault ended in the last step."""
     return getattr(self._env, 'cut', np.zeros(self.num_envs, bool))
+
+  @property
+  def interface(self) -> Interface:
+    """Spaces and units of the environments themselves."""
+    return interface.of(self._env)
 
   @property
   def max_restarts(self) -> int:

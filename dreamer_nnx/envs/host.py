@@ -12,6 +12,7 @@ import numpy as np
 from dreamer_nnx import streams
 from dreamer_nnx.envs.faults import EnvError, Fault, describe
 from dreamer_nnx.errors import UserError
+from dreamer_nnx.interface import Interface
 from dreamer_nnx.streams import Stream
 
 # Errors that reach the user as they are; see `single.vectorize`.
@@ -25,6 +26,7 @@ class Spaces(NamedTuple):
   action: dict[str, gymnasium.Space]
   # Notes for the user on the way the spaces are read.
   notes: tuple[str, ...] = ()
+  interface: Interface | None = None
 
 
 class Answer(NamedTuple):
@@ -126,6 +128,7 @@ class Host:
       dict(env.observation_space.spaces),
       dict(env.action_space.spaces),
       tuple(env.get_wrapper_attr('notes')),
+      env.get_wrapper_attr('interface'),
     )
     want = self._spaces = self._spaces or found
     for name in ('observation', 'action'):

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dreamer_nnx import spaces, streams
+from dreamer_nnx import spaces, spacetypes, streams
 from dreamer_nnx.envs.faults import EnvError
-from dreamer_nnx.envs.wrappers import Bounds
+from dreamer_nnx.interface import Bounds, Interface
 from dreamer_nnx.streams import Stream
 
 Array = jax.Array
@@ -53,7 +53,7 @@ class JaxVectorEnv:
 
   Each has its own stream of keys, folded from (seed, index), so a copy goes
   the same way however many there are. `state` and `restore` resume exactly.
-  Continuous actions are presented as [-1, 1]; see `wrappers.Bounds`.
+  Continuous actions are presented as [-1, 1]; see `interface.Bounds`.
   """
 
   def __init__(self, env: JaxEnv, num_envs: int, seed: int) -> None:
@@ -66,6 +66,10 @@ class JaxVectorEnv:
     }
     scaled = {key: bounds.scaled for key, bounds in self._bounds.items()}
     self.action_space = {**env.action_space, **scaled}
+    types = spacetypes.types()
+    self.interface = Interface(
+      types.Dict(dict(env.obs_space)), types.Dict(dict(env.action_space))
+    )
     self._device = device()
     self._seed = seed
     self._env = env

@@ -17,6 +17,7 @@ from dreamer_nnx.envs import contract, wrappers
 from dreamer_nnx.envs.faults import EnvError, describe
 from dreamer_nnx.envs.vector import GymVectorEnv
 from dreamer_nnx.errors import UserError
+from dreamer_nnx.interface import Interface
 from dreamer_nnx.schema import OneOf, Range, suggest
 from dreamer_nnx.streams import Stream
 
@@ -143,13 +144,17 @@ class Wrapped:
       env = gymnasium.wrappers.TimeLimit(env, options.time_limit)
     if options.repeat > 1:
       env = wrappers.Repeat(env, options.repeat)
+    observed, taken, drawn = env.observation_space, env.action_space, ()
     env = wrappers.Flat(env, where)
     if options.render:
       env = wrappers.Render(env, where, options.image_size)
+      drawn = env.observation_space['image'].shape
     if options.image_size:
       env = wrappers.Resize(env, where, options.image_size)
     spaces.check_keys(env.observation_space, env.action_space, where)
-    return wrappers.Rescale(env)
+    env = wrappers.Rescale(env)
+    env.interface = Interface(observed, taken, options.image_size, drawn)
+    return env
 
 
 @dataclasses.dataclass(frozen=True)

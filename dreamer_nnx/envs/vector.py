@@ -70,7 +70,8 @@ class GymVectorEnv:
     makers = [functools.partial(make, index) for index in range(num_envs)]
     hub = HUBS[workers](step_timeout, where)
     self._fleet = Fleet(hub, makers, max_restarts, self._report)
-    self._flat, self.action_space, notes = self._fleet.spaces
+    found = self._fleet.spaces
+    self._flat, self.action_space, notes, self.interface = found
     for note in notes:
       warn_once(note)
     agent_keys = [k for k in self._flat if not k.startswith('log/')]

@@ -7,7 +7,7 @@ dicts of arrays of the normalised kinds (`dreamer_nnx.spaces`).
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from dreamer_nnx import spaces
 from dreamer_nnx.envs.faults import EnvError
 from dreamer_nnx.errors import UserError
+from dreamer_nnx.interface import Bounds, resize
 
 
 class Repeat(gymnasium.Wrapper):
@@ -150,7 +151,7 @@ class Resize(gymnasium.ObservationWrapper):
 
 
 class Rescale(gymnasium.ActionWrapper):
-  """Presents continuous actions as [-1, 1]; see `Bounds`."""
+  """Presents continuous actions as [-1, 1]; see `interface.Bounds`."""
 
   def __init__(self, env: gymnasium.Env) -> None:
     super().__init__(env)
@@ -166,53 +167,3 @@ class Rescale(gymnasium.ActionWrapper):
   def action(self, action: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     native = {k: bounds.native(action[k]) for k, bounds in self._bounds.items()}
     return {**action, **native}
-
-
-class Bounds(NamedTuple):
-  """Limits of a continuous action, any of them infinite.
-
-    native = low + (clip(action, -1, 1) + 1) / 2 (high - low)
-
-  Elements without finite bounds on both sides are only clipped to the one
-  that they have.
-  """
-
-  low: np.ndarray
-  high: np.ndarray
-  finite: np.ndarray
-
-  @classmethod
-  def of(cls, space: gymnasium.spaces.Box) -> 'Bounds':
-    low, high = np.float64(space.low), np.float64(space.high)
-    return cls(low, high, np.isfinite(low) & np.isfinite(high))
-
-  @property
-  def scaled(self) -> gymnasium.spaces.Box:
-    """The space that the policy acts in."""
-    return gymnasium.spaces.Box(-1, 1, self.low.shape, np.float32)
-
-  def native(self, action: np.ndarray) -> np.ndarray:
-    """Numbers of the environment for (..., A) of the policy."""
-    value = np.asarray(action, np.float64)
-    start = np.where(self.finite, self.low, 0)
-    span = np.where(self.finite, self.high, 0) - start
-    scaled = start + (np.clip(value, -1, 1) + 1) / 2 * span
-    value = np.where(self.finite, scaled, value)
-    return np.clip(value, self.low, self.high)
-
-
-def resize(image: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-  """Bilinear resampling of (H, W, C) uint8 to (*size, C)."""
-  from PIL import Image
-
-  if image.shape[:2] == tuple(size):
-    return image
-  height, width = size
-  scale = lambda x: np.asarray(
-    Image.fromarray(x).resize((width, height), Image.Resampling.BILINEAR)
-  )
-  if image.shape[-1] == 3:
-    return scale(np.ascontiguousarray(image))
-  # One channel at a time: Pillow would take a fourth channel for opacity.
-  channels = [np.ascontiguousarray(x) for x in np.moveaxis(image, -1, 0)]
-  return np.stack([scale(x) for x in channels], -1)

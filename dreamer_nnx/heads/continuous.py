@@ -12,7 +12,7 @@ from dreamer_nnx import spaces
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.heads.projection import Projection
 from dreamer_nnx.numerics import outputs
-from dreamer_nnx.numerics.squash import symlog
+from dreamer_nnx.numerics.squash import symexp, symlog
 from dreamer_nnx.numerics.twohot import symexp_bins
 from dreamer_nnx.schema import Epsilon, Range
 from dreamer_nnx.signatures import takes
@@ -63,7 +63,7 @@ def mse(input_size: int, space: Space, **projection) -> Regression:
 @takes(Projection)
 def symlog_mse(input_size: int, space: Space, **projection) -> Regression:
   """Squared error to the symlog of the target; `pred` is in symlog space."""
-  output = functools.partial(outputs.MSE, squash=symlog)
+  output = functools.partial(outputs.MSE, squash=symlog, unsquash=symexp)
   return Regression(input_size, space, output, **projection)
 
 

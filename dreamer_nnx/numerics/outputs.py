@@ -59,9 +59,14 @@ class MSE:
 
   mean: Array
   squash: Callable[[Array], Array] = lambda x: x
+  unsquash: Callable[[Array], Array] = lambda x: x
 
   def pred(self) -> Array:
     return _float32(self.mean)
+
+  def value(self) -> Array:
+    """The prediction in the units of the target."""
+    return self.unsquash(self.pred())
 
   def loss(self, target: Array) -> Array:
     _check_event(target, self.mean.shape)
@@ -274,6 +279,9 @@ class Independent:
   def pred(self) -> Array:
     return self.output.pred()
 
+  def value(self) -> Array:
+    return value(self.output)
+
   def sample(self, key: Array) -> Array:
     return self.output.sample(key)
 
@@ -295,6 +303,11 @@ class Independent:
 
   def kl(self, other: 'Independent') -> Array:
     return self._sum(self.output.kl(other.output))
+
+
+def value(output: object) -> Array:
+  """The prediction in the units of the target, which most `pred` are in."""
+  return output.value() if hasattr(output, 'value') else output.pred()
 
 
 def event(output: object, rank: int) -> object:

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from gymnasium import spaces as gym_spaces
 
 from dreamer_nnx import spaces
 from dreamer_nnx.errors import UserError
+from dreamer_nnx.interface import Bounds
 from dreamer_nnx.replay.sources import Part, Source
 
 SCHEME = 'minari:'
@@ -70,8 +70,8 @@ def steps(
   result = {k: np.stack([x[k] for x in seen]) for k in observed.spaces}
   for key, space in acted.spaces.items():
     taken = np.stack([x[key] for x in done])
-    if isinstance(space, gym_spaces.Box):
-      taken = scaled(taken, space)
+    if not spaces.is_discrete(space):
+      taken = Bounds.of(space).presented(taken)
     result[key] = np.concatenate([taken, np.zeros_like(taken[:1])])
   result['reward'] = np.zeros(count + 1, np.float32)
   result['reward'][1:] = episode.rewards
@@ -80,15 +80,6 @@ def steps(
   result['is_first'][0] = result['is_last'][-1] = True
   result['is_terminal'][-1] = bool(episode.terminations[-1])
   return result
-
-
-def scaled(action: np.ndarray, space: gym_spaces.Box) -> np.ndarray:
-  """Actions in [-1, 1] of the bounds of a space, where it has both."""
-  low, high = np.float64(space.low), np.float64(space.high)
-  finite = np.isfinite(low) & np.isfinite(high) & (high > low)
-  start, span = np.where(finite, low, 0), np.where(finite, high - low, 1)
-  inside = 2 * (action - start) / span - 1
-  return np.where(finite, inside, action).astype(np.float32)
 
 
 def _count(values: Any) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from dreamer_nnx import contracts, envs
+from dreamer_nnx import contracts, envs, interface
 from dreamer_nnx.envs import single, wrappers
 from tests.envs import games
 
@@ -327,7 +327,7 @@ class Undrawn(games.Counter):
 def test_resizing_keeps_channels_apart(channels):
   image = np.zeros((4, 4, channels), np.uint8)
   image[:] = np.arange(1, channels + 1) * 20
-  scaled = wrappers.resize(image, (8, 2))
+  scaled = interface.resize(image, (8, 2))
   assert (scaled == image[:1, :2]).all() and scaled.shape == (8, 2, channels)
 
 

@@ -10,8 +10,9 @@ import pytest
 
 from dreamer_nnx.contracts import CONSEC
 from dreamer_nnx.errors import UserError
+from dreamer_nnx.interface import Bounds
 from dreamer_nnx.registry import Choice
-from dreamer_nnx.replay import generators, minari, sources
+from dreamer_nnx.replay import generators, sources
 from dreamer_nnx.replay.dataset import DatasetReplay
 from dreamer_nnx.replay.index import IndexFormError
 from dreamer_nnx.slots import REPLAY
@@ -358,7 +359,7 @@ def test_a_missing_package_or_data_set_is_said(monkeypatch, package):
 
 def test_actions_without_bounds_stay(package):
   box = gymnasium.spaces.Box(np.array([-np.inf, 2]), np.array([np.inf, 6]))
-  scaled = minari.scaled(np.array([[7.0, 5.0]]), box)
+  scaled = Bounds.of(box).presented(np.array([[7.0, 5.0]]))
   np.testing.assert_allclose(scaled, [[7, 0.5]])
 
 
