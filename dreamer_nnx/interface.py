@@ -66,7 +66,7 @@ class Bounds(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Interface:
-  """What an environment observes and takes, and what its agent sees of it.
+  """Spaces of an environment, and what its agent sees of them.
 
   Values may have leading axes, (W,) or (B, T), before the shapes of the spaces.
 

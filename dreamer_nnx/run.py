@@ -45,6 +45,10 @@ class Run(contextlib.ExitStack):
   the same workdir; the first one prints and logs.
 
   Args:
+    config: As `load_config` returns it.
+    workdir: Folder of checkpoints, replay, metrics and videos; may be in a
+      bucket.
+    source: What a new run starts from; by default fresh parameters.
     step: The checkpoint to go on from, if not the latest. Training goes back
       to it once: those after it are superseded, and the workdir records it.
     again: Goes back to `step`, or starts from `source`, once more.
@@ -61,7 +65,7 @@ class Run(contextlib.ExitStack):
   def __init__(
     self,
     config: ConfigDict,
-    workdir: paths.Path,
+    workdir: str | paths.Path,
     source: Source | None = None,
     step: int | None = None,
     profile: bool = False,
@@ -70,7 +74,8 @@ class Run(contextlib.ExitStack):
     scratch: str = '',
   ):
     super().__init__()
-    self.parts, self.workdir = configs.bind_all(config), workdir
+    self.parts = configs.bind_all(config)
+    self.workdir = paths.parse(workdir, 'workdir')
     self.config = configs.resolve(self.parts)
     self.source = source or Source()
     self.step, self.profile, self.training = step, profile, training
@@ -195,11 +200,16 @@ class Run(contextlib.ExitStack):
     self.checkpoints.wait()
     self.needs.release()
 
-  def evaluate(self) -> None:
-    """Prints the returns of whole episodes, and where to look."""
+  def evaluate(self) -> dict[str, float]:
+    """Prints the returns of whole episodes, and where to look.
+
+    Returns:
+      Metrics, `eval/*` and, by drawn actions, `eval_sampled/*`.
+    """
     with Interrupt() as self.stop:
-      self.play()
+      metrics = self.play()
       self._print_folder()
+    return metrics
 
   def play(self, *policies: str) -> dict[str, float]:
     """Evaluates by policies: greedy, sampled; those of the config if none.

@@ -47,6 +47,9 @@ class Stream(enum.IntEnum):
   CRASH = 13  # the reset after a crash, from the seed before it
   REPLACEMENT = 14  # the reset after the loss of a worker, likewise
   AGAIN = 15  # how often: all streams anew
+  # Keys, of what is not a run.
+  POLICY = 16  # steps: a policy that was loaded
+  DREAM = 17  # calls: a world model that was loaded
 
 
 def key(seed: int, stream: Stream, *path: int) -> jax.Array:

@@ -51,6 +51,7 @@ MACHINERY = re.compile(
 MECHANICS = {
   'dreamer_nnx/main.py',
   'dreamer_nnx/testing/live.py',
+  'dreamer_nnx/trained.py',
   'dreamer_nnx/training/checkpoint.py',
   'dreamer_nnx/training/checkpoint_items.py',
   'dreamer_nnx/training/checkpoint_reading.py',

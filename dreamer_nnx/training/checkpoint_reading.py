@@ -120,6 +120,24 @@ def partial(
   )
 
 
+def arrays(
+  path: str | Path, target: fit.Target, step: int | None = None
+) -> State:
+  """Loads the arrays of a target, which may be a part of those of a step.
+
+  Args:
+    path, target, step: As `restore` takes them.
+
+  Raises:
+    CheckpointError: as in `find`; or one is missing, or of another shape or
+      dtype.
+  """
+  root = _verified(path, step, ('state',))
+  saved, stored = fit.renamed(target, _saved(root))
+  fit.check(root.name, {k: x for k, x in saved.items() if k in target}, target)
+  return _load_arrays(root, target, stored)
+
+
 def latest(path: str | Path, step: int | None = None) -> int | None:
   """The step that the first process finds; None if there is none at all.
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -13,7 +14,8 @@ class Interrupt:
   """Asks for a stop at the first signal, exits at once at the second.
 
   A context manager; the handlers before it are put back at its end. Calling it
-  tells whether a stop was asked for.
+  tells whether a stop was asked for. Signals reach the main thread alone: in
+  another one nothing asks.
   """
 
   def __init__(self):
@@ -24,7 +26,8 @@ class Interrupt:
     return self._asked
 
   def __enter__(self) -> 'Interrupt':
-    for number in SIGNALS:
+    alone = threading.current_thread() is threading.main_thread()
+    for number in SIGNALS if alone else ():
       self._before[number] = signal.signal(number, self._handle)
     return self
 
