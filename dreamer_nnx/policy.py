@@ -24,7 +24,7 @@ MODES = {'greedy': 'mode', 'sample': 'sample'}
 
 @dataclasses.dataclass(frozen=True)
 class PolicyState:
-  """What a policy remembers of the episodes that it acts in.
+  """Memory of a policy, of the episodes that it acts in.
 
   Args:
     carry: Arrays of the agent, (W, ...).
