@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from dreamer_nnx import sizes
+from dreamer_nnx import meanings, sizes
 
 Function = TypeVar('Function', bound=Callable[..., Any])
 KEYWORD = inspect.Parameter.KEYWORD_ONLY
@@ -16,7 +16,7 @@ def takes(inner: Callable[..., Any]) -> Callable[[Function], Function]:
 
   They stand in the signature of the function decorated, with their defaults
   and limits, in place of **kwargs; and so in the config of a builder. What size
-  presets set in `inner` they set there, too.
+  presets set in `inner` they set there, too, and they mean what they mean there.
 
     @HEAD.register('huber')
     @takes(Projection)
@@ -37,6 +37,7 @@ def takes(inner: Callable[..., Any]) -> Callable[[Function], Function]:
     more = [parameter for parameter in taken if parameter.name not in names]
     outer.__signature__ = signature.replace(parameters=[*named, *more])
     outer.__annotations__ |= {p.name: p.annotation for p in more}
+    meanings.pass_on(outer, inner)
     taken_sizes = sizes.declared(inner).items()
     outer.sizes = {
       size: {name: values[name] for name in values if name not in names}

@@ -25,7 +25,7 @@ COMPONENTS = (
 ROWS = (
   'errors notices spacetypes',
   'compat contracts native paths schema streams',
-  'importing sizes',
+  'importing meanings sizes',
   'promises',
   'registry',
   'signatures slots spaces',

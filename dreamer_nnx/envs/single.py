@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import gymnasium
 
-from dreamer_nnx import spaces, streams
+from dreamer_nnx import meanings, spaces, streams
 from dreamer_nnx.envs import contract, wrappers
 from dreamer_nnx.envs.faults import EnvError, describe
 from dreamer_nnx.envs.vector import GymVectorEnv
@@ -77,6 +77,7 @@ def with_options(builder: Callable[..., Any]) -> Callable[..., Any]:
   hints = {name: x.annotation for name, x in fields.items()}
   kept = {k: v for k, v in builder.__annotations__.items() if k != 'options'}
   build.__annotations__ = {**kept, **hints}
+  meanings.pass_on(build, Options)
   return build
 
 
