@@ -22,7 +22,8 @@ from dreamer_nnx.schema import Builder, parameters
 PASSED_ON = 'arguments_passed_on_to'
 # Names, perhaps with a type in parentheses, a colon, and text.
 ENTRY = re.compile(
-  r'(?P<names>\*{0,2}\w+(?:, *\*{0,2}\w+)*)(?: *\([^)]*\))?:(?: +(?P<text>.*))?$'
+  r'(?P<names>\*{0,2}\w+(?:, *\*{0,2}\w+)*)(?: *\([^)]*\))?:'
+  r'(?: +(?P<text>.*))?$'
 )
 
 

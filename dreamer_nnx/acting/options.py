@@ -14,18 +14,26 @@ class AgentOptions:
   Args:
     horizon: Effective horizon in steps; the discount is 1 - 1/horizon. With
       1 it is 0, and `contdisc` has to bring it in.
-    contdisc: The continue head predicts the discount, too.
-    reward_grad: The reward head trains the world model.
-    ac_grads: The actor and critic train the world model at first states.
-    imag_last: K, imagination starts per sequence; 0 means all.
-    imag_length: H, imagined steps.
-    lam: λ of the imagined returns.
+    contdisc: The continue head predicts the discount, too: its target is
+      multiplied by it.
+    reward_grad: The reward head's loss trains the world model, too, not the
+      head alone.
+    ac_grads: The losses of actor and critic train the world model, too, through
+      the first states of dreams.
+    imag_last: K, the last steps of each sequence, from which dreams start; 0
+      means all.
+    imag_length: H, steps of a dream.
+    lam: λ of the imagined returns: 0 is one step, 1 bootstraps at the end
+      alone.
     actent: Weight of the policy's entropy.
-    slowreg: Weight of the pull of the value to the slow value.
-    slowtar: The slow value bootstraps the imagined returns.
-    repval_loss: The value also learns on replayed returns.
+    slowreg: Weight of the loss that pulls the value to the slow value.
+    slowtar: The slow value bootstraps the imagined returns, instead of the
+      value.
+    repval_loss: The value also learns on returns of replayed steps.
     repval_grad: The value's loss on replayed returns trains the world model.
-    repval_lam, repval_slowreg: `lam` and `slowreg` of replayed returns.
+    repval_lam: λ of the returns of replayed steps.
+    repval_slowreg: Weight of the pull of the value to the slow value, on
+      replayed steps.
     extrinsic_scale: Multiplies the rewards of the environment, dreamt and
       replayed; to those of dreams, objectives may add theirs.
   """

@@ -7,7 +7,19 @@ from dreamer_nnx.schema import Weight
 
 @dataclasses.dataclass(frozen=True)
 class LossScales:
-  """Weights of the losses in the total; every decoded key has that of `rec`."""
+  """Weights of the losses in the total; every decoded key has that of `rec`.
+
+  Args:
+    rec: Weight of the reconstruction of each decoded observation.
+    rew: Weight of the prediction of the reward.
+    con: Weight of the prediction whether the episode goes on.
+    dyn: Weight of the KL divergence by which the prior learns the posterior.
+    rep: Weight of the KL divergence by which the posterior stays near the
+      prior.
+    policy: Weight of the behaviour's loss of the policy, on dreams.
+    value: Weight of the behaviour's loss of the value, on dreams.
+    repval: Weight of the behaviour's loss of the value on replayed steps.
+  """
 
   rec: Weight = 1.0
   rew: Weight = 1.0

@@ -32,8 +32,8 @@ class ActorCritic(nnx.Module):
   """REINFORCE on λ-returns, and regression of a value on them.
 
   Args:
-    policy: Features to actions.
-    value: Features to expected returns.
+    policy: Maps features to a distribution over actions.
+    value: Predicts expected returns from features.
     slow_value: A slow copy of the value, which regularises it.
     retnorm: Scales the returns in the policy's loss.
     valnorm: Scales the targets of the value.

@@ -41,10 +41,10 @@ class CEM(ActorCritic):
 
   Args:
     length: H, actions of a plan.
-    plans: Drawn in each iteration.
-    elites: Best plans, to which the distribution is fitted.
+    plans: Plans that each iteration draws.
+    elites: Best plans, to which the distribution is fitted; at most `plans`.
     iterations: Rounds of drawing and fitting.
-    lowest: Lower bound of the deviation of continuous actions.
+    lowest: Lower bound of the standard deviation of continuous actions.
 
   Raises:
     UserError: There are fewer plans than elites.

@@ -47,11 +47,11 @@ class Constrained(ActorCritic):
   without a cost.
 
   Args:
-    limit: Of the discounted cost to come; infinite for none.
-    rate: Of the multiplier's movement, an update.
-    highest: Upper bound of the multiplier.
-    cost: Features to the cost of a step.
-    cost_value: Features to the discounted cost to come.
+    limit: Allowed discounted cost to come; infinite for any.
+    rate: Movement of the multiplier in an update, per unit of excess cost.
+    highest: Upper bound of the multiplier μ.
+    cost: Predicts the cost of a step from features.
+    cost_value: Predicts the discounted cost to come from features.
     cost_slow: A slow copy of `cost_value`, which regularises it.
     cost_norm: Scales the targets of `cost_value`.
 

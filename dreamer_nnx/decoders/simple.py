@@ -33,15 +33,23 @@ class SimpleDecoder(nnx.Module):
   """Predicts every observation key.
 
   Args:
-    depth: Channels of the largest stage are depth * mults[0].
-    mults: One doubling each, from last to first.
-    layers, units: The MLP of the vectors; 2 * units also bring all features but
+    depth: Unit of the channels of the images: the stage of mult m has depth ·
+      m.
+    mults: Channels of the stages, in units of `depth`, last stage first; each
+      stage doubles the image.
+    layers: Layers of the MLP of the vectors.
+    units: Width of the MLP of the vectors; 2 units also bring all features but
       `deter` to the minimal map of the images.
-    act, norm, winit: See `nn`.
-    outscale: Multiplies the initial kernels of the last layers.
+    act: Activation behind each norm.
+    norm: Normalisation behind each linear map or convolution, over the last
+      axis.
+    winit: Distribution of the initial kernels, and the fan (in, out, or the
+      average of both) by whose root they are divided.
+    outscale: Multiplies the initial kernels of the last layers; 0 begins at
+      outputs of 0.
     symlog: Continuous vectors are predicted in symlog space.
-    outer: The last doubling is left out.
-    kernel: Side of the convolution kernels.
+    outer: The last stage keeps the resolution.
+    kernel: Side of the convolution kernels, in pixels.
     bspace: Groups of the block-linear map of the feature `deter` to the minimal
       map. With 0, or without a `deter` that splits into so many groups, it is
       one dense map of all features.

@@ -83,8 +83,8 @@ class GRU(Recurrent):
     posterior = net([deter', tokens]),   prior = net(deter')
 
   Args:
-    deter: D.
-    absolute: The posterior reads the tokens alone.
+    deter: D, the size of the recurrent state.
+    absolute: The posterior reads the tokens alone, not deter.
 
   Source: Hafner et al. 2018 (arXiv 1811.04551), with norms.
   """

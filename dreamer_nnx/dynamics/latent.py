@@ -80,14 +80,19 @@ class LatentDynamics(nnx.Module):
     make_core: Makes what computes deter, of the sizes of the flat stoch and of
       the action, and by keyword `hidden`, `act`, `norm`, `winit`, `precision`,
       `rngs`.
-    absolute: The posterior reads the tokens alone.
-    stochastic: What is drawn.
-    hidden: U, units of every dense layer.
+    absolute: The posterior reads the tokens alone, not deter.
+    stochastic: The part of the state that is drawn.
+    hidden: U, width of every dense layer.
     outscale: Multiplies the initial kernels of the last layers of prior and
-      posterior.
-    imglayers, obslayers: Layers of prior and posterior.
-    free_nats: KL below which dyn and rep have no gradient.
-    act, norm, winit: See `nn`.
+      posterior; 0 begins with uniform or standard ones.
+    imglayers: Dense layers of the prior before its last one.
+    obslayers: Dense layers of the posterior before its last one.
+    free_nats: KL divergence, in nats, below which dyn and rep have no gradient.
+    act: Activation behind each norm.
+    norm: Normalisation behind each linear map or convolution, over the last
+      axis.
+    winit: Distribution of the initial kernels, and the fan (in, out, or the
+      average of both) by whose root they are divided.
   """
 
   def __init__(

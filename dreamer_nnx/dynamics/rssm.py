@@ -21,10 +21,10 @@ class RSSM(Recurrent):
     posterior = net([deter', tokens]),   prior = net(deter')
 
   Args:
-    deter: D.
-    dynlayers: Layers of the core.
-    blocks: G of the core.
-    absolute: The posterior reads the tokens alone.
+    deter: D, the size of the recurrent state.
+    dynlayers: Block-linear layers of the core before its gates.
+    blocks: G, diagonal blocks of the kernels of the core; divides `deter`.
+    absolute: The posterior reads the tokens alone, not deter.
 
   Source: Hafner et al. 2025; danijar/dreamerv3 `rssm.py`.
   """

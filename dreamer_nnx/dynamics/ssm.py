@@ -200,7 +200,7 @@ class SSM(Parallel):
   Args:
     deter: D, the size of all layers.
     state: P, complex numbers in the state of a layer.
-    layers: Of the recurrence.
+    layers: Layers of the recurrence.
 
   Source: in the manner of Samsami et al. 2024 (arXiv 2403.04253).
   """

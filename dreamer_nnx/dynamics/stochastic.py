@@ -28,7 +28,8 @@ class Categorical:
   """S one-hot classes (S, C), with straight-through gradients.
 
   Args:
-    stoch, classes: S, C.
+    stoch: S, categorical variables.
+    classes: C, classes of each variable.
     unimix: Share of the uniform distribution in prior and posterior.
 
   Source: Hafner et al. 2020 (arXiv 2010.02193).
@@ -79,8 +80,9 @@ class Gaussian:
     std = (maxstd - minstd) sigmoid(s + 2) + minstd
 
   Args:
-    stoch: S.
-    minstd, maxstd: Bounds of the standard deviation.
+    stoch: S, normal variables.
+    minstd: Lower bound of the standard deviation.
+    maxstd: Upper bound of the standard deviation.
 
   Source: Hafner et al. 2018 (arXiv 1811.04551), with bounds of the std.
   """
@@ -134,7 +136,8 @@ class FSQ:
   cross-entropy.
 
   Args:
-    stoch, levels: S, L.
+    stoch: S, numbers that are rounded.
+    levels: L, levels of each number.
     unimix: Share of the uniform distribution in the prior.
 
   Source: Mentzer et al. 2023 (arXiv 2309.15505).

@@ -199,11 +199,13 @@ class Transformer(Parallel):
 
   Args:
     deter: D, the size of all layers.
-    layers, heads: Of the transformer; `heads` divides `deter`.
-    kv_heads: Heads of keys and values, which the others share; divides `heads`.
-    window: Steps on which a state depends, at most.
-    horizon: Imagined steps that a dream remembers, as many as it has or it
-      forgets the first of them.
+    layers: L, blocks of attention.
+    heads: H, heads of the queries; divides `deter`.
+    kv_heads: G, heads of keys and values, which the others share; divides
+      `heads`.
+    window: Steps on which a state depends, at most; above `layers`.
+    horizon: Imagined steps that a dream remembers; a longer dream forgets its
+      first ones.
 
   Source: in the manner of Chen et al. 2022 (arXiv 2202.09481) and Zhang et al.
   2023 (arXiv 2310.09615).

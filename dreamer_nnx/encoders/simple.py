@@ -29,13 +29,19 @@ class SimpleEncoder(nnx.Module):
   """Concatenates the features of an MLP and of a CNN.
 
   Args:
-    depth: Channels of the first stage are depth * mults[0].
-    mults: One convolution stage each, which halves the image.
-    layers, units: The MLP of the vectors.
-    act, norm, winit: See `nn`.
-    symlog: Squashes continuous vectors.
+    depth: Unit of the channels of the CNN: the stage of mult m has depth · m.
+    mults: Channels of the stages, in units of `depth`; each stage halves the
+      image.
+    layers: Layers of the MLP of the vectors; 0 hands them on as they are.
+    units: Width of the MLP of the vectors.
+    act: Activation behind each norm.
+    norm: Normalisation behind each linear map or convolution, over the last
+      axis.
+    winit: Distribution of the initial kernels, and the fan (in, out, or the
+      average of both) by whose root they are divided.
+    symlog: Squashes continuous vectors by symlog, sign(x) log(1 + |x|).
     outer: The first stage keeps the resolution.
-    kernel: Side of the convolution kernels.
+    kernel: Side of the convolution kernels, in pixels.
     strided: Halves by a stride of 2 instead of a 2x2 maximum.
 
   Raises:

@@ -79,6 +79,11 @@ def catch(
 ) -> JaxVectorEnv:
   """The game `Catch`, drawn as size x size pixels.
 
+  Args:
+    size: Side of the image, in pixels; a multiple of `columns` and of `rows`.
+    columns: Places of the paddle and of the ball.
+    rows: Rows that the ball falls through; an episode has one action fewer.
+
   Raises:
     UserError: If the columns or the rows do not divide the size.
   """

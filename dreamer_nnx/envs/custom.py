@@ -21,7 +21,7 @@ def custom(
   arguments: Annotated[tuple[str, ...], Imports()] = (),
   options: single.Options,
 ) -> GymVectorEnv:
-  """Makes W environments by W calls; see `single.Options` for other fields.
+  """Makes W environments by W calls of your own function.
 
   Args:
     make: 'package.module:make_env'. The function returns a gymnasium.Env; it

@@ -36,7 +36,7 @@ def gymnasium_suite(
   arguments: Annotated[tuple[str, ...], Imports()] = (),
   options: single.Options,
 ) -> GymVectorEnv:
-  """Makes W copies of one environment; see `single.Options` for other fields.
+  """Makes W copies of one environment, by its id.
 
   Args:
     id: An id of gymnasium's registry, or 'module:NAME', which imports the

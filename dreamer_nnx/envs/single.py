@@ -31,14 +31,16 @@ class Options:
   """Options of every builder of gymnasium environments.
 
   Args:
-    workers: The place of environments: in this process, in processes, or
-      in actors of a Ray cluster.
-    repeat: How often each action is taken.
-    image_size: Height and width that images are scaled to.
+    workers: Place of the environments: `sync` for this process, `async` for a
+      process each, `ray` for actors of a Ray cluster.
+    repeat: How often each action is taken; rewards are added up.
+    image_size: Height and width in pixels that images are scaled to; () keeps
+      theirs.
     render: Adds the drawing as the observation 'image'.
     time_limit: Cuts episodes after so many steps of the environment itself,
       before `repeat`; 0 keeps its own limit.
-    max_restarts: Crashes of one environment in a row that are survived.
+    max_restarts: Crashes of one environment in a row that are survived, by a
+      new one; 0 for none.
     step_timeout: Seconds that a step, a reset or the start of an environment
       may take; 0 for any.
   """

@@ -89,6 +89,13 @@ def track(
 ) -> JaxVectorEnv:
   """The game `Track`, drawn as size x size pixels.
 
+  Args:
+    size: Side of the image, in pixels; a multiple of `columns`.
+    columns: Places of the paddle and of the target.
+    length: Actions of an episode.
+    move_probability: Probability that the target is moved, by -1, 0 or 1, after
+      an action.
+
   Raises:
     UserError: If the columns do not divide the size.
   """

@@ -72,14 +72,22 @@ def symlog_mse(input_size: int, space: Space, **projection) -> Regression:
 def huber(
   input_size: int, space: Space, *, eps: Root = 1.0, **projection
 ) -> Regression:
-  """Charbonnier loss; quadratic within `eps`, linear beyond."""
+  """Charbonnier loss; quadratic within `eps`, linear beyond.
+
+  Args:
+    eps: Error at which the loss turns from quadratic to linear.
+  """
   output = functools.partial(outputs.Huber, eps=eps)
   return Regression(input_size, space, output, **projection)
 
 
 @HEAD.register('symexp_twohot')
 class SymexpTwoHot(nnx.Module):
-  """Categorical over `bins` exponentially spaced numbers."""
+  """Categorical over `bins` exponentially spaced numbers.
+
+  Args:
+    bins: Numbers of the support, even in symlog space from -20 to 20.
+  """
 
   @takes(Projection)
   def __init__(
@@ -106,6 +114,10 @@ class BoundedNormal(nnx.Module):
   """Normal with mean tanh(m) and std in [minstd, maxstd].
 
   std = (maxstd - minstd) sigmoid(s + 2) + minstd
+
+  Args:
+    minstd: Lower bound of the standard deviation.
+    maxstd: Upper bound of the standard deviation.
   """
 
   @takes(Projection)

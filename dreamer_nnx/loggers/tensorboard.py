@@ -17,7 +17,7 @@ from dreamer_nnx.slots import LOGGER
 class TensorBoardLogger:
   """Writes event files into the workdir; videos are animated GIF images.
 
-  Fields:
+  Args:
     fps: Frames a second of the videos.
 
   Raises:

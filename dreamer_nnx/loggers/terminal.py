@@ -19,7 +19,7 @@ GAP = '   '
 class TerminalLogger:
   """Prints the metrics whose names match, in aligned columns.
 
-  Fields:
+  Args:
     pattern: Regular expression, searched for anywhere in a name.
     width: Columns of the terminal; 0 takes those it has, 80 without one.
 

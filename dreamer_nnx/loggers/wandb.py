@@ -20,11 +20,12 @@ AXIS = 'env_steps'
 class WandbLogger:
   """Logs to one run per workdir; the same workdir continues its run.
 
-  Fields:
+  Args:
     name: Name of the run; empty takes the name of the workdir.
     mode: `offline` keeps the run in the workdir, for `wandb sync`; `online`
       uploads it and needs a login; `disabled` logs nothing.
     fps: Frames a second of the videos.
+    project: Project that the run belongs to.
 
   Raises:
     ValueError: The package wandb is not installed, or the mode is unknown.

@@ -57,6 +57,15 @@ class MLP(nnx.Module):
   """Stack of `layers` times Dense(units), in the compute format.
 
   `output_size` is the size of the last axis that it returns.
+
+  Args:
+    layers: Layers before the output; 0 for none.
+    units: Width of each layer.
+    norm: Normalisation behind each linear map or convolution, over the last
+      axis.
+    act: Activation behind each norm.
+    winit: Distribution of the initial kernels, and the fan (in, out, or the
+      average of both) by whose root they are divided.
   """
 
   sizes = by_size(units=UNITS)

@@ -20,7 +20,7 @@ class Predictor(nnx.Module):
 
   Args:
     feat_space: Sizes of the features, in the order in which they are read.
-    layers, trunk: Layers before the head and their fields; see `nn.mlp.MLP`.
+    layers: Layers of the MLP before the head; 0 for the head alone.
     head: The output layer.
   """
 

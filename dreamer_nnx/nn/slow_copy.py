@@ -21,7 +21,7 @@ class SlowCopy(nnx.Module):
 
   Args:
     source: The module to copy.
-    rate: 1, or below 0.5.
+    rate: Share of the source in each move: below 0.5, or 1 for a copy of it.
     every: Updates between two moves; the first update makes one.
   """
 

@@ -64,7 +64,13 @@ class NoNormalizer(nnx.Module):
 
 @NORMALIZER.register('meanstd')
 class MeanStd(nnx.Module):
-  """Normaliser with offset mean, scale max(limit, √max(0, E[x²] - mean²))."""
+  """Normaliser with offset mean, scale max(limit, √max(0, E[x²] - mean²)).
+
+  Args:
+    rate: Weight of the newest batch in the moving averages.
+    limit: Smallest scale.
+    debias: Corrects the averages for their start at 0.
+  """
 
   def __init__(
     self, *, rate: Rate = 0.01, limit: Epsilon = 1e-8, debias: bool = True
@@ -87,8 +93,11 @@ class Percentile(nnx.Module):
   """Normaliser with offset low percentile, scale max(limit, high - low).
 
   Args:
-    perclo, perchi: Percentiles, the first below the second.
+    perclo: Low percentile, in percent; below `perchi`.
+    perchi: High percentile, in percent.
     limit: Smallest scale; 1 keeps small returns as they are.
+    rate: Weight of the newest batch in the moving averages.
+    debias: Corrects the averages for their start at 0.
   """
 
   def __init__(

@@ -23,8 +23,11 @@ def adamw(
   """Chains AGC -> Adam -> decoupled weight decay -> learning rate.
 
   Args:
-    eps, beta1, beta2, nesterov: See `optax.scale_by_adam`.
-    lr, others: See `chain.chain`.
+    eps: Added to the root of the second moment, which divides.
+    beta1: Decay of the first moment, a moving average of gradients.
+    beta2: Decay of the second moment, a moving average of their squares.
+    nesterov: Looks ahead: averages the first moment with the gradient once
+      more.
   """
   adam = optax.scale_by_adam(beta1, beta2, eps, nesterov=nesterov)
   return chain(adam, lr=lr, **others)

@@ -27,9 +27,16 @@ def chain(
   """Chains AGC -> scales -> weight decay -> learning rate.
 
   Args:
-    lr, schedule, warmup, anneal: See `schedules.learning_rate`.
-    agc: See `clipping.clip_by_agc`.
-    wd, wdregex: See `decay.weight_decay`.
+    lr: Learning rate behind the warm-up.
+    schedule: Learning rate behind the warm-up: `const`; `linear` to a tenth; or
+      `cosine` to nearly 0.
+    warmup: Updates over which the learning rate rises from 0; 0 for none.
+    anneal: Update at which the schedule ends; above `warmup`, unless `const`.
+    agc: Largest norm of a gradient relative to its parameter's; larger ones are
+      scaled down (adaptive gradient clipping). 0 never clips.
+    wd: Weight decay: the share of a parameter that an update takes off, times
+      the learning rate; 0 for none.
+    wdregex: Regular expression: names of the parameters that decay.
   """
   return scheduled(
     clip_by_agc(agc),

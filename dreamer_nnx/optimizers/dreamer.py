@@ -76,9 +76,13 @@ def dreamer(
   """Chains AGC -> RMS -> momentum -> weight decay -> learning rate.
 
   Args:
-    eps, beta2: Fields of the RMS scaling.
-    beta1, momentum, nesterov: Fields of the momentum, which can be off.
-    lr, others: See `chain.chain`.
+    eps: Added to the root of the mean square, which divides the gradient.
+    beta2: Decay of the moving average of squared gradients.
+    beta1: Decay of the momentum, a moving average of scaled gradients.
+    momentum: Whether there is momentum; without, `beta1` and `nesterov` do
+      nothing.
+    nesterov: Looks ahead: averages the momentum with the newest gradient once
+      more.
 
   Source: danijar/dreamerv3 `agent.py:_make_opt`, `opt.py`.
   """

@@ -21,8 +21,9 @@ class Heads(nnx.Module):
   """An MLP and heads: features (..., n) to an output for each action key.
 
   Args:
-    trunk: The layers before the heads, see `nn.mlp.MLP`.
-    discrete, continuous: Output layers of those kinds of action.
+    discrete: Output layer of each discrete action.
+    continuous: Output layer of each continuous action.
+    layers: Layers of the MLP before the heads; 0 for the heads alone.
   """
 
   @takes(MLP)

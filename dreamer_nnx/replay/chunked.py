@@ -55,16 +55,17 @@ class ChunkedReplay:
     context_needed: Steps that the dynamics needs to resume from.
     signals: Names of what `update` is told of steps.
     capacity: Steps of all replays together, rounded down to whole chunks.
-    chunk_size: Steps per chunk.
+    chunk_size: Steps of a chunk, in which steps are stored, saved and dropped.
     storage: `memory`, `disk` (files mapped into memory), or `auto`, which is
       memory if three quarters of what is free suffice.
     context: Steps in front of the T that are trained on; -1 for what the
       dynamics needs, 0 for none, where the carry goes on from the last batch.
       As an attribute of the replay it is the resulting number.
-    consec: Batches per long sample.
-    online: Train once, first, on each non-overlapping fresh sequence.
-    selectors: Draw the others, by their shares.
-    save_latents: Whether entries are saved, as an exact resume needs. Without,
+    consec: Batches that go through a sample one after the other; above 1,
+      samples are as many times as long.
+    online: Trains first on each fresh sequence, once.
+    selectors: What draws the other sequences, each by its share.
+    save_latents: Saves the latents of steps, as an exact resume needs. Without,
       the steps of a resumed run have none at first.
     save_waiting: GiB of copies that may wait for a save to write them; then
       training waits.

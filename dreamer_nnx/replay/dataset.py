@@ -29,7 +29,7 @@ class DatasetReplay:
   window begins from nothing, which `CONSEC` -1 says. Each process holds all.
 
   Args:
-    path: Where the steps are.
+    path: Where the steps are: a folder, an .npz file, or minari:NAME.
 
   Raises:
     UserError: They cannot be read, or do not fit the agent.

@@ -37,8 +37,8 @@ class MixtureReplay:
   saved with the run, but its draws are.
 
   Args:
-    live: What the steps of the environments are added to.
-    data: What the other rows are of.
+    live: Replay of the steps of the environments.
+    data: Replay that the other rows are of.
     share: Part of the rows of a batch that are of `data`.
 
   Raises:

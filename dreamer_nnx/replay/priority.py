@@ -27,7 +27,8 @@ class Priority:
 
   Args:
     context: Steps of a window before those that are trained on.
-    share: Part of all draws.
+    share: Weight of this selector: its draws are to all as its weight to all
+      selectors'.
     exponent: Power e of the priorities; 0 is uniform.
     max_fraction: Weight m of the largest of a window against the mean.
     initial: Priority of steps that have none yet.

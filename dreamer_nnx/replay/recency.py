@@ -19,7 +19,8 @@ class Recency:
   workers at the same time share their age.
 
   Args:
-    share: Part of all draws.
+    share: Weight of this selector: its draws are to all as its weight to all
+      selectors'.
     exponent: Power of the age; 0 is uniform.
   """
 

@@ -12,7 +12,8 @@ class Uniform:
   """Draws each start with the same probability.
 
   Args:
-    share: Part of all draws.
+    share: Weight of this selector: its draws are to all as its weight to all
+      selectors'.
   """
 
   wants = ()

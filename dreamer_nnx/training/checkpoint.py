@@ -73,6 +73,16 @@ class Checkpoints:
   Use as a context manager, or call `close`: a save still in flight when the
   process ends is lost.
 
+  Args:
+    directory: Folder or bucket of the checkpoints.
+    keep_last: Newest checkpoints that are kept.
+    keep_every: Environment steps between checkpoints that are kept for good; 0
+      keeps none for this reason.
+    keep_best: The checkpoint with the highest `best_metric` is kept, too.
+    best_metric: Result of an evaluation by which checkpoints are compared.
+    patience: Seconds after which a save counts as slow, so that the next one is
+      put off.
+
   Raises:
     CheckpointError: the directory cannot be made or written.
   """

@@ -14,17 +14,19 @@ class TrainOptions:
     steps: Environment steps of all workers together, resets included.
     offline: Updates before the first action, on a replay that has steps from
       the start: `dataset`, `mixture`, or one that was loaded.
-    envs: W, environments stepped together.
-    batch_size, batch_length: B and T of a batch.
-    train_ratio: Replayed steps trained on per environment step.
+    envs: W, environments stepped together, of all processes.
+    batch_size: B, sequences of a batch, of all processes.
+    batch_length: T, steps of each sequence that are trained on.
+    train_ratio: Replayed steps trained on per environment step; 0 never trains.
     log_every: Environment steps, and offline updates, between writes of the
-      metrics.
-    report_every: Likewise, between reports with open-loop videos.
-    save_every: Likewise, between checkpoints; one is always written at the
-      end. 0 means never, for each of the clocks.
+      metrics; 0 for never.
+    report_every: Environment steps, and offline updates, between reports with
+      open-loop videos; 0 for never.
+    save_every: Environment steps, and offline updates, between checkpoints; 0
+      for never. One is always written at the end.
     on_divergence: `stop` ends a run whose numbers are no longer finite;
       `rewind` goes back to the last checkpoint, with another seed.
-    max_rewinds: Largest number of such rewinds.
+    max_rewinds: Rewinds after which a run that diverges again ends.
   """
 
   steps: Annotated[int, Range(1)] = 1_000_000
@@ -45,12 +47,13 @@ class EvaluateOptions:
   """Options of evaluations.
 
   Args:
-    episodes: Episodes per evaluation and mode.
+    episodes: Episodes of each evaluation, for each of its policies.
     envs: Environments stepped together.
     every: Environment steps, and offline updates, between evaluations; 0
       evaluates only at the end.
     sampled: Evaluates the sampled policy, too, beside the greedy one.
-    stop_at: Training ends once a greedy evaluation has this mean return.
+    stop_at: Mean return of a greedy evaluation at which training ends; infinite
+      for none.
     max_steps: An evaluation does not wait for an episode that takes more
       steps; it then has fewer episodes, which is said. 0 waits for any.
   """

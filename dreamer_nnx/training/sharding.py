@@ -32,10 +32,11 @@ class MeshOptions:
   """Options of the mesh of devices, and of what is split over which axis.
 
   Args:
-    data: Devices with the same parameters and other rows.
-    fsdp: As `data`, but each of them stores a part of the parameters.
-    tensor: Devices that each compute a part of every layer. One of the three
-      may be -1, for all devices that are left.
+    data: Devices with the same parameters and other rows of the batch. One of
+      `data`, `fsdp` and `tensor` may be -1, for all devices that are left.
+    fsdp: Devices with other rows of the batch, each of which stores a part of
+      the parameters; -1 for the rest.
+    tensor: Devices that each compute a part of every layer; -1 for the rest.
     rules: `name:axis` entries. Kernels have the axes `inputs` and `outputs`,
       block-diagonal ones `blocks` before these and convolutions `height` and
       `width`; biases have `outputs`, norms `features`. The first entry that
