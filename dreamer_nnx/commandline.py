@@ -10,7 +10,7 @@ from dreamer_nnx import nodes, overrides
 from dreamer_nnx.config import ConfigDict
 from dreamer_nnx.errors import UserError
 
-HELP = """DreamerV3 agents: train, evaluate, show.
+HELP = """DreamerV3 agents: train, evaluate, show, list.
 
   python -m dreamer_nnx.main --config=configs/demo.py --workdir=runs/demo
   python -m dreamer_nnx.main --workdir=runs/demo --mode=evaluate
@@ -23,6 +23,7 @@ Run the same command to resume. Every field of the config is a flag:
   --config.optimizer.name=adamw --config.optimizer.adamw.lr=1e-3
 
 --mode=show prints all fields of what is chosen, with their values.
+--mode=list prints what can be chosen, --mode=list --slot=encoder its fields.
 """
 HELPS = ('--help', '-help', '-h', '--helpshort', '-helpshort', '-?')
 FULL_HELPS = ('--helpfull', '-helpfull')
@@ -35,6 +36,12 @@ STARTING = (
   'import_reference',
 )
 TRAINING = (*STARTING, 'profile', 'stopped_status')
+PROCESSES = (
+  'distributed',
+  'coordinator_address',
+  'num_processes',
+  'process_id',
+)
 FILTERS = ('restore_include', 'restore_exclude')
 # Names that other tools use for a flag or a field, and the name here.
 FLAGS = {
@@ -101,6 +108,13 @@ def check_flags(mode: str, given: Collection[str], in_bucket: bool) -> None:
     if 'config' in given:
       text = 'has no effect with --mode=show and a --config. Leave it out.'
       _refuse(('restore_step',), given, lambda _: text)
+  if mode == 'list':
+    text = 'has no effect with --mode=list, which builds nothing. Leave it out.'
+    idle = (*TRAINING, *PROCESSES, 'restore_step', 'scratch')
+    _refuse(idle, given, lambda _: text)
+  else:
+    text = 'chooses what --mode=list prints. Add --mode=list, or leave it out.'
+    _refuse(('slot',), given, lambda _: text)
   if 'restore' not in given:
     text = 'chooses what --restore takes, which is not given. Add --restore=RUN'
     _refuse(FILTERS, given, lambda _: f'{text}, or leave it out.')

@@ -60,7 +60,22 @@ SIZES = sizes.NAMES
 
 
 def sections() -> dict[str, Any]:
-  """The tree of the toolkit: what a config has, and where its numbers live."""
+  """The tree of the toolkit: what a config has, and where its numbers live.
+
+  Sections:
+    seed: Number that all randomness of a run follows from.
+    plugins: Modules, or entry points of the group `dreamer_nnx.plugins`, that
+      are imported for the components which they register.
+    env: Environments that are stepped together.
+    optimizer: What turns gradients into updates of the parameters.
+    replay: Experience, and the batches drawn from it.
+    loggers: Where metrics are written to, all of them.
+    callbacks: Code that is told of every step or update.
+    train: How long, how often and on how much is trained.
+    evaluate: How often and how long the agent is evaluated.
+    checkpoint: Which checkpoints are kept.
+    mesh: Devices, and what is split over which of them.
+  """
   # Imported here so that reading a config module loads no JAX.
   from dreamer_nnx import slots, streams
   from dreamer_nnx.agent.build import build

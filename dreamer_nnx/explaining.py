@@ -1,10 +1,13 @@
 """Errors that end the program: message, exit status, or traceback."""
 
+import os
 import re
 import sys
+import traceback
 import warnings
 from logging import LogRecord
 from types import TracebackType
+from typing import NoReturn
 
 from absl import logging
 
@@ -41,6 +44,27 @@ def lost_others(error: BaseException | None) -> bool:
   while error and not isinstance(error, jax.errors.JaxRuntimeError):
     error = error.__cause__
   return error is not None
+
+
+def end_this_process(error: Exception, *, debug: bool) -> NoReturn:
+  """Ends this process at once; the others would be waited for otherwise.
+
+  Args:
+    debug: Shows the traceback of every error.
+  """
+  if debug or not (expected(error) or lost_others(error)):
+    traceback.print_exception(error)
+  elif expected(error):
+    print(explain(error), file=sys.stderr)
+  if lost_others(error):
+    print(
+      'The processes cannot go on together; one of them is probably gone. '
+      'Start all of them again: they go on from the last checkpoint.',
+      file=sys.stderr,
+    )
+  sys.stdout.flush()
+  sys.stderr.flush()
+  os._exit(status_of(error))
 
 
 def silence_save_errors() -> None:

@@ -1,4 +1,4 @@
-"""The launcher: flags -> config -> train, evaluate or show.
+"""The launcher: flags -> config -> train, evaluate, show or list.
 
   python -m dreamer_nnx.main --config=configs/demo.py --workdir=runs/demo
 
@@ -10,8 +10,8 @@ import importlib.util
 import os
 import pathlib
 import shlex
+import shutil
 import sys
-import traceback
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 # Off, the collectives of a program begin in the order that it has them in.
 ORDERED = 'xla_cpu_enable_concurrency_optimized_scheduler'
-MODES = ('train', 'evaluate', 'train_and_evaluate', 'show')
+MODES = ('train', 'evaluate', 'train_and_evaluate', 'show', 'list')
 _CONFIG = flags.DEFINE_string(
   'config',
   None,
@@ -42,6 +42,12 @@ _WORKDIR = flags.DEFINE_string(
   'workdir', None, 'Folder of checkpoints, replay, metrics and videos.'
 )
 _MODE = flags.DEFINE_enum('mode', 'train_and_evaluate', MODES, 'What to do.')
+_SLOT = flags.DEFINE_string(
+  'slot',
+  '',
+  'What --mode=list lists: a slot, a section of the config, or all; the slots '
+  'themselves if not given.',
+)
 _RESTORE = flags.DEFINE_string(
   'restore', None, 'Workdir or checkpoint whose arrays a new run starts from.'
 )
@@ -146,29 +152,10 @@ def main(argv: Sequence[str]) -> None:
     dispatch(argv)
   except Exception as error:
     if _DISTRIBUTED.value:
-      exit_this_process(error)
+      explaining.end_this_process(error, debug=_DEBUG.value)
     if _DEBUG.value or not explaining.expected(error):
       raise
     fail(explaining.explain(error), explaining.status_of(error))
-
-
-def exit_this_process(error: Exception) -> NoReturn:
-  """Ends this process at once; the others would be waited for otherwise."""
-  if _DEBUG.value or not (
-    explaining.expected(error) or explaining.lost_others(error)
-  ):
-    traceback.print_exception(error)
-  elif explaining.expected(error):
-    print(explaining.explain(error), file=sys.stderr)
-  if explaining.lost_others(error):
-    print(
-      'The processes cannot go on together; one of them is probably gone. '
-      'Start all of them again: they go on from the last checkpoint.',
-      file=sys.stderr,
-    )
-  sys.stdout.flush()
-  sys.stderr.flush()
-  os._exit(explaining.status_of(error))
 
 
 def fail(message: str, status: int = 2) -> NoReturn:
@@ -185,6 +172,12 @@ def dispatch(argv: Sequence[str]) -> None:
     explaining.silence_save_errors()
   folder = pathlib.Path.cwd()
   check_flags()
+  if _MODE.value == 'list':
+    from dreamer_nnx import listing
+
+    width = min(80, shutil.get_terminal_size().columns)
+    print(listing.describe(make_config(argv, folder), _SLOT.value, width))
+    return
   use_cache(_CACHE.value)
   join_processes()
   config = make_config(argv, folder)
@@ -281,6 +274,8 @@ def make_config(argv: Sequence[str], folder: pathlib.Path) -> ConfigDict:
     config = overrides.load_file(_CONFIG.value, folder)
   elif _WORKDIR.value:
     config = config_of_workdir(overrides.named(argv))
+  elif _MODE.value == 'list':
+    config = configs.generate()
   else:
     _, *rest = overrides.without_overrides(argv)
     if rest:

@@ -16,7 +16,7 @@ def takes(inner: Callable[..., Any]) -> Callable[[Function], Function]:
 
   They stand in the signature of the function decorated, with their defaults
   and limits, in place of **kwargs; and so in the config of a builder. What size
-  presets set in `inner` they set there, too. Their meanings are those of `inner`.
+  presets set in `inner` they set there, too. They mean what they mean there.
 
     @HEAD.register('huber')
     @takes(Projection)

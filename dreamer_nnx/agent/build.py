@@ -63,6 +63,18 @@ def build(
       the loggers and are left out.
     rngs: Random streams. The parameters of a component depend on its config
       path, not on what else is built.
+    encoder: Maps observations to tokens.
+    dynamics: The recurrent world model.
+    decoder: Reconstructs observations from features.
+    reward: Predicts the reward from features.
+    cont: Predicts from features whether the episode goes on.
+    behavior: Acts, and learns to.
+    objectives: Further losses of the world model.
+    weighting: Scales the losses of the world model.
+    augmentations: Changes of what the encoder sees in training, in this order.
+    agent: Numbers of the losses, of dreams and of returns.
+    loss_scales: Weights of the losses in the total.
+    precision: Number formats, and the kind of device.
 
   Raises:
     RegistryError: A name or field that no component has.
