@@ -27,8 +27,8 @@ class Priority:
 
   Args:
     context: Steps of a window before those that are trained on.
-    share: Weight of this selector: its draws are to all as its weight to all
-      selectors'.
+    share: Part of the draws, relative to the shares of all selectors; 0 for
+      none.
     exponent: Power e of the priorities; 0 is uniform.
     max_fraction: Weight m of the largest of a window against the mean.
     initial: Priority of steps that have none yet.

@@ -19,8 +19,8 @@ class Recency:
   workers at the same time share their age.
 
   Args:
-    share: Weight of this selector: its draws are to all as its weight to all
-      selectors'.
+    share: Part of the draws, relative to the shares of all selectors; 0 for
+      none.
     exponent: Power of the age; 0 is uniform.
   """
 

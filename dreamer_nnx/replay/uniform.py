@@ -12,8 +12,8 @@ class Uniform:
   """Draws each start with the same probability.
 
   Args:
-    share: Weight of this selector: its draws are to all as its weight to all
-      selectors'.
+    share: Part of the draws, relative to the shares of all selectors; 0 for
+      none.
   """
 
   wants = ()

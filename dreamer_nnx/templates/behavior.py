@@ -23,7 +23,7 @@ class Mine(nnx.Module):
 
   Args:
     temperature: Rewards differ by as much where one weighs e times another.
-    policy: Features to actions.
+    policy: Maps features to a distribution over actions.
   """
 
   def __init__(

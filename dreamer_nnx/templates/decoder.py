@@ -19,7 +19,8 @@ class Mine(nnx.Module):
 
   Args:
     units: Numbers of the layer before the heads.
-    continuous, discrete: Heads of those kinds of observation.
+    continuous: Head of each continuous vector.
+    discrete: Head of each discrete observation.
   """
 
   def __init__(

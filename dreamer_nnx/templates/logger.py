@@ -15,7 +15,7 @@ class Mine:
   """Appends lines `env_steps,name,value` to a file.
 
   Args:
-    name: Of the file in the workdir.
+    file: Name of the file in the workdir.
   """
 
   def __init__(self, workdir, *, file: str = 'mine.csv'):

@@ -23,7 +23,8 @@ class Mine(nnx.Module):
   Args:
     scale: Weight of the loss; 0 leaves it out.
     units: Numbers of the layer before the heads.
-    discrete, continuous: Heads of those kinds of action.
+    discrete: Head of each discrete action.
+    continuous: Head of each continuous action.
   """
 
   def __init__(

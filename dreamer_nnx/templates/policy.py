@@ -45,7 +45,8 @@ class Mine(nnx.Module):
 
   Args:
     units: Numbers of the layer before the heads.
-    discrete, continuous: Heads of those kinds of action.
+    discrete: Head of each discrete action.
+    continuous: Head of each continuous action.
   """
 
   def __init__(

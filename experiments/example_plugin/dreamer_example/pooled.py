@@ -17,7 +17,8 @@ class PooledEncoder(nnx.Module):
 
   Args:
     blocks: Blocks along each side of an image.
-    layers, units: The MLP; a token has `units` numbers.
+    layers: Layers of the MLP.
+    units: Width of the MLP, and numbers of a token.
 
   Raises:
     UserError: The blocks do not divide a side.
