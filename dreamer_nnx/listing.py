@@ -183,7 +183,7 @@ def _slot(slot: Slot, found: list[Place]) -> Iterator[Line]:
     yield Line()
     said = meanings.summary(choice.builder) or '(no docstring)'
     yield Line(f'{name}: {said} [{module}]', 4)
-    yield from _fields(fields_of(choice))
+    yield from lines_of(fields_of(choice))
 
 
 def _section(name: str, spec: Any) -> Iterator[Line]:
@@ -192,14 +192,15 @@ def _section(name: str, spec: Any) -> Iterator[Line]:
   if isinstance(spec, Part):
     yield Line(f'{name}: {said}', 2)
     yield Line()
-    yield from _fields(fields_of(spec))
+    yield from lines_of(fields_of(spec))
     return
   limited = isinstance(spec, Limited)
   default, ranges = (spec.default, spec.limits) if limited else (spec, ())
-  yield from _fields([Field(name, default, ranges, said)])
+  yield from lines_of([Field(name, default, ranges, said)])
 
 
-def _fields(fields: Iterable[Field]) -> Iterator[Line]:
+def lines_of(fields: Iterable[Field]) -> Iterator[Line]:
+  """Lines `name = default: meaning [range]`."""
   for name, default, ranges, meaning in fields:
     text, limit = f'{name} = {default!r}', _range(default, ranges)
     if isinstance(default, Choice | Choices):

@@ -1,4 +1,4 @@
-"""Every field of the config has a meaning, and docstrings are read as written."""
+"""Every field of the config has a meaning, read from a docstring."""
 
 import dataclasses
 import re

@@ -1,7 +1,6 @@
 """Actor and critic that keep a cost below a limit."""
 
 from collections.abc import Mapping
-from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -68,7 +67,7 @@ class Constrained(ActorCritic):
     obs_space: Mapping[str, Space],
     feat_space: Mapping[str, int],
     limit: Weight = float('inf'),
-    rate: Annotated[float, Epsilon] = 0.01,
+    rate: Epsilon = 0.01,
     highest: Weight = 1000.0,
     cost: Part = COST,
     cost_value: Part = VALUE,
