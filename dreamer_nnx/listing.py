@@ -121,7 +121,7 @@ def where_chosen(slot: Slot, places: Iterable[Place]) -> str:
 
 
 def places(config: ConfigDict) -> list[Place]:
-  """All fields that choose components, those first that are in effect."""
+  """All fields of the tree that choose components, in effect or not."""
   tree, leaves = configs.sections(), nodes.leaves(configs.resolve(config))
   specs, every = dict(tree), configs.generate(tree, plugins=config.plugins)
   for path, call in nodes.calls(tree, every):

@@ -78,7 +78,8 @@ def test_overview_has_the_other_sections(overview):
       rf'^{name} +{listing.of_sections()[name]}', unwrapped(overview), re.M
     )
   # Those that choose components are where their slots are.
-  names = re.findall(r'^(\w+) ', overview.partition('Other sections')[2], re.M)
+  rest = overview.partition('Other sections')[2].partition('--slot')[0]
+  names = re.findall(r'^(\w+) ', rest, re.M)
   assert set(SECTIONS) <= set(names) <= set(configs.sections())
   assert not {'optimizer', 'loggers', 'env'} & set(names)
 
