@@ -158,6 +158,15 @@ def main(argv: Sequence[str]) -> None:
     fail(explaining.explain(error), explaining.status_of(error))
 
 
+def write(text: str) -> None:
+  """Prints, although the reader, such as `head`, may have seen enough."""
+  try:
+    print(text, flush=True)
+  except BrokenPipeError:
+    # What is flushed when Python ends goes nowhere.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def fail(message: str, status: int = 2) -> NoReturn:
   """Prints the message and exits."""
   print(message, file=sys.stderr)
@@ -176,7 +185,7 @@ def dispatch(argv: Sequence[str]) -> None:
     from dreamer_nnx import listing
 
     width = min(80, shutil.get_terminal_size().columns)
-    print(listing.describe(make_config(argv, folder), _SLOT.value, width))
+    write(listing.describe(make_config(argv, folder), _SLOT.value, width))
     return
   use_cache(_CACHE.value)
   join_processes()
@@ -184,7 +193,7 @@ def dispatch(argv: Sequence[str]) -> None:
   if _MODE.value == 'show':
     from dreamer_nnx import show
 
-    print(show.describe(config))
+    write(show.describe(config))
     return
   if not _WORKDIR.value:
     raise UserError('name a folder, e.g. runs/demo.', '--workdir')

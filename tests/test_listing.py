@@ -3,11 +3,12 @@
 import dataclasses
 import os
 import re
+import sys
 from typing import Annotated
 
 import pytest
 
-from dreamer_nnx import commandline, listing
+from dreamer_nnx import commandline, listing, main
 from dreamer_nnx import config as configs
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.registry import Choice, Part, fields
@@ -251,6 +252,15 @@ def test_flags_of_runs_are_refused_beside_the_list(flag):
 def test_flags_of_the_list_are_accepted():
   given = ['mode', 'slot', 'config', 'workdir', 'debug']
   commandline.check_flags('list', given, in_bucket=False)
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(monkeypatch):
+  reading, writing = os.pipe()
+  os.close(reading)
+  with open(writing, 'w') as closed:
+    monkeypatch.setattr(sys, 'stdout', closed)
+    main.write('text')
+    main.write('and more')
 
 
 def test_the_launcher_lists_plugins_without_a_config_or_a_device(tmp_path):
