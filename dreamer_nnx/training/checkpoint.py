@@ -76,8 +76,8 @@ class Checkpoints:
   Args:
     directory: Folder or bucket of the checkpoints.
     keep_last: Newest checkpoints that are kept.
-    keep_every: Environment steps between checkpoints that are kept for good; 0
-      keeps none for this reason.
+    keep_every: Environment steps, and offline updates, between checkpoints that
+      are kept for good; 0 keeps none for this reason.
     keep_best: The checkpoint with the highest `best_metric` is kept, too.
     best_metric: Result of an evaluation by which checkpoints are compared.
     patience: Seconds after which a save counts as slow, so that the next one is
