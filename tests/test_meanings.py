@@ -1,6 +1,7 @@
 """Every field of the config has a meaning, read from a docstring."""
 
 import dataclasses
+import inspect
 import re
 
 import pytest
@@ -59,9 +60,19 @@ def fault(name, text):
   return ''
 
 
+def rest_of(builder):
+  """The name of its **kwargs, in whose place the signature has what it takes."""
+  function = builder.__init__ if inspect.isclass(builder) else builder
+  code = getattr(function, '__code__', None)
+  if not code or not code.co_flags & inspect.CO_VARKEYWORDS:
+    return ''
+  several = bool(code.co_flags & inspect.CO_VARARGS)
+  return code.co_varnames[code.co_argcount + code.co_kwonlyargcount + several]
+
+
 def faults(builder, given=None):
   """What is wrong with the meanings of a builder's arguments."""
-  known, taken = meanings.of(builder), parameters(builder)
+  known, taken = meanings.of(builder), {*parameters(builder), rest_of(builder)}
   found = [fault(x, known.get(x, '')) for x in fields(builder, given)]
   stale = [x for x in meanings.own(builder) if x not in taken]
   found += [f'{x} is no argument' for x in stale]
@@ -265,6 +276,7 @@ def test_arguments_that_are_taken_mean_what_they_mean_there():
 
     Args:
       own: Of the outer one.
+      rest: Passed on.
     """
 
     @takes(middle)
@@ -277,6 +289,7 @@ def test_arguments_that_are_taken_mean_what_they_mean_there():
     'size': 'Of the inner one.',
     'depth': 'Of the inner one, as well.',
   }
+  assert faults(Outer) == []
 
 
 def test_what_is_named_anew_keeps_the_meaning_of_what_it_is_passed_to():
