@@ -61,7 +61,7 @@ def fault(name, text):
 
 
 def rest_of(builder):
-  """The name of its **kwargs, in whose place the signature has what it takes."""
+  """The name of its **kwargs, which its signature has no more after @takes."""
   function = builder.__init__ if inspect.isclass(builder) else builder
   code = getattr(function, '__code__', None)
   if not code or not code.co_flags & inspect.CO_VARKEYWORDS:
