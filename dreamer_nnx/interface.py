@@ -312,7 +312,7 @@ def _encoded(leaf: spaces.Leaf, row: np.ndarray) -> np.ndarray:
 
 def _joined(rows: list[np.ndarray], lead: Lead) -> np.ndarray:
   array = np.stack(rows)
-  return array.reshape(*lead, *array.shape[1:])
+  return array.reshape((*lead, *array.shape[1:]))
 
 
 def _decoded(leaf: spaces.Leaf, value: np.ndarray, lead: Lead) -> Any:
