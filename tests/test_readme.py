@@ -133,15 +133,21 @@ def test_programs_with_a_workdir_run(tmp_path):
   (tmp_path / 'configs').mkdir()
   (tmp_path / 'configs' / 'demo.py').write_text(SMALL, 'utf-8')
   (first,) = pages.programs('README.md')
-  resumed, evaluated, _ = pages.programs('docs/python.md')
-  program = '\n'.join((first, resumed, evaluated))
+  *others, _ = pages.programs('docs/python.md')
+  program = '\n'.join((first, *others))
+  # The demo of the folder is tiny; the one that is shipped is not.
+  for shipped, tiny in (("'demo'", "'configs/demo.py'"), ('16, 16,', '8, 8,')):
+    assert shipped in program
+    program = program.replace(shipped, tiny)
   result = run(['-c', program], tmp_path, cwd=tmp_path)
   assert result.returncode == 0, result.stderr
   steps = re.search(r"'train.steps': ([\d_]+)", first)[1]
   assert load_meta(tmp_path / 'runs' / 'python', int(steps))
-  assert "'eval_sampled/return'" in result.stdout
-  # The first program, the second and the third.
-  assert result.stdout.count('trained, greedy') == 3
+  assert "'eval/return'" in result.stdout
+  # Of the first program twice, as of the second, and of the third.
+  assert result.stdout.count('trained, greedy') == 4
+  assert re.search(r'Mean return of \d+ episodes: ', result.stdout)
+  assert '(16, 8, 8, 3)' in result.stdout
 
 
 def test_program_of_single_steps_trains_and_evaluates(tmp_path):
