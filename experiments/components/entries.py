@@ -178,8 +178,54 @@ WITHIN = {
   ('head', 'bounded_normal'): 'default.point',
   ('normalizer', 'perc'): 'default.track',
 }
-# Registered components that have no entry, and why.
+# Registered components without an entry, and why.
 WITHOUT: dict[tuple[str, str], str] = {}
+# Entries without a result, and why.
+UNTRAINED: dict[str, str] = {
+  'default.track': 'is being run',
+  'default.demonstrations': 'is being run',
+  'default.masks': 'is being run',
+  'default.costs': 'is being run',
+  'default.point': 'is being run',
+  'default.onehot': 'is being run',
+  'encoder.resnet': 'is being run',
+  'encoder.vit': 'is being run',
+  'encoder.mlp': 'is being run',
+  'decoder.resnet': 'is being run',
+  'dynamics.gru': 'is being run',
+  'dynamics.ssm': 'is being run',
+  'dynamics.transformer': 'is being run',
+  'stochastic.gaussian': 'is being run',
+  'stochastic.fsq': 'is being run',
+  'behavior.constrained': 'is being run',
+  'behavior.cem': 'is being run',
+  'policy.masked': 'is being run',
+  'objective.masks': 'is being run',
+  'objective.barlow': 'is being run',
+  'objective.infonce': 'is being run',
+  'objective.dreamerpro': 'is being run',
+  'objective.cloning': 'is being run',
+  'objective.disagreement': 'is being run',
+  'objective.rnd': 'is being run',
+  'weighting.harmony': 'is being run',
+  'augmentation.random_shift': 'is being run',
+  'augmentation.crop': 'is being run',
+  'selector.priority': 'is being run',
+  'selector.recency': 'is being run',
+  'selector.curious': 'is being run',
+  'optimizer.adamw': 'is being run',
+  'optimizer.lion': 'is being run',
+  'optimizer.muon': 'is being run',
+  'head.mse': 'is being run',
+  'head.symlog_mse': 'is being run',
+  'head.huber': 'is being run',
+  'head.hl_gauss': 'is being run',
+  'head.symlog_twohot': 'is being run',
+  'head.normal_logstd': 'is being run',
+  'head.onehot': 'is being run',
+  'normalizer.none': 'is being run',
+  'normalizer.meanstd': 'is being run',
+}
 
 
 def named(name: str) -> Entry:
@@ -189,6 +235,12 @@ def named(name: str) -> Entry:
     KeyError: No run has this name.
   """
   return {entry.name: entry for entry in ENTRIES}[name]
+
+
+def runs() -> dict[tuple[str, str], str]:
+  """Slot and component to the name of the run that has it."""
+  own = {(e.slot, e.component): e.name for e in ENTRIES if e.slot}
+  return WITHIN | own
 
 
 def absent(entry: Entry) -> list[str]:

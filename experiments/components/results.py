@@ -60,29 +60,29 @@ class Result:
     return [e for e in self.evaluations if e['policy'] == policy][-1]
 
 
-def file_of(name: str, folder: Path = FOLDER) -> Path:
+def file_of(name: str) -> Path:
   """The file of a run's logs."""
-  return folder / f'{name}{SUFFIX}'
+  return FOLDER / f'{name}{SUFFIX}'
 
 
-def pack(workdir: Path, name: str, folder: Path = FOLDER) -> Path:
+def pack(workdir: Path, name: str) -> Path:
   """Compresses the logs of a finished run; returns the file."""
-  folder.mkdir(parents=True, exist_ok=True)
   packed = io.BytesIO()
   with tarfile.open(fileobj=packed, mode='w:xz', preset=9) as archive:
     for file in FILES:
       data = (workdir / file).read_bytes()
       if file == 'run.json':
-        data = _without_places(data)
+        data = without_places(data)
       member = tarfile.TarInfo(file)
       member.size = len(data)
       archive.addfile(member, io.BytesIO(data))
-  path = file_of(name, folder)
+  path = file_of(name)
+  path.parent.mkdir(exist_ok=True)
   path.write_bytes(packed.getvalue())
   return path
 
 
-def _without_places(data: bytes) -> bytes:
+def without_places(data: bytes) -> bytes:
   starts = [
     {k: x for k, x in start.items() if k not in PLACES}
     for start in json.loads(data)
@@ -103,9 +103,9 @@ def read(path: Path) -> Result:
     )
 
 
-def read_all(folder: Path = FOLDER) -> dict[str, Result]:
+def read_all() -> dict[str, Result]:
   """Reads every result, by the name of its run."""
-  files = sorted(folder.glob(f'*{SUFFIX}'))
+  files = sorted(FOLDER.glob(f'*{SUFFIX}'))
   return {file.name.removesuffix(SUFFIX): read(file) for file in files}
 
 
