@@ -100,21 +100,41 @@ class Entry:
     return {field: (name,) if many(field) else name for field in fields}
 
 
-NUMBERS = ('reward.head.name', 'behavior.actor_critic.value.head.name')
-NUMBER = functools.partial(Entry, 'head', at=NUMBERS)
+NUMBERS = ('reward.head', 'behavior.actor_critic.value.head')
 CONTINUOUS = functools.partial(
   Entry, 'head', at=(f'{POLICY}.mlp.continuous.name',)
 )
+NO_DECODER = {'decoder.name': 'none'}
 MASKED = {f'{POLICY}.name': 'masked'}
 # The usual learning rate of the demo; of signs, a tenth.
 RATE, SIGNS = 1e-3, 1e-4
 
+
+def number(head: str) -> Entry:
+  """The run of a head that predicts rewards and values, 0 at first."""
+  zero = {f'{place}.{head}.outscale': 0.0 for place in NUMBERS}
+  at = tuple(f'{place}.name' for place in NUMBERS)
+  return Entry('head', head, patterns=zero, at=at)
+
+
 ENTRIES = (
   *(Entry(game=game) for game in GAMES),
-  Entry('encoder', 'resnet'),
-  Entry('encoder', 'vit'),
+  Entry(
+    'encoder',
+    'resnet',
+    patterns={'encoder.resnet.depth': 8, 'encoder.resnet.mults': (2, 3)},
+  ),
+  Entry(
+    'encoder',
+    'vit',
+    patterns={'encoder.vit.patch': 4, 'encoder.vit.heads': 4},
+  ),
   Entry('encoder', 'mlp'),
-  Entry('decoder', 'resnet'),
+  Entry(
+    'decoder',
+    'resnet',
+    patterns={'decoder.resnet.depth': 8, 'decoder.resnet.mults': (2, 3)},
+  ),
   Entry('dynamics', 'gru'),
   Entry('dynamics', 'ssm'),
   Entry('dynamics', 'transformer'),
@@ -129,20 +149,24 @@ ENTRIES = (
   Entry('behavior', 'cem'),
   Entry('policy', 'masked', game='masks'),
   Entry('objective', 'masks', game='masks', patterns=MASKED),
-  Entry('objective', 'barlow', patterns={'decoder.name': 'none'}),
-  Entry('objective', 'infonce', patterns={'decoder.name': 'none'}),
-  Entry('objective', 'dreamerpro', patterns={'decoder.name': 'none'}),
+  Entry('objective', 'barlow', patterns=NO_DECODER),
+  Entry('objective', 'infonce', patterns=NO_DECODER),
+  Entry(
+    'objective',
+    'dreamerpro',
+    patterns=NO_DECODER | {'objectives.dreamerpro.prototypes': 256},
+  ),
   Entry('objective', 'cloning', game='demonstrations'),
   Entry(
     'objective', 'disagreement', patterns={'objectives.disagreement.scale': 0.1}
   ),
   Entry('objective', 'rnd', patterns={'objectives.rnd.scale': 0.1}),
+  Entry('weighting', 'harmony'),
   Entry(
-    'weighting',
-    'harmony',
-    patterns={'weighting.harmony.terms': ('image', 'rew', 'dyn+rep')},
+    'augmentation',
+    'random_shift',
+    patterns={'augmentations.random_shift.pad': 1},
   ),
-  Entry('augmentation', 'random_shift'),
   Entry('augmentation', 'crop'),
   Entry('selector', 'priority'),
   Entry('selector', 'recency'),
@@ -150,11 +174,11 @@ ENTRIES = (
   Entry('optimizer', 'adamw', patterns={'optimizer.adamw.lr': RATE}),
   Entry('optimizer', 'lion', patterns={'optimizer.lion.lr': SIGNS}),
   Entry('optimizer', 'muon', patterns={'optimizer.muon.lr': RATE}),
-  NUMBER('mse'),
-  NUMBER('symlog_mse'),
-  NUMBER('huber'),
-  NUMBER('hl_gauss'),
-  NUMBER('symlog_twohot'),
+  number('mse'),
+  number('symlog_mse'),
+  number('huber'),
+  number('hl_gauss'),
+  number('symlog_twohot'),
   CONTINUOUS('normal_logstd', game='point'),
   CONTINUOUS('onehot', game='onehot'),
   Entry('normalizer', 'none'),
@@ -182,7 +206,6 @@ WITHIN = {
 WITHOUT: dict[tuple[str, str], str] = {}
 # Entries without a result, and why.
 UNTRAINED: dict[str, str] = {
-  'default.track': 'is being run',
   'default.demonstrations': 'is being run',
   'default.masks': 'is being run',
   'default.costs': 'is being run',
