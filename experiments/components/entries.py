@@ -47,7 +47,7 @@ SIZES = {
   'dynamics.*.stochastic.categorical.classes': 16,
 }
 CUSTOM = {'env.name': 'custom'}
-CHAIN = CUSTOM | {'env.custom.make': 'experiments.components.games:Chain'}
+CHAIN = CUSTOM | {'env.custom.make': 'experiments.variants.games:Chain'}
 POINT = CUSTOM | {'env.custom.make': 'experiments.components.games:Point'}
 POLICY = 'behavior.actor_critic.policy'
 # Patterns of a game; its own run has them, and nothing else.
@@ -61,8 +61,7 @@ GAMES: dict[str, dict[str, Any]] = {
     'replay.mixture.data.dataset.path': DEMONSTRATIONS,
     'replay.mixture.live.chunked.capacity': 100_000,
   },
-  'masks': CHAIN | {'env.custom.arguments': ('mask=True',)},
-  'costs': CHAIN | {'env.custom.arguments': ('cost=True',)},
+  'chain': CHAIN,
   'point': POINT,
   'onehot': POINT | {'env.custom.arguments': ('onehot=True',)},
 }
@@ -105,7 +104,9 @@ CONTINUOUS = functools.partial(
   Entry, 'head', at=(f'{POLICY}.mlp.continuous.name',)
 )
 NO_DECODER = {'decoder.name': 'none'}
-MASKED = {f'{POLICY}.name': 'masked'}
+COSTS = {'env.custom.arguments': ('cost=True',)}
+MASKS = {'env.custom.arguments': ('mask=True',)}
+MASKED = MASKS | {f'{POLICY}.name': 'masked'}
 # The usual learning rate of the demo; of signs, a tenth.
 RATE, SIGNS = 1e-3, 1e-4
 
@@ -143,12 +144,12 @@ ENTRIES = (
   Entry(
     'behavior',
     'constrained',
-    game='costs',
-    patterns={'behavior.constrained.limit': 2.0},
+    game='chain',
+    patterns=COSTS | {'behavior.constrained.limit': 2.0},
   ),
   Entry('behavior', 'cem'),
-  Entry('policy', 'masked', game='masks'),
-  Entry('objective', 'masks', game='masks', patterns=MASKED),
+  Entry('policy', 'masked', game='chain', patterns=MASKS),
+  Entry('objective', 'masks', game='chain', patterns=MASKED),
   Entry('objective', 'barlow', patterns=NO_DECODER),
   Entry('objective', 'infonce', patterns=NO_DECODER),
   Entry(
@@ -207,8 +208,7 @@ WITHOUT: dict[tuple[str, str], str] = {}
 # Entries without a result, and why.
 UNTRAINED: dict[str, str] = {
   'default.demonstrations': 'is being run',
-  'default.masks': 'is being run',
-  'default.costs': 'is being run',
+  'default.chain': 'is being run',
   'default.point': 'is being run',
   'default.onehot': 'is being run',
   'encoder.resnet': 'is being run',

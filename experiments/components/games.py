@@ -1,20 +1,10 @@
-"""Games for components that a game of pixels with few actions does not fit."""
+"""A game for components that choose continuous actions."""
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from experiments.variants import games
-
 LENGTH = 24
-
-
-class Chain(games.Chain):
-  """The chain whose masks may be ignored: what is not allowed does not move."""
-
-  def step(self, action):
-    goal = self.place + int(action) - 1
-    return super().step(action if 0 <= goal < games.PLACES else 1)
 
 
 class Point(gymnasium.Env):

@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -43,6 +44,7 @@ def main(argv: Sequence[str]) -> int:
       print('Another process makes the runs of this checkout.')
       return 1
     os.nice(max(0, options.nice - os.nice(0)))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(STOPPED))
     return run_all(options.names or names)
 
 
@@ -101,16 +103,20 @@ def call(arguments: Sequence[str], log: Path) -> int:
   env = os.environ | {'PYTHONPATH': path}
   env.setdefault('JAX_PLATFORMS', 'cpu')
   with log.open('a') as out:
-    done = subprocess.run(
+    process = subprocess.Popen(
       [*PYTHON, *arguments],
       cwd=entries.ROOT,
       env=env,
       stdin=subprocess.DEVNULL,
       stdout=out,
       stderr=subprocess.STDOUT,
-      check=False,
     )
-  return done.returncode
+    try:
+      return process.wait()
+    finally:
+      # Training saves a checkpoint when it is told to end.
+      process.terminate()
+      process.wait()
 
 
 def write_demonstrations() -> None:

@@ -47,10 +47,10 @@ SLOTS = {
 GAMES = {
   'track': '`track` of the demo, images of 16x16 pixels',
   'demonstrations': '`catch`; a quarter of each batch shows a scripted player',
-  'masks': 'a chain of six places, where some actions have no effect',
-  'costs': 'the same chain, where the two best places cost something',
-  'point': 'a walk on a line, with an action of one number',
-  'onehot': 'the same walk, with an action of three numbers, one-hot',
+  'chain': 'a walk on six places in a row; masks and costs, where a component '
+  'reads them, say which moves lead off the ends, and which places cost',
+  'point': 'a walk on a line to a place that is shown; actions are one number',
+  'onehot': 'that walk; actions are three numbers, one-hot',
 }
 HEAD_OF_DOC = """# The toolbox
 

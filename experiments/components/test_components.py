@@ -168,16 +168,6 @@ def test_what_is_not_registered_is_left_out(runner, monkeypatch, capsys):
   assert not called and 'not registered' in capsys.readouterr().out
 
 
-def test_chain_stays_where_a_move_is_not_allowed():
-  env = games.Chain(mask=True)
-  env.reset(seed=0)
-  env.place = 0
-  obs, *_ = env.step(0)
-  assert obs['place'][0] == 1
-  obs, *_ = env.step(2)
-  assert obs['place'][1] == 1
-
-
 @pytest.mark.parametrize('onehot', [False, True])
 def test_point_earns_near_its_goal(onehot):
   env = games.Point(onehot)
