@@ -2,6 +2,7 @@
 
 import functools
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -95,7 +96,7 @@ def test_slowdown_is_the_median_of_neighbours():
 
 @pytest.fixture
 def runner(tmp_path, monkeypatch):
-  """The runner in an empty folder; a function that sets what a run does."""
+  """Empties the runner's folders; a function that says how its calls end."""
   monkeypatch.setattr(results, 'FOLDER', tmp_path / 'results')
   monkeypatch.setattr(entries, 'ROOT', tmp_path)
   monkeypatch.setattr(entries, 'RUNS', tmp_path / 'runs')
@@ -158,6 +159,27 @@ def test_a_stopped_run_ends_the_runner(runner):
   with pytest.raises(SystemExit):
     run.run_all(['default.track'])
   assert not results.read_all()
+
+
+def test_a_runner_that_is_stopped_stops_what_it_runs(tmp_path, monkeypatch):
+  told = []
+
+  class Process:
+    def __init__(self, arguments, **how):
+      told.append(arguments[2])
+
+    def wait(self):
+      told.append('wait')
+      if told.count('wait') == 1:
+        sys.exit(run.STOPPED)
+
+    def terminate(self):
+      told.append('terminate')
+
+  monkeypatch.setattr(run.subprocess, 'Popen', Process)
+  with pytest.raises(SystemExit):
+    run.call(['module'], tmp_path / 'log.txt')
+  assert told == ['module', 'wait', 'terminate', 'wait']
 
 
 def test_what_is_not_registered_is_left_out(runner, monkeypatch, capsys):
