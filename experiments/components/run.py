@@ -67,7 +67,6 @@ def run(entry: entries.Entry) -> bool:
   """Trains, times and packs one run; tells whether that went well."""
   name, workdir = entry.name, entries.RUNS / entry.name
   print(f'{name}: begins.', flush=True)
-  begin, before = time.monotonic(), processor_seconds()
   if entry.game == 'demonstrations':
     write_demonstrations()
   train = (
@@ -85,18 +84,31 @@ def run(entry: entries.Entry) -> bool:
   if status or call(timing, log):
     print(f'{name}: failed, see {log.relative_to(entries.ROOT)}.', flush=True)
     return False
-  wall = time.monotonic() - begin
-  spent = processor_seconds() - before
-  facts = machine() | {'seconds': round(wall), 'processor': round(spent)}
+  facts = machine() | spent(log)
   (workdir / 'machine.json').write_text(json.dumps(facts) + '\n')
-  path = results.pack(workdir, name)
-  size = path.stat().st_size
-  print(f'{name}: {wall:.0f} s, of them {spent:.0f} s at work; {size} bytes.')
+  size = results.pack(workdir, name).stat().st_size
+  seconds, work = facts['seconds'], facts['processor']
+  print(f'{name}: {seconds} s, {work} s of them at work; {size} bytes.')
   return True
 
 
+def spent(log: Path) -> dict[str, int]:
+  """Sums the seconds of all processes of a run, and those at work."""
+  file = log.with_suffix('.jsonl')
+  lines = [json.loads(line) for line in file.read_text().splitlines()]
+  return {
+    name: round(sum(line[name] for line in lines))
+    for name in ('seconds', 'processor')
+  }
+
+
 def call(arguments: Sequence[str], log: Path) -> int:
-  """Runs a module in a process of its own; returns its exit status."""
+  """Runs a module in a process of its own; returns its exit status.
+
+  Args:
+    log: A file for what it prints; the time it took goes beside it.
+  """
+  begin, before = time.monotonic(), processor_seconds()
   path = os.pathsep.join(
     filter(None, (str(entries.ROOT), os.environ.get('PYTHONPATH')))
   )
@@ -117,6 +129,11 @@ def call(arguments: Sequence[str], log: Path) -> int:
       # Training saves a checkpoint when it is told to end.
       process.terminate()
       process.wait()
+      seconds = time.monotonic() - begin
+      work = processor_seconds() - before
+      with log.with_suffix('.jsonl').open('a') as file:
+        line = json.dumps({'seconds': seconds, 'processor': work})
+        file.write(line + '\n')
 
 
 def write_demonstrations() -> None:

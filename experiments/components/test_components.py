@@ -108,6 +108,8 @@ def runner(tmp_path, monkeypatch):
     def call(arguments, log):
       called.append(arguments[0])
       write_logs(tmp_path / 'runs' / 'default.track', arguments[0])
+      with log.with_suffix('.jsonl').open('a') as file:
+        file.write('{"seconds": 2.0, "processor": 1.4}\n')
       return left.pop(0)
 
     monkeypatch.setattr(run, 'call', call)
@@ -141,6 +143,7 @@ def test_a_run_is_packed_once_without_folders(runner):
   assert name == 'default.track' and result.parameters == 7
   assert result.evaluation(results.TRAINED)['eval/return'] == 2
   assert result.machine['cores'] > 0 and result.steps == 8
+  assert (result.machine['seconds'], result.machine['processor']) == (4, 3)
   assert b'here' not in results.without_places(b'[{"folder": "/here"}]')
   assert run.run_all(['default.track']) == 0
   assert len(called) == 2, 'its result is there'
@@ -180,6 +183,7 @@ def test_a_runner_that_is_stopped_stops_what_it_runs(tmp_path, monkeypatch):
   with pytest.raises(SystemExit):
     run.call(['module'], tmp_path / 'log.txt')
   assert told == ['module', 'wait', 'terminate', 'wait']
+  assert run.spent(tmp_path / 'log.txt')['seconds'] >= 0
 
 
 def test_what_is_not_registered_is_left_out(runner, monkeypatch, capsys):
