@@ -207,6 +207,7 @@ WITHIN = {
 WITHOUT: dict[tuple[str, str], str] = {}
 # Entries without a result, and why.
 UNTRAINED: dict[str, str] = {
+  'default.point': 'is being run',
   'default.onehot': 'is being run',
   'encoder.resnet': 'is being run',
   'encoder.vit': 'is being run',

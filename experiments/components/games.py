@@ -10,7 +10,8 @@ LENGTH = 24
 class Point(gymnasium.Env):
   """A walk on a line to a place that is shown, for 24 steps.
 
-  A step that ends near the place, which stays where it is, earns 1.
+  A step earns 1 minus the distance to the place that it ends at, at least 0.
+  The place stays where it is.
 
   Args:
     onehot: The action is three numbers, of which the largest says whether to
@@ -34,7 +35,7 @@ class Point(gymnasium.Env):
     move = np.argmax(action) - 1.0 if self.onehot else np.clip(action[0], -1, 1)
     self.places[0] = np.clip(self.places[0] + 0.2 * move, -1, 1)
     self.time += 1
-    reward = float(abs(self.places[0] - self.places[1]) < 0.15)
+    reward = max(0.0, 1 - float(abs(self.places[0] - self.places[1])))
     return (
       {'places': self.places.copy()},
       reward,

@@ -195,7 +195,7 @@ def test_what_is_not_registered_is_left_out(runner, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize('onehot', [False, True])
-def test_point_earns_near_its_goal(onehot):
+def test_point_earns_most_at_its_goal(onehot):
   env = games.Point(onehot)
   obs, _ = env.reset(seed=1)
   rewards, ended = [], False
@@ -204,4 +204,4 @@ def test_point_earns_near_its_goal(onehot):
     action = np.eye(3)[int(np.round(way)) + 1] if onehot else way[None]
     obs, reward, _, ended, _ = env.step(action)
     rewards.append(reward)
-  assert len(rewards) == games.LENGTH and sum(rewards[12:]) == 12
+  assert len(rewards) == games.LENGTH and min(rewards[12:]) > 0.89
