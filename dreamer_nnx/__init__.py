@@ -15,6 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from dreamer_nnx.errors import UserError
+from dreamer_nnx.versions import PACKAGE as __version__
 
 if TYPE_CHECKING:
   from dreamer_nnx.dreams import load_world_model
@@ -29,7 +30,6 @@ __all__ = [
   'load_policy',
   'load_world_model',
 ]
-__version__ = '0.1.0'
 # Where each name is, that is imported when it is used.
 _HOMES = {
   'Run': 'dreamer_nnx.run',

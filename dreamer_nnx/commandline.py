@@ -6,15 +6,15 @@ Nothing here reads a flag; the launcher hands over what it was given.
 import difflib
 from collections.abc import Callable, Collection, Iterable, Iterator
 
-from dreamer_nnx import nodes, overrides
+from dreamer_nnx import nodes, overrides, shipped
 from dreamer_nnx.config import ConfigDict
 from dreamer_nnx.errors import UserError
 
 HELP = """DreamerV3 agents: train, evaluate, show, list.
 
-  python -m dreamer_nnx.main --config=configs/demo.py --workdir=runs/demo
+  python -m dreamer_nnx.main --config=demo --workdir=runs/demo
   python -m dreamer_nnx.main --workdir=runs/demo --mode=evaluate
-  python -m dreamer_nnx.main --config=configs/demo.py:12m --mode=show
+  python -m dreamer_nnx.main --config=demo:12m --mode=show
 
 Run the same command to resume. Every field of the config is a flag:
 
@@ -151,7 +151,8 @@ def unknown(
   if argument == '--':
     return UserError('nothing is read after it. Leave it out.', '--')
   if not argument.startswith('-'):
-    meant = f'--config={argument}' if '.py' in argument else ''
+    is_config = argument.partition(':')[0] in shipped.shipped()
+    meant = f'--config={argument}' if is_config or '.py' in argument else ''
     meant = f'--{argument}' if argument.startswith('config.') else meant
     hint = f' Did you mean {meant}?' if meant else ''
     return UserError(f'{argument!r} is no flag.{hint}', 'command line')

@@ -1,6 +1,6 @@
 """The launcher: flags -> config -> train, evaluate, show or list.
 
-  python -m dreamer_nnx.main --config=configs/demo.py --workdir=runs/demo
+  python -m dreamer_nnx.main --config=demo --workdir=runs/demo
 
 The same command again resumes. Errors in what was asked for are one message
 and exit status 2.
@@ -35,8 +35,9 @@ MODES = ('train', 'evaluate', 'train_and_evaluate', 'show', 'list')
 _CONFIG = flags.DEFINE_string(
   'config',
   None,
-  'Config file and the argument of its get_config: configs/NAME.py[:ARG]. '
-  'Fields are set by --config.path.to.field=value.',
+  'Config file or the name of a shipped one, and the argument of its '
+  'get_config: path/to/FILE.py[:ARG] or NAME[:ARG]. Fields are set by '
+  '--config.path.to.field=value.',
 )
 _WORKDIR = flags.DEFINE_string(
   'workdir', None, 'Folder of checkpoints, replay, metrics and videos.'
@@ -290,8 +291,8 @@ def make_config(argv: Sequence[str], folder: pathlib.Path) -> ConfigDict:
     if rest:
       raise commandline.unknown(rest[0], launcher_flags())
     raise UserError(
-      'name a config file, e.g. configs/demo.py, or by --workdir a run that '
-      'has one.',
+      'name a config file, or a shipped one such as demo, or by --workdir a '
+      'run that has one.',
       '--config',
     )
   _, *rest = overrides.override(config, list(argv))

@@ -1,4 +1,4 @@
-"""The command line of a config: `--config=FILE[:ARG] --config.a.b=value`.
+"""The command line of a config: `--config=NAME[:ARG] --config.a.b=value`.
 
 Every override is checked against the tree before any is applied, so that what
 is wrong is said by path. `--noconfig.a.b` is `--config.a.b=false`.
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from dreamer_nnx import compat, explaining, nodes
+from dreamer_nnx import compat, explaining, nodes, shipped
 from dreamer_nnx import config as tree_of
 from dreamer_nnx.flagvalues import as_int_hint, elements, literal
 from dreamer_nnx.nodes import ConfigError
@@ -35,6 +35,7 @@ def load_file(name: str, folder: Path | None = None) -> ConfigDict:
   """Calls `get_config(ARG)` of `FILE:ARG`, or `get_config()` of `FILE`.
 
   Args:
+    name: FILE is a path, or the name of a config that the package ships.
     folder: Folder that a relative path begins in; by default the current one.
 
   Raises:
@@ -42,9 +43,7 @@ def load_file(name: str, folder: Path | None = None) -> ConfigDict:
     Exception: What the file itself raises, with a note that names it.
   """
   path, colon, argument = name.partition(':')
-  file = Path(folder or '', path).expanduser()
-  if not file.is_file():
-    raise ConfigError(f'there is no file {path!r}.', '--config', name)
+  file = shipped.find(name, folder)
   spec = importlib.util.spec_from_file_location(file.stem, file)
   if spec is None:
     raise ConfigError(f'{path!r} is not a Python file.', '--config', name)

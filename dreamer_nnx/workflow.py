@@ -1,6 +1,6 @@
 """The steps of a run, in order: config, environments, agent, replay, training.
 
-config = overrides.load_file('configs/demo.py')
+config = overrides.load_file('demo')
 parts = configs.bind_all(config)
 envs = workflow.make_envs(parts)
 learner = workflow.make_learner(parts, envs.obs_space, envs.action_space)

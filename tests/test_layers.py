@@ -23,7 +23,7 @@ COMPONENTS = (
   ' loggers normalizers objectives optimizers policies replay weightings'
 )
 ROWS = (
-  'errors notices spacetypes',
+  'errors notices spacetypes versions',
   'compat contracts native paths schema streams',
   'importing meanings sizes',
   'promises',

@@ -266,6 +266,7 @@ MISTAKES = {
   'flag of absl': (['--log_dir=x'], r'--log_dir: .* mean --workdir\?'),
   'nothing like it': (['--xyzzy'], r'--xyzzy: .* --help lists all'),
   'no flag': (['configs/demo.py'], r'mean --config=configs/demo.py\?'),
+  'name of a config': (['demo:12m'], r'mean --config=demo:12m\?'),
   'not chosen': (
     ['--config.env.gymnasium.id=CartPole-v1'],
     r"^config.env.gymnasium.id: 'gymnasium' is not chosen. Set "
