@@ -11,6 +11,7 @@ from dreamer_nnx import (
   interface,
   paths,
   streams,
+  versions,
   workflow,
 )
 from dreamer_nnx import config as configs
@@ -355,6 +356,8 @@ class Run(contextlib.ExitStack):
     states = processes.gather(local)
     self.needs.note(trainer.number, states)
     meta = {
+      'format': versions.CHECKPOINT,
+      'written_by': versions.PACKAGE,
       'counters': trainer.counters(),
       'callbacks': trainer.callbacks.state(),
       'processes': states,

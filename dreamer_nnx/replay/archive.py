@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
+from dreamer_nnx import versions
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.replay import chunkfile, loading, sharing
 from dreamer_nnx.replay.chunks import ChunkPool
@@ -117,7 +118,7 @@ class Archive:
     self._saving = self._writing
     self._saves += 1
     return {
-      'version': 2,
+      'version': versions.REPLAY,
       'chunks': self._chunk_table(),
       'files': sorted(names, key=lambda name: (serial(name), name)),
       'saves': self._saves,

@@ -23,8 +23,11 @@ import ml_dtypes  # Its formats have names that numpy finds from here on.
 import numpy as np
 import tensorstore
 
-_MAGIC = b'DNNXCHK2'
-_MAGIC_01 = b'DNNXCHK1'
+from dreamer_nnx import versions
+
+_KIND = b'DNNXCHK'
+_MAGIC = _KIND + str(versions.CHUNK_FILE).encode()
+_MAGIC_01 = _KIND + b'1'
 _END = struct.Struct('<QI')
 _RUNS = 'runs'
 # Bytes. No file is larger, and no description; larger than small ones are
@@ -91,10 +94,9 @@ def decode(
   A file of version 0.1 has no runs: (0, 3).
 
   Raises:
-    ChunkFileError: The bytes are torn or no steps.
+    ChunkFileError: The bytes are torn, no steps, or of a newer version.
   """
-  if not data.startswith((_MAGIC, _MAGIC_01)):
-    raise ChunkFileError('not a chunk file')
+  _check_magic(data[: len(_MAGIC)])
   body = len(data) - _END.size
   if body < len(_MAGIC):
     raise ChunkFileError('torn (cut short)')
@@ -127,8 +129,7 @@ def peek(size: int, read: Callable[[int, int], bytes]) -> dict[str, Any] | None:
     return None
   if size > LIMIT:
     raise ChunkFileError(f'it has {size} bytes, more than any stored file')
-  if read(0, len(_MAGIC)) not in (_MAGIC, _MAGIC_01):
-    raise ChunkFileError('not a chunk file')
+  _check_magic(read(0, len(_MAGIC)))
   body = size - _END.size
   length, _ = _END.unpack(read(body, _END.size))
   if length > _DESCRIPTION:
@@ -143,6 +144,15 @@ def peek(size: int, read: Callable[[int, int], bytes]) -> dict[str, Any] | None:
     if expect != body:
       raise ValueError(f'{body} bytes, where its description says {expect}')
   return meta
+
+
+def _check_magic(found: bytes) -> None:
+  """Raises ChunkFileError if the first bytes are of nothing that is read."""
+  number = found.removeprefix(_KIND)
+  if number == found or not number.isdigit():
+    raise ChunkFileError('not a chunk file')
+  if what := versions.complaint(int(number), versions.CHUNK_FILE):
+    raise ChunkFileError(what)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from dreamer_nnx import versions
+
 NAME = re.compile(
   r'(process_[1-9][0-9]{0,5}/)?([0-9]{10}-[0-9]{6,12}-)?[0-9]{10}\.(data|side)'
 )
@@ -29,11 +31,14 @@ def check(index: Any) -> None:
   """Checks names, types and ranges of all that a saved index holds.
 
   Raises:
-    IndexFormError: An entry is one that no replay saves.
+    IndexFormError: An entry is one that no replay saves, or a newer version
+      has saved it.
   """
   _require(isinstance(index, Mapping), '', index)
   version = index.get('version', 1)
-  _require(version in (1, 2), 'version', version)
+  _require(type(version) is int and version > 0, 'version', version)
+  if what := versions.complaint(version, versions.REPLAY):
+    raise IndexFormError(f'replay index: {what}.')
   slots = _check_layout(index)
   _check_chunks(index.get('chunks'), slots, version)
   _check_names(index.get('files', []), 'files')

@@ -12,11 +12,12 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import jax
 
-from dreamer_nnx import paths
+from dreamer_nnx import paths, versions
 from dreamer_nnx.paths import Path
 from dreamer_nnx.training import limits
 from dreamer_nnx.training.record import CheckpointError, Record
@@ -127,6 +128,19 @@ def verify(root: Path, items: Iterable[str] = ()) -> None:
       raise _damaged(root, f'{name} has {found} bytes of {size}')
     if name.split('/')[0] in items and _changed(root / name, files[name], crc):
       raise _damaged(root, f'{name} has changed since it was saved')
+
+
+def check_format(root: Path, meta: Any) -> None:
+  """Refuses a step whose `meta` says that it is of a newer format.
+
+  Raises:
+    CheckpointError: It is, or the number is none.
+  """
+  if isinstance(meta, Mapping):
+    found, writer = meta.get('format', 1), meta.get('written_by')
+    if what := versions.complaint(found, versions.CHECKPOINT, writer):
+      name = f'checkpoint step {root.name} in {root.parent}'
+      raise CheckpointError(f'{name} cannot be read: {what}.')
 
 
 def write_manifest(root: Path) -> None:

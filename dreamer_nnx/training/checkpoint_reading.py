@@ -54,13 +54,13 @@ def restore(
     step: As `find` takes it.
 
   Raises:
-    CheckpointError: as in `find`; or leaves are missing, left over, or of
-      another shape or dtype.
+    CheckpointError: as in `find`; or a newer version has written it; or
+      leaves are missing, left over, or of another shape or dtype.
   """
   root = _verified(path, step, ('state', 'loop', 'meta'))
+  meta = _load_meta(root)
   saved, stored = fit.renamed(target, _saved(root))
   held, added = fit.split_target(root.name, saved, target)
-  meta = _load_meta(root)
   loop = {}
   if (root / 'loop').is_dir():
     with files.reading(root, 'loop'):
@@ -95,11 +95,13 @@ def partial(
     step: As `find` takes it.
 
   Raises:
-    CheckpointError: as in `find`; or no leaf matches, or one does not fit.
+    CheckpointError: as in `find`; or a newer version has written it; or no
+      leaf matches, or one does not fit.
     ValueError: an expression is not valid.
   """
   wanted = fit.matching(target, include, exclude)
-  root = _verified(path, step, ('state',))
+  root = _verified(path, step, ('state', 'meta'))
+  _load_meta(root)
   saved, stored = fit.renamed(target, _saved(root))
   loaded = sorted(wanted & saved.keys())
   if not loaded:
@@ -197,6 +199,8 @@ def _load_meta(root: Path) -> dict[str, Any]:
   # A Checkpointer would need a call by every process, so none is used.
   with files.reading(root, 'meta'):
     meta = ocp.JsonCheckpointHandler().restore(epath.Path(root / 'meta'))
+  files.check_format(root, meta)
+  with files.reading(root, 'meta'):
     limits.check_meta(meta)
   return meta
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import struct
 import tracemalloc
 import zlib
@@ -9,6 +10,7 @@ import zlib
 import numpy as np
 import pytest
 
+from dreamer_nnx import versions
 from dreamer_nnx.replay import chunkfile
 from dreamer_nnx.replay.disk import ChunkDirectory
 from dreamer_nnx.replay.index import IndexFormError, check, is_name
@@ -91,7 +93,8 @@ HOSTILE = {
   'queue of text': put('online', 'x'),
   'long rows': put('long', [[10**9], [0], 1]),
   'uneven': put('long', [[0, 1], [0], 1]),
-  'version': put('version', 99),
+  'version': put('version', 0),
+  'version of text': put('version', '2'),
 }
 
 
@@ -114,6 +117,40 @@ def test_what_no_replay_saves_is_refused_before_anything_is_touched(
   assert sorted(tmp_path.rglob('*')) == files
   assert outside.read_text() == 'dear'
   assert len(two) == 0
+
+
+def test_an_index_of_a_newer_version_is_refused(tmp_path):
+  index = saved(fill(make(tmp_path / 'replay'), 0, 23))
+  check(index)
+  assert index['version'] == versions.REPLAY
+  files = sorted(tmp_path.rglob('*'))
+  message = (
+    rf'^replay index: it is of format {versions.REPLAY + 1}\. Version '
+    rf'{re.escape(versions.PACKAGE)}, which is running, reads formats up to '
+    rf'{versions.REPLAY}: install a newer one\.$'
+  )
+  with pytest.raises(IndexFormError, match=message):
+    make(tmp_path / 'replay').load(index | {'version': versions.REPLAY + 1})
+  assert sorted(tmp_path.rglob('*')) == files
+
+
+@pytest.mark.parametrize(
+  ('number', 'message'),
+  [
+    (b'3', 'of format 3. Version .* install a newer one'),
+    (b'0', "format is '0', which is no number of one"),
+    (b'x', 'not a chunk file'),
+  ],
+)
+def test_a_file_of_a_newer_version_says_so(number, message):
+  assert versions.CHUNK_FILE == 2
+  data = chunkfile.encode({}, np.array([[0, 0, 2]]), {'a': np.arange(2)})
+  newer = data.replace(b'DNNXCHK2', b'DNNXCHK' + number)
+  assert newer != data
+  with pytest.raises(chunkfile.ChunkFileError, match=message):
+    chunkfile.decode(newer)
+  with pytest.raises(chunkfile.ChunkFileError, match=message):
+    chunkfile.peek(1 << 28, lambda start, count: newer[start : start + count])
 
 
 def test_an_index_of_another_kind_is_refused():
