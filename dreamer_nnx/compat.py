@@ -2,6 +2,10 @@
 
 A name that moves gets a line in one of the tables below. Saved configs, flags,
 and patterns of config files read PATHS; checkpoints read STATE and MODULES.
+
+What is stored is read by every later version of the same first number. What
+people write (flags, patterns) is read by the version that renamed it and by the
+next minor one, with a warning; see RENAMED and `end`.
 """
 
 import copy
@@ -63,6 +67,10 @@ MODULES = {
   'valnorm': 'behavior/valnorm',
   'advnorm': 'behavior/advnorm',
 }
+# The version that renamed each name which people write.
+RENAMED = dict.fromkeys((*PATHS, *MODULES), '0.2')
+# Those past their `end`: read where they are stored, and nowhere else.
+ENDED: frozenset[str] = frozenset()
 # What the names of the optimiser's arrays have before that of a module: parts
 # that are no module of an agent.
 OPTIMIZER = (
@@ -73,9 +81,19 @@ OPTIMIZER = (
 LOOP = {r'^(carry|train)\|latent\|': r'\1|dynamics|'}
 
 
+def end(old: str) -> str:
+  """Returns the first version that reads an old name only where it is stored.
+
+  One minor version after the one that renamed it still reads it.
+  """
+  major, minor = map(int, RENAMED[old].split('.'))
+  return f'{major}.{minor + 2}'
+
+
 def start(name: str) -> str:
   """Returns the beginning of a config path that has moved; empty if none."""
-  return next((old for old in PATHS if _within(name, old)), '')
+  found = (old for old in PATHS if _within(name, old) and old not in ENDED)
+  return next(found, '')
 
 
 def path(name: str) -> str:
@@ -91,7 +109,7 @@ def _within(name: str, section: str) -> bool:
 def path_before(name: str) -> str:
   """Returns where a field of today was, or the same path."""
   for old, new in PATHS.items():
-    if _within(name, new):
+    if _within(name, new) and old not in ENDED:
       return old + name[len(new) :]
   return name
 
@@ -112,17 +130,26 @@ def _listed(old: str) -> str:
   return PATHS[old].split('.')[LISTS[old].count('.')]
 
 
-def warn(old: Collection[str], where: str) -> None:
+def warn(old: Collection[str], where: str, stored: bool = False) -> None:
   """Warns once that names of then were read as those of today.
 
   Args:
     old: Config paths that were set.
     where: Name of what set them.
+    stored: Whether it goes on being read, with every later version.
   """
   moved = dict.fromkeys(filter(None, map(start, old)))
   if moved:
     said = ', '.join(f'{name} is now {PATHS[name]}' for name in moved)
-    warn_once(f'{where} has names of an older version: {said}.', said)
+    said += '.' if stored else f'.{_until(moved)}'
+    warn_once(f'{where} has names of an older version: {said}', said)
+
+
+def _until(old: Collection[str]) -> str:
+  """Says in which version the first of some names ends."""
+  ends = {end(name) for name in old}
+  first = min(ends, key=lambda x: tuple(map(int, x.split('.'))))
+  return f' Rename {"them" if len(old) > 1 else "it"} before version {first}.'
 
 
 def config(saved: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,7 +165,7 @@ def config(saved: Mapping[str, Any]) -> dict[str, Any]:
   moved = [old for old in PATHS if _move(result, old, PATHS[old])]
   for names in dict.fromkeys(LISTS[old] for old in moved if old in LISTS):
     _list(result, names)
-  warn(moved, 'the saved config')
+  warn(moved, 'the saved config', stored=True)
   return result
 
 
@@ -210,21 +237,23 @@ def searched(names: Collection[str], expression: str) -> set[str]:
   """The arrays of today in whose names a regular expression is found.
 
   One that speaks of modules of then, and of none of today, is searched for in
-  the names of then; where that finds others, there is a warning.
+  the names of then, until their `end`; where that finds others, there is a warning.
 
   Raises:
     re.error: It is not a valid expression.
   """
   search = re.compile(expression).search
   found = {name for name in names if search(name)}
-  of_then = re.search(rf'(?<!\w)({"|".join(MODULES)})(?!\w)', expression)
+  words = re.findall(r'\w+', expression)
+  of_then = [word for word in words if word in MODULES and word not in ENDED]
   if not of_then or re.search(r'behavior|module/', expression):
     return found
   found_then = {name for name in names if search(state_name_before(name))}
   if found_then != found:
-    old = of_then[1]
+    old = of_then[0]
     warn_once(
       f'{expression!r} is of an older version: {old}/ is now {MODULES[old]}/.'
+      f'{_until([old])}'
     )
   return found_then
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from dreamer_nnx import compat, notices, overrides
+from dreamer_nnx import compat, notices, overrides, versions
 from dreamer_nnx import config as configs
 from dreamer_nnx.nodes import ConfigError
 from dreamer_nnx.training.metrics import Episodes
@@ -201,7 +201,8 @@ def test_flags_of_then_set_the_fields_of_today(tree, caplog):
   assert (policy.units, policy.layers, policy.clip) == (64, 2, True)
   assert config.behavior.actor_critic.value.units == 5
   assert warnings(caplog) == [
-    f'the command line {OF_POLICY[:-1]}, value is now {VALUE}.'
+    f'the command line {OF_POLICY[:-1]}, value is now {VALUE}. '
+    'Rename them before version 0.4.'
   ]
 
 
@@ -298,7 +299,9 @@ def test_patterns_go_on_matching_what_they_matched(
   assert sorted(k for k in after if after[k] != before[k]) == changed
   assert bool(caplog.records) == warned
   if pattern == 'policy.units':
-    assert warnings(caplog) == [f'config {OF_POLICY}']
+    assert warnings(caplog) == [
+      f'config {OF_POLICY} Rename it before version 0.4.'
+    ]
 
 
 def test_a_pattern_of_then_that_matches_nothing_is_an_error(tree):
@@ -311,6 +314,52 @@ def test_names_of_then_that_a_flag_gives_lie_over_a_saved_config(tree):
   saved = configs.to_json(configs.generate(tree), tree)
   config = configs.from_json(saved, tree, named=named)
   assert config.behavior.actor_critic.policy.mlp.head.name == 'priority'
+
+
+def number(version):
+  return tuple(map(int, version.split('.')))
+
+
+def past_their_end(package):
+  return {
+    old
+    for old in compat.RENAMED
+    if number(package) >= number(compat.end(old))
+  }
+
+
+def test_no_name_is_read_for_longer_than_was_said():
+  late = past_their_end(versions.PACKAGE)
+  assert late == compat.ENDED, 'list them in compat.ENDED, which ends them'
+
+
+def test_the_version_that_ends_a_name_is_two_after_its_renaming():
+  assert not past_their_end('0.3.9')
+  assert 'policy' in past_their_end('0.4.0') & past_their_end('1.0.0')
+
+
+def test_every_name_that_people_write_says_when_it_was_renamed():
+  assert compat.RENAMED.keys() == {*compat.PATHS, *compat.MODULES}
+  assert compat.end('policy') == '0.4'
+  for version in compat.RENAMED.values():
+    assert number(version) <= number(versions.PACKAGE)[:2]
+
+
+def test_a_name_that_has_ended_is_read_where_it_is_stored_alone(
+  tree, monkeypatch, caplog
+):
+  monkeypatch.setattr(compat, 'ENDED', frozenset({'policy', 'value'}))
+  config = configs.generate(tree)
+  with pytest.raises(ConfigError, match='no such section'):
+    overrides.override(config, ['--config.policy.units=64'], tree)
+  with pytest.raises(ConfigError, match='matches no field'):
+    configs.apply(config, {'policy.units': 64}, tree=tree)
+  names = ['behavior/policy/kernel', 'encoder/kernel']
+  assert compat.searched(names, '^policy/') == set()
+  caplog.clear()
+  assert compat.config({**SAVED, 'replay': TODAY['replay']}) == TODAY
+  assert compat.state_name('policy/kernel') == names[0]
+  assert not caplog.records
 
 
 def test_running_arrays_of_then_are_those_of_today():

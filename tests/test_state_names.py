@@ -106,5 +106,6 @@ def test_arrays_are_chosen_by_names_of_then_and_of_today(
   assert bool(texts) == bool(warned)
   if expression == '^policy/':
     assert texts == [
-      "'^policy/' is of an older version: policy/ is now behavior/policy/."
+      "'^policy/' is of an older version: policy/ is now behavior/policy/. "
+      'Rename it before version 0.4.'
     ]
