@@ -237,7 +237,8 @@ def searched(names: Collection[str], expression: str) -> set[str]:
   """The arrays of today in whose names a regular expression is found.
 
   One that speaks of modules of then, and of none of today, is searched for in
-  the names of then, until their `end`; where that finds others, there is a warning.
+  the names of then, until their `end`; where that finds others, there is a
+  warning.
 
   Raises:
     re.error: It is not a valid expression.

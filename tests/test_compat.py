@@ -322,9 +322,7 @@ def number(version):
 
 def past_their_end(package):
   return {
-    old
-    for old in compat.RENAMED
-    if number(package) >= number(compat.end(old))
+    old for old in compat.RENAMED if number(package) >= number(compat.end(old))
   }
 
 
