@@ -43,7 +43,8 @@ FIELDS = {
   'decoder__simple__bspace': 2,
   'replay__chunked__chunk_size': 8,
   'replay__chunked__selectors__names': 'uniform,priority',
-  'evaluate__every': 24,
+  'checkpoint__keep_last': 1,
+  'checkpoint__keep_best': False,
 }
 
 
