@@ -14,7 +14,7 @@ QUICK := $(wildcard tests/*/) $(patsubst %,tests/test_%.py, \
   config imports layers overrides paths registry schema spaces)
 # Every demo starts afresh; name a WORKDIR to resume one.
 WORKDIR ?= runs/demo/$(shell date +%Y%m%d-%H%M%S)
-# Interpreters for the matrix.
+# Interpreters for the matrix, and to try a release with.
 PYTHONS ?= python3
 # More flags for the demo, as in ARGS='--config.seed=1'.
 ARGS ?=
@@ -29,7 +29,7 @@ READY := $(VENV)/.ready-$(VERSION)$(EXTRA:%=-%)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test quick kills matrix lint format lock clean
+.PHONY: help venv demo test quick kills matrix release lint format lock clean
 
 help:  ## List the targets.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | \
@@ -64,6 +64,9 @@ kills: $(READY)  ## Kill runs thirty times each; they end like one that was not.
 
 matrix:  ## Test fresh clones with PYTHONS; write docs/matrix.md.
 	@$(PYTHON) tests/matrix.py $(PYTHONS)
+
+release:  ## Build, check and try wheel and sdist with PYTHONS.
+	@$(PYTHON) tests/release/make.py $(PYTHONS)
 
 lint: $(READY)  ## Check style and formatting.
 	$(BIN)/python -m ruff check .

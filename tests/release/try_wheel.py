@@ -1,0 +1,158 @@
+"""Tries an installed dreamer_nnx, away from any checkout.
+
+  python -I try_wheel.py VERSION
+
+Run by `make release` in a fresh environment and an empty folder. Ends with the
+first thing that is not as it should be.
+"""
+
+import importlib.metadata
+import os
+import pathlib
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import dreamer_nnx
+
+BIN = pathlib.Path(sys.executable).parent
+HEAVY = ('flax', 'gymnasium', 'jax', 'numpy', 'orbax')
+IMPORT = f"""
+import sys, time
+start = time.perf_counter()
+import dreamer_nnx
+print(time.perf_counter() - start, *set({HEAVY!r}) & set(sys.modules))
+"""
+# So that it trains in seconds.
+TINY = {
+  'env.track.size': 8,
+  'env.track.length': 8,
+  'encoder.simple.mults': '(2,)',
+  'decoder.simple.mults': '(2,)',
+  'dynamics.rssm.deter': 16,
+  'dynamics.rssm.hidden': 8,
+  'train.batch_size': 2,
+  'train.batch_length': 4,
+  'train.envs': 2,
+  'train.steps': 64,
+  'train.train_ratio': 8.0,
+  'train.report_every': 0,
+  'agent.imag_length': 3,
+  'evaluate.episodes': 2,
+  'evaluate.envs': 2,
+}
+FLAGS = [f'--config.{name}={value}' for name, value in TINY.items()]
+# No process may take longer, in seconds.
+LIMIT = 900
+
+
+def main(version: str) -> None:
+  checks = (
+    lambda: installed(version),
+    imported,
+    shipped,
+    shown,
+    refused,
+    trained,
+  )
+  for check in checks:
+    tried(check)
+
+
+def tried(check: Callable[[], str]) -> None:
+  """Runs a check and prints what it found, and how long it took."""
+  start = time.perf_counter()
+  text = check()
+  print(f'  ok  {text} ({time.perf_counter() - start:.1f} s)', flush=True)
+
+
+def installed(version: str) -> str:
+  """The package is that of this environment, of the version expected."""
+  file = pathlib.Path(dreamer_nnx.__file__).resolve()
+  expect(file.is_relative_to(pathlib.Path(sys.prefix).resolve()), file)
+  found = dreamer_nnx.__version__, importlib.metadata.version('dreamer-nnx')
+  expect(found == (version, version), found)
+  return f'dreamer_nnx {version} on Python {sys.version.split()[0]}'
+
+
+def imported() -> str:
+  """Importing it is quick, for it imports no large library."""
+  seconds, *heavy = ran([sys.executable, '-I', '-c', IMPORT]).split()
+  expect(not heavy and float(seconds) < 1, (seconds, heavy))
+  return f'import dreamer_nnx takes {1000 * float(seconds):.0f} ms'
+
+
+def shipped() -> str:
+  """The shipped configs are found by name, and as modules of the package."""
+  import dreamer_nnx.configs.demo
+  from dreamer_nnx import overrides
+  from dreamer_nnx.shipped import shipped as names
+
+  expect({'cartpole', 'demo'} <= set(names()), names())
+  for name in names():
+    overrides.load_file(name)
+  large = overrides.load_file('demo:12m').dynamics.rssm.deter
+  expect(large > dreamer_nnx.configs.demo.get_config().dynamics.rssm.deter, 1)
+  return f'configs {", ".join(names())}'
+
+
+def shown() -> str:
+  """The program says what it would build."""
+  text = launched('--mode=show', '--config=demo')
+  expect('encoder/' in text, text)
+  return 'dreamer-nnx --mode=show --config=demo'
+
+
+def refused() -> str:
+  """A name that is not right is answered with the one that is."""
+  for flag, meant in (
+    ('--config=dmeo', "Did you mean 'demo'?"),
+    ('--config=configs/demo.py', '--config=demo'),
+  ):
+    text = launched('--mode=show', flag, status=2)
+    expect(meant in text and 'Traceback' not in text, text)
+  return 'wrong names are answered with the right ones'
+
+
+def trained() -> str:
+  """It trains, evaluates, saves, and goes on from what it has saved."""
+  expect(not os.listdir(), os.listdir())
+  run = ['--config=demo', '--workdir=run', *FLAGS]
+  text = launched(*run)
+  expect('trained, greedy' in text, text)
+  text = launched(*run, '--config.train.steps=96')
+  expect('from step 64' in text and 'trained, greedy' in text, text)
+  text = launched('--mode=evaluate', '--workdir=run')
+  expect('trained, greedy' in text, text)
+  return 'dreamer-nnx --config=demo trains, resumes and evaluates'
+
+
+def launched(*argv: str, status: int = 0) -> str:
+  """What the program prints."""
+  command = [str(BIN / 'dreamer-nnx'), '--compilation_cache=', *argv]
+  return ran(command, status)
+
+
+def ran(command: list[str], status: int = 0) -> str:
+  """What a process prints; it has to end with the status."""
+  done = subprocess.run(
+    command,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    text=True,
+    timeout=LIMIT,
+    env=os.environ | {'JAX_PLATFORMS': 'cpu'},
+  )
+  expect(done.returncode == status, f'{command}: {done}\n{done.stdout}')
+  return done.stdout
+
+
+def expect(good: bool, found: object) -> None:
+  """Raises an error with what was found, where that is not good."""
+  if not good:
+    raise AssertionError(str(found))
+
+
+if __name__ == '__main__':
+  main(*sys.argv[1:])
