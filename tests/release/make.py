@@ -74,7 +74,7 @@ def built(folder: pathlib.Path) -> tuple[str, list[pathlib.Path]]:
   check_wheel(zipfile.ZipFile(wheel).namelist(), tracked)
   passed(f'{wheel.name} holds the package and its configs')
   with tarfile.open(source) as archive:
-    check_source(archive.getnames(), tracked)
+    check_source([x.name for x in archive if x.isfile()], tracked)
   passed(f'{source.name} holds what the wheel is built from')
   return version, [wheel, source]
 
@@ -148,8 +148,7 @@ def check_wheel(names: Collection[str], tracked: Collection[str]) -> None:
 
 def check_source(names: Collection[str], tracked: Collection[str]) -> None:
   """Compares the files of a source distribution with those of a checkout."""
-  inside = {x.partition('/')[2] for x in names if '.' in x.split('/')[-1]}
-  inside |= {x.partition('/')[2] for x in names if x.endswith('/LICENSE')}
+  inside = {x.partition('/')[2] for x in names}  # Below `dreamer_nnx-1.2.3/`.
   expected = {
     x for x in tracked if re.fullmatch(r'dreamer_nnx/.*|configs/.*\.py', x)
   }
