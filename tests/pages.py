@@ -10,6 +10,7 @@ from tests.launcher import ROOT
 PAGES = (
   'README.md',
   'CONTRIBUTING.md',
+  'SECURITY.md',
   'WORKSPACE.md',
   *sorted(
     str(path.relative_to(ROOT))
