@@ -12,12 +12,11 @@ import subprocess
 import sys
 from typing import Any
 
-from dreamer_nnx import paths
+from dreamer_nnx import paths, versions
 from dreamer_nnx.training import processes
 
 CONFIG, STARTS = 'config.json', 'run.json'
 PACKAGES = (
-  'dreamer-nnx',
   'jax',
   'jaxlib',
   'flax',
@@ -68,7 +67,10 @@ def start(env_steps: int, devices: str) -> dict[str, Any]:
     'processes': processes.count(),
     **commit(pathlib.Path(__file__).parent),
     'python': platform.python_version(),
-    'packages': {name: _version(name) for name in PACKAGES},
+    'packages': {
+      'dreamer-nnx': versions.PACKAGE,
+      **{name: _version(name) for name in PACKAGES},
+    },
   }
 
 

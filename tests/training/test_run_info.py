@@ -7,6 +7,7 @@ import sys
 import jax
 import pytest
 
+from dreamer_nnx import versions
 from dreamer_nnx.training import processes, run_info
 
 
@@ -30,6 +31,7 @@ def test_each_start_is_added(tmp_path, monkeypatch):
   assert (first['env_steps'], second['env_steps']) == (0, 40)
   assert second['devices'] == '1 cpu'
   assert second['packages']['jax'] == jax.__version__
+  assert second['packages']['dreamer-nnx'] == versions.PACKAGE
   assert second['python'] == '.'.join(map(str, sys.version_info[:3]))
   assert second['command'] == "python -m pytest 'a b'"
   assert sorted(x.name for x in tmp_path.iterdir()) == [
