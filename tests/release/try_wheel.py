@@ -103,7 +103,9 @@ def shown() -> str:
   """The program says what it would build."""
   text = launched('--mode=show', '--config=demo')
   expect('encoder/' in text, text)
-  return 'dreamer-nnx --mode=show --config=demo'
+  text = launched('--mode=list', '--slot=encoder')
+  expect('simple' in text and 'units' in text, text)
+  return 'dreamer-nnx --mode=show --config=demo, --mode=list --slot=encoder'
 
 
 def refused() -> str:
@@ -132,8 +134,8 @@ def trained() -> str:
 
 def launched(*argv: str, status: int = 0) -> str:
   """What the program prints."""
-  command = [str(BIN / 'dreamer-nnx'), '--compilation_cache=', *argv]
-  return ran(command, status)
+  cache = f'--compilation_cache={BIN.parent / "xla"}'
+  return ran([str(BIN / 'dreamer-nnx'), cache, *argv], status)
 
 
 def ran(command: list[str], status: int = 0) -> str:
