@@ -115,6 +115,7 @@ def numbers(workdir: pathlib.Path) -> dict[str, Any]:
     'written_by': restored.meta['written_by'],
     'format': restored.meta['format'],
     'counters': restored.meta['counters'],
+    'interface': restored.meta['interface'],
     'state': {k: crc(plain(x)) for k, x in restored.state.items()},
     'loop': {k: crc(x) for k, x in restored.loop.items()},
     'replay': {'steps': len(replay)}

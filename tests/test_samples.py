@@ -27,7 +27,7 @@ def test_everything_of_a_sample_is_found(sample):
   expected = json.loads(text)
   found = json.loads(json.dumps(samples.numbers(workdir)))
   # Later versions may add to what is found, and take nothing from it.
-  for part in ('counters', 'state', 'loop', 'replay'):
+  for part in ('counters', 'interface', 'state', 'loop', 'replay'):
     kept = {k: x for k, x in found[part].items() if k in expected[part]}
     assert kept == expected[part], part
   assert expected['replay']['steps'] == samples.STEPS
