@@ -53,3 +53,19 @@ def test_a_sample_is_gone_on_with_and_played(sample):
   index = meta['processes'][0]['replay']
   held = sum(length for _, _, length, _ in index['chunks'])
   assert held == samples.STEPS + 16 and index['version'] == versions.REPLAY
+
+
+def test_a_run_of_a_newer_format_is_refused_and_left_alone(tmp_path):
+  workdir = samples.extracted(samples.name(), tmp_path)
+  step = workdir / 'checkpoints' / str(samples.STEPS)
+  meta = json.loads((step / 'meta' / 'metadata').read_text('utf-8'))
+  meta |= {'format': versions.CHECKPOINT + 1, 'written_by': '9.8.7'}
+  (step / 'meta' / 'metadata').write_text(json.dumps(meta), 'utf-8')
+  (step / 'files.json').unlink()
+  files = {x: x.read_bytes() for x in workdir.rglob('*') if x.is_file()}
+  for mode in ('train_and_evaluate', 'evaluate'):
+    result = launch([f'--workdir={workdir}', f'--mode={mode}'])
+    assert result.status == 2
+    assert 'written by version 9.8.7 of dreamer-nnx' in result.err
+    assert 'Traceback' not in result.err
+  assert all(path.read_bytes() == text for path, text in files.items())
