@@ -44,6 +44,49 @@ TINY = {
   'evaluate.envs': 2,
 }
 FLAGS = [f'--config.{name}={value}' for name, value in TINY.items()]
+# The front door, each in ten lines at most; they follow each other.
+PROGRAMS = {
+  'train': """
+import dreamer_nnx
+config = dreamer_nnx.load_config('cartpole', {
+  '**.units': 8, 'dynamics.rssm.deter': 16, 'train.steps': 40,
+  'train.train_ratio': 8.0, 'train.batch_size': 2, 'train.batch_length': 4})
+with dreamer_nnx.Run(config, 'python') as run:
+  run.train(evaluate=False)
+""",
+  'evaluate': """
+import dreamer_nnx
+from dreamer_nnx.run import saved_config
+with dreamer_nnx.Run(saved_config('python'), 'python', training=False) as run:
+  assert run.evaluate()['eval/return'] > 0
+""",
+  'act for an episode': """
+import dreamer_nnx
+import gymnasium
+policy, env = dreamer_nnx.load_policy('python'), gymnasium.make('CartPole-v1')
+(obs, _), state, steps, done = env.reset(seed=0), None, 0, False
+while not done:
+  action, state = policy(obs, state, mode='sample')
+  obs, reward, terminated, truncated, _ = env.step(action)
+  steps, done = steps + 1, terminated or truncated
+assert steps >= 8
+""",
+  'dream and decode': """
+import dreamer_nnx
+import numpy as np
+model = dreamer_nnx.load_world_model('python')
+seen = model.observe(np.zeros((6, 4)), np.ones(6, int))
+dreamt = model.imagine(seen, length=5)
+decoded = model.decode(dreamt.feat)
+assert decoded['vector'].shape == (6, 4) and dreamt.action.shape == (5,)
+""",
+}
+ALONE = """
+import sys, dreamer_nnx
+dreamer_nnx.load_policy('python')([0.0, 0.0, 0.0, 0.0])
+print('gymnasium' in sys.modules)
+"""
+LINES = 10
 # No process may take longer, in seconds.
 LIMIT = 900
 
@@ -56,6 +99,7 @@ def main(version: str) -> None:
     shown,
     refused,
     trained,
+    opened,
   )
   for check in checks:
     tried(check)
@@ -130,6 +174,19 @@ def trained() -> str:
   text = launched('--mode=evaluate', '--workdir=run')
   expect('trained, greedy' in text, text)
   return 'dreamer-nnx --config=demo trains, resumes and evaluates'
+
+
+def opened() -> str:
+  """The Python front door trains, evaluates, acts and dreams."""
+  for name, program in PROGRAMS.items():
+    expect(len(program.strip().splitlines()) <= LINES, name)
+    ran([sys.executable, '-I', '-c', program])
+  expect(ran([sys.executable, '-I', '-c', ALONE]).split()[-1] == 'False', ALONE)
+  try:
+    _ = dreamer_nnx.load_polcy
+  except AttributeError as error:
+    expect("Did you mean 'load_policy'?" in str(error), error)
+  return f'Python: {", ".join(PROGRAMS)}'
 
 
 def launched(*argv: str, status: int = 0) -> str:
