@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dreamer_nnx import contracts
-from dreamer_nnx.dynamics.attention import Block, Steps
+from dreamer_nnx.nn.attention import Block, Steps
 from dreamer_nnx.dynamics.latent import sg
 from dreamer_nnx.dynamics.parallel import Parallel
 from dreamer_nnx.errors import UserError

@@ -1,23 +1,20 @@
 """CNN for images, MLP for vectors, over a dict of observations."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Annotated
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
-from dreamer_nnx import contracts, spaces
+from dreamer_nnx.encoders.joined import JoinedEncoder, StackedImages, channels
 from dreamer_nnx.nn.activations import Act
 from dreamer_nnx.nn.conv import Conv
-from dreamer_nnx.nn.forms import Portions
 from dreamer_nnx.nn.images import image_sides, minimal_sides
 from dreamer_nnx.nn.initializers import Winit
-from dreamer_nnx.nn.mlp import MLP, Layers, NormAct
+from dreamer_nnx.nn.mlp import Layers, NormAct
 from dreamer_nnx.nn.norm import Norm
 from dreamer_nnx.nn.precision import Precision
-from dreamer_nnx.nn.vectors import concat_vectors, vector_size
-from dreamer_nnx.numerics.squash import symlog as symlog_fn
 from dreamer_nnx.schema import Count, Range
 from dreamer_nnx.sizes import DEPTH, UNITS, by_size
 from dreamer_nnx.slots import ENCODER
@@ -25,7 +22,7 @@ from dreamer_nnx.spacetypes import Space
 
 
 @ENCODER.register('simple')
-class SimpleEncoder(nnx.Module):
+class SimpleEncoder(JoinedEncoder):
   """Concatenates the features of an MLP and of a CNN.
 
   Args:
@@ -46,6 +43,8 @@ class SimpleEncoder(nnx.Module):
 
   Raises:
     UserError: An image does not shrink to 3..16 pixels a side.
+
+  Source: Hafner et al. 2023 (arXiv 2301.04104).
   """
 
   sizes = by_size(units=UNITS, depth=DEPTH)
@@ -68,54 +67,20 @@ class SimpleEncoder(nnx.Module):
     precision: Precision,
     rngs: nnx.Rngs,
   ):
-    images = {k: s for k, s in obs_space.items() if spaces.is_image(s)}
-    vectors = {k: s for k, s in obs_space.items() if k not in images}
-    kw = dict(act=act, norm=norm, winit=winit, precision=precision, rngs=rngs)
-    self.token_size = 0
-    self.vectors, self.images = nnx.data(None), nnx.data(None)
-    if vectors:
-      self.vectors = VectorEncoder(
-        vectors, layers=layers, units=units, symlog=symlog, **kw
-      )
-      self.token_size += self.vectors.output_size
-    if images:
-      depths = tuple(depth * mult for mult in mults)
-      self.images = ImageEncoder(
-        images, depths, outer=outer, kernel=kernel, strided=strided, **kw
-      )
-      self.token_size += self.images.output_size
-
-  def __call__(self, obs: contracts.Observation) -> jax.Array:
-    parts = [part(obs) for part in (self.vectors, self.images) if part]
-    return jnp.concatenate(parts, -1)
-
-
-class VectorEncoder(nnx.Module):
-  """MLP of all vector keys in sorted order."""
-
-  def __init__(
-    self, obs_space, *, layers, units, symlog, precision, rngs, **kw
-  ):
-    self.space = dict(obs_space)
-    self.squash = symlog_fn if symlog else lambda x: x
-    self.precision = precision
-    self.mlp = MLP(
-      vector_size(obs_space),
-      layers=layers,
-      units=units,
-      precision=precision,
-      rngs=rngs,
-      **kw,
+    images = functools.partial(
+      ImageEncoder,
+      depths=tuple(depth * mult for mult in mults),
+      outer=outer,
+      kernel=kernel,
+      strided=strided,
     )
-    self.output_size = self.mlp.output_size
-
-  def __call__(self, obs: contracts.Observation) -> jax.Array:
-    dtype = self.precision.compute_dtype
-    x = concat_vectors(self.space, obs, squash=self.squash, dtype=dtype)
-    return self.mlp(x)
+    kw = dict(act=act, norm=norm, winit=winit, precision=precision, rngs=rngs)
+    super().__init__(
+      obs_space, images, layers=layers, units=units, symlog=symlog, **kw
+    )
 
 
-class ImageEncoder(nnx.Module):
+class ImageEncoder(StackedImages):
   """Stages of conv -> 2x2 maximum -> norm -> act over stacked image keys."""
 
   def __init__(
@@ -132,15 +97,12 @@ class ImageEncoder(nnx.Module):
     precision,
     rngs,
   ):
-    self.keys = tuple(sorted(obs_space))
-    self.precision = precision
     stages = range(len(depths))
     # Number of halvings of the image before each stage, and in the end.
     halved = [max(0, i - outer) for i in (*stages, len(depths))]
     height, width = image_sides(obs_space)
     sides = minimal_sides((height, width), halved[-1])
-    channels = sum(obs_space[k].shape[-1] for k in self.keys)
-    sizes = (channels, *depths)
+    sizes = (channels(obs_space), *depths)
     halves = [halved[i] < halved[i + 1] for i in stages]
     self.pooled = tuple(half and not strided for half in halves)
     self.convs = nnx.List(
@@ -162,28 +124,16 @@ class ImageEncoder(nnx.Module):
       self.convs[i].patch_numbers(height >> halved[i], width >> halved[i])
       for i in stages
     ]
-    self.portions = Portions(max(patches), precision)
+    super().__init__(obs_space, max(patches), precision)
     self.output_size = sides[0] * sides[1] * depths[-1]
 
-  def __call__(self, obs: contracts.Observation) -> jax.Array:
-    images = jnp.concatenate([obs[k] for k in self.keys], -1)
-    # (..., H, W, C) to (N, H, W, C), and tokens (N, E) to (..., E).
-    rows = images.reshape(-1, *images.shape[-3:])
-    tokens = self.portions(self._encoding(rows.shape[0]), rows)
-    return tokens.reshape(*images.shape[:-3], -1)
-
-  def _encoding(self, count: int) -> Callable[[jax.Array], jax.Array]:
-    """Makes a function: images (N, H, W, C) to features (N, E).
-
-    What all images share of the work is done now, once.
-    """
+  def encoding(self, count: int) -> Callable[[jax.Array], jax.Array]:
     stages = [
       conv.pooling(count) if pooled else conv
       for conv, pooled in zip(self.convs, self.pooled, strict=True)
     ]
 
     def encode(x):
-      x = self.precision.cast(x) / 255 - 0.5
       for stage, norm_act in zip(stages, self.norm_acts, strict=True):
         x = norm_act(stage(x))
       # (N, h, w, c) to (N, E).

@@ -1,4 +1,4 @@
-"""Causal attention to the last steps, of which keys and values are kept."""
+"""Attention to steps that keys and values are given of, and its block."""
 
 import dataclasses
 import math
@@ -18,18 +18,19 @@ Array = jax.Array
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Steps:
-  """Steps that are attended to.
+  """Steps that are attended to, or other places, such as patches of an image.
 
   Args:
     keys, values: (B, S, K), or (B, Q, S, K) where every query has its own.
-    distance: (B, Q, S), how many steps a step is before the query.
-    visible: Bool (B, Q, S).
+    distance: (B, Q, S), how many steps a step is before the query; not needed
+      by attention without a bias.
+    visible: Bool (B, Q, S); without it all are.
   """
 
   keys: Array
   values: Array
-  distance: Array
-  visible: Array
+  distance: Array | None = None
+  visible: Array | None = None
 
 
 class Attention(nnx.Module):
@@ -45,7 +46,7 @@ class Attention(nnx.Module):
     size: D.
     heads: H, divides D.
     kv_heads: G, divides H.
-    span: Distances of visible steps are below it.
+    span: Distances of visible steps are below it; 0 for no bias.
 
   Source: Raffel et al. 2019 (arXiv 1910.10683) for the bias; for the shared
   heads, Ainslie et al. 2023 (arXiv 2305.13245).
@@ -67,9 +68,10 @@ class Attention(nnx.Module):
     self.reads = Linear(size, size + 2 * kept, **kw)
     self.bounds = (size, size + kept)
     self.out = Linear(size, size, **kw)
-    bias = jnp.zeros((heads, span), precision.param_dtype)
-    self.bias = nnx.Param(bias, axes=('heads', 'distances'))
-    self.kv_heads, self.span = kv_heads, span
+    if span:
+      bias = jnp.zeros((heads, span), precision.param_dtype)
+      self.bias = nnx.Param(bias, axes=('heads', 'distances'))
+    self.heads, self.kv_heads, self.span = heads, kv_heads, span
 
   def project(self, x: Array) -> list[Array]:
     """Computes queries (..., D), keys and values (..., K)."""
@@ -82,26 +84,28 @@ class Attention(nnx.Module):
     weights = jax.nn.softmax(scores, -1).astype(queries.dtype)
     start, total = 0, 0
     for source in sources:
-      end = start + source.distance.shape[-1]
+      end = start + source.keys.shape[-2]
       total += self._mean(weights[..., start:end], source.values)
       start = end
     # (B, Q, G, H/G, D/H) to (B, Q, D).
     return self.out(total.reshape(queries.shape))
 
   def _scores(self, queries: Array, source: Steps) -> Array:
-    heads, _ = self.bias.shape
     keys, groups = self._split(source.keys), self.kv_heads
     # (B, Q, D) to (B, Q, G, H/G, D/H).
-    shape = (*queries.shape[:-1], groups, heads // groups, keys.shape[-1])
+    shape = (*queries.shape[:-1], groups, self.heads // groups, keys.shape[-1])
     queries, own = queries.reshape(shape), 'q' if keys.ndim == 5 else ''
     scores = jnp.einsum(f'bqgmd,b{own}sgd->bgmqs', queries, keys)
     scores = scores.astype(jnp.float32) / math.sqrt(keys.shape[-1])
-    distance = jnp.clip(source.distance, 0, self.span - 1)
-    # (H, B, Q, S) to (B, G, H/G, Q, S).
-    bias = self.bias[...].astype(jnp.float32)[:, distance].swapaxes(0, 1)
-    bias = bias.reshape(scores.shape)
+    if self.span:
+      distance = jnp.clip(source.distance, 0, self.span - 1)
+      # (H, B, Q, S) to (B, G, H/G, Q, S).
+      bias = self.bias[...].astype(jnp.float32)[:, distance].swapaxes(0, 1)
+      scores += bias.reshape(scores.shape)
+    if source.visible is None:
+      return scores
     lowest = jnp.finfo(jnp.float32).min
-    return jnp.where(source.visible[:, None, None], scores + bias, lowest)
+    return jnp.where(source.visible[:, None, None], scores, lowest)
 
   def _mean(self, weights: Array, values: Array) -> Array:
     values = self._split(values)
@@ -117,6 +121,9 @@ class Block(nnx.Module):
   """Attention and two dense layers, each behind a norm and added to its input.
 
   x = x + attention(norm(x)),   x = x + down(act(up(norm(x))))
+
+  Args:
+    size, heads, kv_heads, span: Of the attention.
   """
 
   def __init__(
