@@ -1,1 +1,4 @@
-"""Home of the slot `augmentation`; there are none built in."""
+"""Built-in augmentations."""
+
+from dreamer_nnx.augmentations import crop as crop
+from dreamer_nnx.augmentations import random_shift as random_shift

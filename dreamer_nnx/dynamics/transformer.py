@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from dreamer_nnx import contracts
-from dreamer_nnx.nn.attention import Block, Steps
 from dreamer_nnx.dynamics.latent import sg
 from dreamer_nnx.dynamics.parallel import Parallel
 from dreamer_nnx.errors import UserError
+from dreamer_nnx.nn.attention import Block, Steps
 from dreamer_nnx.nn.mlp import Dense
 from dreamer_nnx.nn.norm import make_norm
 from dreamer_nnx.nn.precision import Precision

@@ -14,13 +14,21 @@ MASKS = toys.VECTORS | {'mask/button': toys.box(3)}
 BUTTONS = {'button': toys.ACTIONS['discrete']['button']}
 SMALL = {'units': 8, 'layers': 1}
 CNN = {'depth': 2, 'mults': (1, 1)}
+RESNET = {'depth': 2, 'mults': (1,), 'blocks': 1}
+SEEN = toys.observations()['both']
 DRAWN = Choice(STOCHASTIC, 'categorical', stoch=2, classes=3)
 STATE = {'deter': 8, 'hidden': 8, 'stochastic': DRAWN}
 
 # Arguments of a check beside the name, by slot and name.
 ARGUMENTS: dict[tuple[str, str], dict[str, Any]] = {
   ('encoder', 'simple'): SMALL | CNN,
+  ('encoder', 'resnet'): SMALL | RESNET,
+  ('encoder', 'vit'): SMALL | {'depth': 2, 'blocks': 1, 'heads': 2},
+  ('encoder', 'mlp'): SMALL,
   ('decoder', 'simple'): SMALL | CNN | {'bspace': 2},
+  ('decoder', 'resnet'): SMALL | RESNET | {'bspace': 2},
+  ('augmentation', 'random_shift'): {'obs_space': SEEN},
+  ('augmentation', 'crop'): {'obs_space': SEEN},
   ('dynamics', 'rssm'): STATE | {'blocks': 2},
   ('dynamics', 'gru'): STATE,
   ('dynamics', 'ssm'): STATE | {'state': 4, 'layers': 1},

@@ -50,7 +50,11 @@ RUN = {
 LABELS = ('--config.env.custom.arguments=labels=True',)
 MASKS = ('--config.env.custom.arguments=masks=True',)
 MASKED = (*MASKS, '--config.behavior.actor_critic.policy.name=masked')
+IMAGES = ('--config.env.custom.arguments=image=True',)
 FLAGS = {
+  ('decoder', 'resnet'): IMAGES,
+  ('augmentation', 'random_shift'): IMAGES,
+  ('augmentation', 'crop'): IMAGES,
   ('behavior', 'constrained'): LABELS,
   ('policy', 'masked'): MASKS,
   ('objective', 'masks'): MASKED,
@@ -109,7 +113,7 @@ def _case(chosen: dict[str, str], image: bool = False) -> Case:
       value = ','.join(dict.fromkeys((*BESIDE.get(slot, ()), name)))
     flags += [f'--config.{path}={value}', *FLAGS.get((slot, name), ())]
   if image:
-    flags.append('--config.env.custom.arguments=image=True')
+    flags += IMAGES
   return Case(' with '.join(f'{s} {n}' for s, n in chosen.items()), (*flags,))
 
 

@@ -9,7 +9,8 @@ import pytest
 from flax import nnx
 from gymnasium import spaces as gs
 
-from dreamer_nnx.decoders.simple import DenseMap, GroupedMap, SimpleDecoder
+from dreamer_nnx.decoders.maps import DenseMap, GroupedMap
+from dreamer_nnx.decoders.simple import SimpleDecoder
 from dreamer_nnx.nn.precision import Precision
 from dreamer_nnx.registry import Choice
 from dreamer_nnx.slots import DECODER

@@ -7,9 +7,9 @@ import pytest
 from flax import nnx
 from gymnasium import spaces as gs
 
-from dreamer_nnx.nn.attention import Attention, Steps
 from dreamer_nnx.dynamics.transformer import Transformer
 from dreamer_nnx.errors import UserError
+from dreamer_nnx.nn.attention import Attention, Steps
 from dreamer_nnx.nn.precision import Precision
 from dreamer_nnx.registry import Choice
 from dreamer_nnx.slots import STOCHASTIC
