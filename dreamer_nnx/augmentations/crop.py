@@ -49,7 +49,7 @@ class Crop:
 
   @property
   def scale(self) -> float:
-    """Is 0 where nothing is cut off, for then it is left out."""
+    """The most that is cut off; with 0 it is left out."""
     return 1 - self.share
 
   def __call__(self, inputs: Observation, key: jax.Array) -> Observation:

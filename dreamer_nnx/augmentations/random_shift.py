@@ -51,7 +51,7 @@ class RandomShift:
 
   @property
   def scale(self) -> float:
-    """Is 0 where nothing moves, for then it is left out."""
+    """The most that an image moves; with 0 it is left out."""
     return float(self.pad)
 
   def __call__(self, inputs: Observation, key: jax.Array) -> Observation:

@@ -21,7 +21,7 @@ ENTRIES = [
 ]
 # One agent of each, where the program trains every pair.
 SHORT = (
-  'encoder simple with dynamics transformer',
+  'encoder vit with dynamics transformer',
   'dynamics ssm with behavior cem',
   'dynamics gru with behavior constrained',
   'policy masked',
@@ -51,7 +51,8 @@ def test_every_pair_is_trained():
   titles = [case.title for case in pairs.cases()]
   assert len(set(titles)) == len(titles)
   for name in ('rssm', 'gru', 'ssm', 'transformer'):
-    assert f'encoder simple with dynamics {name}' in titles
+    for encoder in ('simple', 'resnet', 'vit', 'mlp'):
+      assert f'encoder {encoder} with dynamics {name}' in titles
     for behavior in ('actor_critic', 'cem', 'constrained'):
       assert f'dynamics {name} with behavior {behavior}' in titles
   assert set(SHORT) <= set(titles)
