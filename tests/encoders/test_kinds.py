@@ -75,7 +75,7 @@ def parts_of(*flags):
   """The parts of an agent that flags alone choose, at toy size."""
   config = configs.base()
   configs.apply(config, agents.SIZES)
-  overrides.override(config, ['', *flags])
+  assert overrides.override(config, ['', *flags]) == ['']
   bound = configs.bind_all(config)
   return {name: bound[name] for name in fields(build)}
 
@@ -89,6 +89,7 @@ def test_an_agent_has_gradients_of_it_from_flags_alone(name):
 
   def slopes():
     agent = build(*spaces, **parts, rngs=nnx.Rngs(0))
+    assert isinstance(agent.encoder, ENCODERS[name][0])
     batch = agents.batch_of(agent)
     loss = lambda agent: agents.loss_of(agent, batch)[0]
     return nnx.state(nnx.grad(loss)(agent).encoder)
