@@ -16,11 +16,8 @@ def image(height, width, channels=3):
   return gs.Box(0, 255, (height, width, channels), np.uint8)
 
 
-SPACE = {
-  'image': image(8, 12),
-  'back': image(16, 24, 2),
-  'goal': gs.Discrete(3),
-}
+IMAGES = {'image': image(8, 12), 'back': image(16, 24, 2)}
+SPACE = IMAGES | {'goal': gs.Discrete(3)}
 RNG = np.random.default_rng(0)
 SHARE = 0.5
 ROWS, LENGTH = 60, 2
@@ -44,61 +41,38 @@ def ramps(space):
   return np.broadcast_to(image, (ROWS, LENGTH, *image.shape))
 
 
+def window(x):
+  """Side and start, in shares, of the ramps that are left (B, T, n)."""
+  n, x = x.shape[-1], np.asarray(x, float)
+  a, b = n // 4, 3 * n // 4
+  side = (x[..., b] - x[..., a]) / 80
+  return side, x[..., a] / 160 - (a + 0.5) / n * side
+
+
 @pytest.mark.parametrize('per_step', [False, True])
 def test_windows_are_of_all_sizes_at_all_places_of_all_keys_alike(per_step):
   space = {'image': image(16, 32, 2), 'back': image(32, 16, 2)}
   augment = jax.jit(Crop(space, share=SHARE, per_step=per_step))
   obs = {key: ramps(s) for key, s in space.items()}
   found = augment(obs, jax.random.key(0))
-
-  def windows(x):
-    """Sides and centres, (B, T, 2) each, in shares of the image."""
-    x = np.asarray(x, float)
-    # The centres of two pixels in the middle, that many apart.
-    height, width = x.shape[2:4]
-    a, b, c, d = height // 4, 3 * height // 4, width // 4, 3 * width // 4
-    side = np.stack(
-      [
-        (x[:, :, b, 0, 0] - x[:, :, a, 0, 0]) / 80,
-        (x[:, :, 0, d, 1] - x[:, :, 0, c, 1]) / 80,
-      ],
-      -1,
-    )
-    middle = np.stack(
-      [
-        (
-          x[:, :, b, 0, 0]
-          + x[:, :, b - 1, 0, 0]
-          + x[:, :, a, 0, 0]
-          + x[:, :, a - 1, 0, 0]
-        )
-        / 640,
-        (
-          x[:, :, 0, d, 1]
-          + x[:, :, 0, d - 1, 1]
-          + x[:, :, 0, c, 1]
-          + x[:, :, 0, c - 1, 1]
-        )
-        / 640,
-      ],
-      -1,
-    )
-    return side, middle
-
-  side, middle = windows(found['image'])
-  # Rounded to whole numbers three times.
+  # By key and direction: sides, and starts.
+  parts = [
+    window(x)
+    for key in space
+    for x in (found[key][:, :, :, 0, 0], found[key][:, :, 0, :, 1])
+  ]
+  sides, starts = np.array(parts).swapaxes(0, 1)
+  # What is read was rounded to whole numbers twice.
   near = lambda a, b: np.testing.assert_allclose(a, b, atol=0.03)
-  near(side[..., 0], side[..., 1])
-  for one, other in zip(windows(found['back']), (side, middle), strict=True):
-    near(one, other)
-  together = np.abs(middle - middle[:, :1]).max((1, 2)) < 0.01
+  near(sides, np.broadcast_to(sides[0], sides.shape))
+  near(starts[:2], starts[2:])
+  together = np.abs(starts - starts[..., :1]).max((0, 2)) < 0.03
   assert together.all() if not per_step else together.mean() < 0.5
-  # Sizes from a half to the whole, and windows within the image.
-  assert SHARE - 0.03 < side.min() < SHARE + 0.05
-  assert 0.95 < side.max() < 1.03
-  start, end = middle - side / 2, middle + side / 2
-  assert -0.03 < start.min() < 0.03 and 0.97 < end.max() < 1.03
-  assert np.abs(middle[..., 0] - middle[..., 1]).max() > 0.1
+  # Sizes from a half to the whole; windows within the image, up to its ends.
+  assert abs(sides.min() - SHARE) < 0.05 and abs(sides.max() - 1) < 0.05
+  assert abs(starts.min()) < 0.03 and abs((starts + sides).max() - 1) < 0.03
+  # Height and width by themselves.
+  assert np.abs(starts[0] - starts[1]).max() > 0.1
 
 
 def test_a_window_is_mixed_linearly_by_hand():
@@ -110,10 +84,7 @@ def test_a_window_is_mixed_linearly_by_hand():
     z = np.clip((j + 0.5) * size[n, 0] + start[n, 1] * 12 - 0.5, 0, 11)
     up, left = int(min(y, 6)), int(min(z, 10))
     four = x[n, s, up : up + 2, left : left + 2].astype(float)
-    p, q = (
-      np.array([1 - (y - up), y - up]),
-      np.array([1 - (z - left), z - left]),
-    )
+    p, q = ([1 - rest, rest] for rest in (y - up, z - left))
     expected = np.einsum('a,b,abc->c', p, q, four)
     # Rounded to the nearest.
     assert np.abs(found[n, s, i, j] - expected).max() < 0.501
@@ -139,9 +110,8 @@ def test_the_whole_image_is_the_identity(dtype):
 
 def test_the_key_decides_and_the_rest_stays():
   goal = RNG.integers(0, 3, (5, LENGTH)).astype(np.int32)
-  obs = {'image': draw(5, SPACE['image']), 'back': draw(5, SPACE['back'])}
-  obs |= {'goal': goal}
-  augment = Crop(SPACE)
+  obs = {key: draw(5, s) for key, s in IMAGES.items()} | {'goal': goal}
+  augment = jax.jit(Crop(SPACE))
   first, again, other = (augment(obs, jax.random.key(i)) for i in (0, 0, 1))
   for key in ('image', 'back'):
     assert first[key].dtype == np.uint8
@@ -149,16 +119,14 @@ def test_the_key_decides_and_the_rest_stays():
     np.testing.assert_array_equal(first[key], again[key])
     assert (first[key] != other[key]).any()
     assert (first[key] != obs[key]).any()
-  assert first['goal'] is goal
+  np.testing.assert_array_equal(first['goal'], goal)
 
 
 def test_a_share_of_one_changes_nothing():
-  none, obs = (
-    Crop(SPACE, share=1.0),
-    {k: draw(3, SPACE[k]) for k in ('image', 'back')},
-  )
+  none = Crop(SPACE, share=1.0)
+  obs = {key: draw(3, s) for key, s in IMAGES.items()}
   assert none.scale == 0 and Crop(SPACE).scale > 0
-  for key, x in none(obs, jax.random.key(0)).items():
+  for key, x in jax.jit(none)(obs, jax.random.key(0)).items():
     np.testing.assert_array_equal(x, obs[key])
 
 
