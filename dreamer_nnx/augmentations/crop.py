@@ -27,8 +27,8 @@ class Crop:
   Args:
     share: Least share of the height and width that is shown; with 1 nothing
       changes.
-    per_step: Every step shows a part of its own, and not every sequence. It
-      then seems to jump about, which the dynamics cannot predict.
+    shared: All steps of a sequence show the same part. If each one shows its
+      own, what is seen jumps about, which the dynamics cannot predict.
 
   Raises:
     UserError: There is no image key.
@@ -42,10 +42,10 @@ class Crop:
     obs_space: Mapping[str, Space],
     *,
     share: Annotated[float, Range(high=1, above=0)] = 0.8,
-    per_step: bool = False,
+    shared: bool = True,
   ):
     self.images = image_spaces(obs_space)
-    self.share, self.per_step = share, per_step
+    self.share, self.shared = share, shared
 
   @property
   def scale(self) -> float:
@@ -61,7 +61,7 @@ class Crop:
       place = jax.random.uniform(streams.at(key, 'place'), (rows, 2))
       return lambda images: crop(images, size, place * (1 - size))
 
-    return change(inputs, self.images, self.per_step, draw)
+    return change(inputs, self.images, self.shared, draw)
 
 
 def crop(images: jax.Array, size: jax.Array, start: jax.Array) -> jax.Array:

@@ -25,7 +25,7 @@ def image_spaces(obs_space: Mapping[str, Space]) -> dict[str, Space]:
 def change(
   inputs: Observation,
   keys: Mapping[str, Space],
-  per_step: bool,
+  shared: bool,
   draw: Callable[[int], Callable[[jax.Array], jax.Array]],
 ) -> Observation:
   """Changes images, those of all keys alike.
@@ -33,12 +33,12 @@ def change(
   Args:
     inputs: Observations (B, T, ...).
     keys: The image keys.
-    per_step: Every step is changed in its own way, not every sequence.
+    shared: All steps of a sequence are changed alike.
     draw: From a number of rows N, makes a function: images (N, S, H, W, C) to
       others, of which the S steps of a row are changed alike.
   """
   batch, length = inputs[next(iter(keys))].shape[:2]
-  lead = (batch * length, 1) if per_step else (batch, length)
+  lead = (batch, length) if shared else (batch * length, 1)
   apply = draw(lead[0])
   changed = dict(inputs)
   for key in keys:

@@ -27,8 +27,8 @@ class RandomShift:
 
   Args:
     pad: Most pixels that an image moves by; 0 leaves it out.
-    per_step: Every step moves by itself, and not every sequence as a whole. It
-      then seems to jump about, which the dynamics cannot predict.
+    shared: All steps of a sequence move alike. If each one moves by itself, what
+      is seen jumps about, which the dynamics cannot predict.
 
   Raises:
     UserError: There is no image key, or `pad` is as long as an image's side.
@@ -41,13 +41,13 @@ class RandomShift:
     obs_space: Mapping[str, Space],
     *,
     pad: Annotated[int, Range(0)] = 4,
-    per_step: bool = False,
+    shared: bool = True,
   ):
     self.images = image_spaces(obs_space)
     side = min(min(space.shape[:2]) for space in self.images.values())
     if pad >= side:
       raise UserError(f'must be below {side}, a side of an image.', 'pad', pad)
-    self.pad, self.per_step = pad, per_step
+    self.pad, self.shared = pad, shared
 
   @property
   def scale(self) -> float:
@@ -62,7 +62,7 @@ class RandomShift:
       )
       return lambda images: shift(images, offsets, self.pad)
 
-    return change(inputs, self.images, self.per_step, draw)
+    return change(inputs, self.images, self.shared, draw)
 
 
 def shift(images: jax.Array, offsets: jax.Array, pad: int) -> jax.Array:

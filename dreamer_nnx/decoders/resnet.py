@@ -34,17 +34,21 @@ class ResNetDecoder(JoinedDecoder):
   by repetition, and a convolution; before the last doubling comes act(norm(x)).
 
   Args:
-    depth: Channels of the largest stage are depth * mults[0].
-    mults: One doubling each, from last to first.
+    depth: Unit of the channels of the images: the stage of mult m has depth ·
+      m.
+    mults: Channels of the stages, in units of `depth`, last stage first; each
+      stage doubles the image.
     blocks: Residual blocks of a stage.
-    kernel: Side of the convolution kernels.
-    layers: Number of layers of the MLP of the vectors.
+    kernel: Side of the convolution kernels, in pixels.
+    layers: Layers of the MLP of the vectors.
     units: Width of the MLP of the vectors; 2 * units also bring all features
       but `deter` to the minimal map of the images.
     act: Activation of all layers.
-    norm: Normalisation before each activation.
-    winit: Initialiser of all kernels.
-    outscale: Multiplies the initial kernels of the last layers.
+    norm: Normalisation over the last axis, before each activation.
+    winit: Distribution of the initial kernels, and the fan (in, out, or the
+      average of both) by whose root they are divided.
+    outscale: Multiplies the initial kernels of the last layers; 0 begins at
+      outputs of 0.
     symlog: Continuous vectors are predicted in symlog space.
     bspace: Groups of the block-linear map of the feature `deter` to the minimal
       map. With 0, or without a `deter` that splits into so many groups, it is

@@ -28,12 +28,13 @@ class MLPEncoder(nnx.Module):
   Either are in sorted order of their keys. Images may differ in size.
 
   Args:
-    layers: Number of layers.
+    layers: Number of layers; 0 hands everything on as it is.
     units: Width of all layers.
     act: Activation of all layers.
-    norm: Normalisation before each activation.
-    winit: Initialiser of all kernels.
-    symlog: Squashes continuous vectors.
+    norm: Normalisation over the last axis, before each activation.
+    winit: Distribution of the initial kernels, and the fan (in, out, or the
+      average of both) by whose root they are divided.
+    symlog: Squashes continuous vectors by symlog, sign(x) log(1 + |x|).
 
   Source: the MLP of Hafner et al. 2023 (arXiv 2301.04104), for pixels too.
   """

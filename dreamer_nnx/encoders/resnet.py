@@ -30,16 +30,18 @@ class ResNetEncoder(JoinedEncoder):
   x + conv(act(norm(conv(act(norm(x)))))). After the last comes act(norm(x)).
 
   Args:
-    depth: Channels of the first stage are depth * mults[0].
-    mults: One stage each, which halves the image.
+    depth: Unit of the channels of the CNN: the stage of mult m has depth · m.
+    mults: Channels of the stages, in units of `depth`; each stage halves the
+      image.
     blocks: Residual blocks of a stage.
-    kernel: Side of the convolution kernels.
-    layers: Number of layers of the MLP of the vectors.
+    kernel: Side of the convolution kernels, in pixels.
+    layers: Layers of the MLP of the vectors; 0 hands them on as they are.
     units: Width of the MLP of the vectors.
     act: Activation of all layers.
-    norm: Normalisation before each activation.
-    winit: Initialiser of all kernels.
-    symlog: Squashes continuous vectors.
+    norm: Normalisation over the last axis, before each activation.
+    winit: Distribution of the initial kernels, and the fan (in, out, or the
+      average of both) by whose root they are divided.
+    symlog: Squashes continuous vectors by symlog, sign(x) log(1 + |x|).
 
   Raises:
     UserError: An image does not shrink to 3..16 pixels a side.

@@ -42,12 +42,13 @@ class ViTEncoder(JoinedEncoder):
     depth: Features of a patch in the end.
     blocks: Number of blocks of the transformer.
     heads: Heads of its attention; divides `units`.
-    layers: Number of layers of the MLP of the vectors.
+    layers: Layers of the MLP of the vectors; 0 hands them on as they are.
     units: Width of the transformer, and of the MLP of the vectors.
     act: Activation of all layers.
     norm: Normalisation, in the transformer of what enters its layers.
-    winit: Initialiser of all kernels.
-    symlog: Squashes continuous vectors.
+    winit: Distribution of the initial kernels, and the fan (in, out, or the
+      average of both) by whose root they are divided.
+    symlog: Squashes continuous vectors by symlog, sign(x) log(1 + |x|).
 
   Raises:
     UserError: The patch does not divide the images, or `heads` the `units`.

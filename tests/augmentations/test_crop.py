@@ -49,10 +49,10 @@ def window(x):
   return side, x[..., a] / 160 - (a + 0.5) / n * side
 
 
-@pytest.mark.parametrize('per_step', [False, True])
-def test_windows_are_of_all_sizes_at_all_places_of_all_keys_alike(per_step):
+@pytest.mark.parametrize('shared', [True, False])
+def test_windows_are_of_all_sizes_at_all_places_of_all_keys_alike(shared):
   space = {'image': image(16, 32, 2), 'back': image(32, 16, 2)}
-  augment = jax.jit(Crop(space, share=SHARE, per_step=per_step))
+  augment = jax.jit(Crop(space, share=SHARE, shared=shared))
   obs = {key: ramps(s) for key, s in space.items()}
   found = augment(obs, jax.random.key(0))
   # By key and direction: sides, and starts.
@@ -67,7 +67,7 @@ def test_windows_are_of_all_sizes_at_all_places_of_all_keys_alike(per_step):
   near(sides, np.broadcast_to(sides[0], sides.shape))
   near(starts[:2], starts[2:])
   together = np.abs(starts - starts[..., :1]).max((0, 2)) < 0.03
-  assert together.all() if not per_step else together.mean() < 0.5
+  assert together.all() if shared else together.mean() < 0.5
   # Sizes from a half to the whole; windows within the image, up to its ends.
   assert abs(sides.min() - SHARE) < 0.05 and abs(sides.max() - 1) < 0.05
   assert abs(starts.min()) < 0.03 and abs((starts + sides).max() - 1) < 0.03

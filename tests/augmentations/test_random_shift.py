@@ -48,16 +48,16 @@ def places(found, x, pad):
   return result
 
 
-@pytest.mark.parametrize('per_step', [False, True])
-def test_images_are_cut_out_of_their_padded_forms(per_step):
-  augment, obs = RandomShift(SPACE, pad=2, per_step=per_step), observe()
+@pytest.mark.parametrize('shared', [True, False])
+def test_images_are_cut_out_of_their_padded_forms(shared):
+  augment, obs = RandomShift(SPACE, pad=2, shared=shared), observe()
   found = jax.jit(augment)(obs, jax.random.key(0))
   place = places(found['front'], obs['front'], 2)
   # Every one is found, and all image keys are at one place.
   assert (place >= 0).all()
   np.testing.assert_array_equal(places(found['back'], obs['back'], 2), place)
   together = (place == place[:, :1]).all((1, 2))
-  assert together.all() if not per_step else not together.all()
+  assert together.all() if shared else not together.all()
   # Every distance occurs, in either direction by itself.
   rows = place.reshape(-1, 2)
   assert {*rows[:, 0]} == {*rows[:, 1]} == set(range(5))
