@@ -27,8 +27,8 @@ class RandomShift:
 
   Args:
     pad: Most pixels that an image moves by; 0 leaves it out.
-    shared: All steps of a sequence move alike. If each one moves by itself, what
-      is seen jumps about, which the dynamics cannot predict.
+    shared: All steps of a sequence move alike. If each one moves by itself,
+      what is seen jumps about, which the dynamics cannot predict.
 
   Raises:
     UserError: There is no image key, or `pad` is as long as an image's side.
