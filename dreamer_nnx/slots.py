@@ -98,6 +98,7 @@ OPTIMIZER = Slot(
   home='dreamer_nnx.optimizers',
   given=(),
   builds=contracts.Optimizer,
+  optional=('check_names',),
 )
 ENV = Slot(
   'env',

@@ -22,7 +22,7 @@ from dreamer_nnx import config as configs
 from dreamer_nnx import contracts, paths, streams
 from dreamer_nnx.agent.build import build
 from dreamer_nnx.agent.checks import check_agent
-from dreamer_nnx.checks import check_optimizer
+from dreamer_nnx.checks import check_optimizer, check_trained_names
 from dreamer_nnx.envs.make import make_vector_env
 from dreamer_nnx.registry import fields
 from dreamer_nnx.spacetypes import Space
@@ -86,8 +86,8 @@ def make_learner(
     action_space,
     **{name: parts[name] for name in fields(build)},
   )
-  optimizer = parts['optimizer']()
-  check_optimizer(optimizer, {}, parts['optimizer'].path)
+  optimizer, place = parts['optimizer'](), parts['optimizer'].path
+  check_optimizer(optimizer, {}, place)
   paths = {k: getattr(parts[k], 'path', f'config.{k}') for k in fields(build)}
   learner = Learner(
     lambda rngs: make_agent(rngs=rngs),
@@ -99,6 +99,7 @@ def make_learner(
       check_agent, paths=paths, dtype=precision.compute_dtype
     ),
   )
+  check_trained_names(optimizer, learner.layout.trained, place)
   check_savable({**learner.abstract, **named(learner.abstract_carry(1))})
   return learner
 

@@ -10,6 +10,7 @@ from dreamer_nnx.checks.learning import (
   check_normalizer,
   check_objective,
   check_optimizer,
+  check_trained_names,
   check_weighting,
 )
 from dreamer_nnx.checks.model import (
@@ -46,5 +47,6 @@ __all__ = [
   'check_predictor',
   'check_spaces',
   'check_token_size',
+  'check_trained_names',
   'check_weighting',
 ]

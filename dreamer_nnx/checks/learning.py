@@ -1,7 +1,7 @@
 """Checks of what takes part in learning, beside the model and the behaviour."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax
@@ -27,6 +27,7 @@ from dreamer_nnx.checks.tracing import (
   refuse,
   traced,
 )
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.spacetypes import Space
 
 Spaces = Mapping[str, Space]
@@ -190,3 +191,21 @@ def check_optimizer(
     expect_alike(new, state, 'state of `update`', '`init`')
 
   traced(path, '`update`', trace, params)
+
+
+def check_trained_names(
+  optimizer: contracts.Optimizer, names: Collection[str], path: str
+) -> None:
+  """Asks an optimiser that has `check_names` whether it fits the parameters.
+
+  Args:
+    names: Names of all that is trained.
+
+  Raises:
+    UserError: It does not.
+  """
+  try:
+    getattr(optimizer, 'check_names', lambda names: None)(names)
+  except UserError as error:
+    error.within(path)
+    raise

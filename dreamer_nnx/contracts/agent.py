@@ -199,7 +199,8 @@ class Optimizer(Protocol):
   """An optax gradient transformation over a flat dict of parameters.
 
   One that has `learning_rate`, a function of its state, has the rate of each
-  update logged.
+  update logged. Optional: `check_names(names)` raises UserError where what is
+  said of parameters by name fits none of these.
   """
 
   init: Callable[[Any], Any]

@@ -28,6 +28,8 @@ def adamw(
     beta2: Decay of the second moment, a moving average of their squares.
     nesterov: Looks ahead: averages the first moment with the gradient once
       more.
+
+  Source: Loshchilov & Hutter 2017 (arXiv 1711.05101).
   """
   adam = optax.scale_by_adam(beta1, beta2, eps, nesterov=nesterov)
-  return chain(adam, lr=lr, **others)
+  return chain([adam], lr=lr, **others)

@@ -84,11 +84,8 @@ def dreamer(
     nesterov: Looks ahead: averages the momentum with the newest gradient once
       more.
 
-  Source: danijar/dreamerv3 `agent.py:_make_opt`, `opt.py`.
+  Source: LaProp, Ziyin et al. 2020 (arXiv 2002.04839); AGC, Brock et al. 2021
+    (arXiv 2102.06171); danijar/dreamerv3 `agent.py:_make_opt`, `opt.py`.
   """
-  return chain(
-    scale_by_rms(beta2, eps),
-    scale_by_momentum(beta1, nesterov) if momentum else optax.identity(),
-    lr=lr,
-    **others,
-  )
+  average = scale_by_momentum(beta1, nesterov) if momentum else optax.identity()
+  return chain([scale_by_rms(beta2, eps), average], lr=lr, **others)

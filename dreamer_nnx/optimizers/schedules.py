@@ -1,6 +1,6 @@
 """Learning rates over updates."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Annotated, NamedTuple
 
 import jax
@@ -30,20 +30,25 @@ class Scheduled(NamedTuple):
 
   Args:
     learning_rate: Returns the rate of the update made from a state.
+    check_names: Raises UserError if it does not fit the parameters of these
+      names.
   """
 
   init: optax.TransformInitFn
   update: optax.TransformUpdateFn
   learning_rate: Callable[[optax.OptState], jax.Array]
+  check_names: Callable[[Collection[str]], None]
 
 
 def scheduled(
-  *transformations: optax.GradientTransformation, schedule: optax.Schedule
+  *transformations: optax.GradientTransformation,
+  schedule: optax.Schedule,
+  check_names: Callable[[Collection[str]], None],
 ) -> Scheduled:
   """Chains transformations, with the learning rate at the end."""
   chain = optax.chain(*transformations, optax.scale_by_learning_rate(schedule))
   rate = lambda state: schedule(state[-1].count)
-  return Scheduled(chain.init, chain.update, rate)
+  return Scheduled(chain.init, chain.update, rate, check_names)
 
 
 SCHEDULES = {'const': _const, 'linear': _linear, 'cosine': _cosine}
