@@ -13,7 +13,6 @@ from dreamer_nnx.errors import UserError
 from dreamer_nnx.heads.projection import Projection
 from dreamer_nnx.numerics import outputs
 from dreamer_nnx.numerics.squash import symexp, symlog
-from dreamer_nnx.numerics.twohot import symexp_bins
 from dreamer_nnx.schema import Epsilon, Range
 from dreamer_nnx.signatures import takes
 from dreamer_nnx.slots import HEAD
@@ -72,41 +71,13 @@ def symlog_mse(input_size: int, space: Space, **projection) -> Regression:
 def huber(
   input_size: int, space: Space, *, eps: Root = 1.0, **projection
 ) -> Regression:
-  """Charbonnier loss; quadratic within `eps`, linear beyond.
+  """Charbonnier loss √(d² + eps²) - eps of the distance d.
 
   Args:
-    eps: Error at which the loss turns from quadratic to linear.
+    eps: Distance within which it is about quadratic; linear beyond.
   """
   output = functools.partial(outputs.Huber, eps=eps)
   return Regression(input_size, space, output, **projection)
-
-
-@HEAD.register('symexp_twohot')
-class SymexpTwoHot(nnx.Module):
-  """Categorical over `bins` exponentially spaced numbers.
-
-  Args:
-    bins: Numbers of the support, even in symlog space from -20 to 20.
-  """
-
-  @takes(Projection)
-  def __init__(
-    self,
-    input_size: int,
-    space: Space,
-    *,
-    bins: Annotated[int, Range(2)] = 255,
-    **projection,
-  ):
-    shape = continuous_shape(space)
-    self.bins = bins
-    self.rank = len(shape)
-    self.logits = Projection(input_size, (*shape, bins), **projection)
-
-  def __call__(self, x: jax.Array) -> object:
-    return outputs.event(
-      outputs.TwoHot(self.logits(x), symexp_bins(self.bins)), self.rank
-    )
 
 
 @HEAD.register('bounded_normal')

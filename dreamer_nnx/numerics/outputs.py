@@ -244,26 +244,66 @@ class OneHot(Likelihood):
     return self._index.kl(other._index)
 
 
+def _unchanged(x: Array) -> Array:
+  return x
+
+
 @dataclasses.dataclass(frozen=True)
 class TwoHot:
   """A number as a categorical over bins.
 
-  pred = Σᵢ pᵢ bᵢ,   loss = -Σᵢ twohot(target)ᵢ log pᵢ
+  pred = squash⁻¹(Σᵢ pᵢ bᵢ),   loss = -Σᵢ twohot(squash(target))ᵢ log pᵢ
+
+  Args:
+    bins: (N,), antisymmetric.
+    squash, unsquash: From numbers to those that the bins stand for, and back.
   """
 
   logits: Array
   bins: np.ndarray
+  squash: Callable[[Array], Array] = _unchanged
+  unsquash: Callable[[Array], Array] = _unchanged
 
   def pred(self) -> Array:
-    return twohot.symmetric_mean(jax.nn.softmax(self.logits, -1), self.bins)
+    probs = jax.nn.softmax(self.logits, -1)
+    return self.unsquash(twohot.symmetric_mean(probs, self.bins))
 
   def loss(self, target: Array) -> Array:
     _check_event(target, self.logits.shape[:-1])
-    weights = twohot.twohot(sg(_float32(target)), self.bins)
+    target = self.squash(sg(_float32(target)))
+    weights = self._weights(target)
     return -(weights * jax.nn.log_softmax(self.logits, -1)).sum(-1)
 
   def logp(self, event: Array) -> Array:
     return -self.loss(event)
+
+  def _weights(self, target: Array) -> Array:
+    return twohot.twohot(target, self.bins)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HLGauss(TwoHot):
+  """A number as a categorical over bins, of a normal around the target.
+
+  pred = squash⁻¹(m + Σᵢ pᵢ bᵢ),
+  loss = -Σᵢ histogram(squash(target) - m)ᵢ log pᵢ
+
+  Args:
+    bins: (N,), even and antisymmetric: the middles, less that of all, m.
+    middle: m.
+    sigma: Standard deviation of the normal, in widths of a bin.
+  """
+
+  middle: float = 0.0
+  sigma: float = 0.75
+
+  def pred(self) -> Array:
+    probs = jax.nn.softmax(self.logits, -1)
+    mean = twohot.symmetric_mean(probs, self.bins)
+    return self.unsquash(self.middle + mean)
+
+  def _weights(self, target: Array) -> Array:
+    return twohot.histogram(target - self.middle, self.bins, self.sigma)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Two-hot codes: a number as weights on its two neighbour bins."""
+"""Codes of a number as weights on bins: its two neighbours, or all near it."""
 
 import chex
 import jax
@@ -26,6 +26,21 @@ def symexp_bins(count: int) -> np.ndarray:
   exponents = np.linspace(-20, 0, (count + odd) // 2, dtype=np.float32)
   half = -np.expm1(-exponents)
   return np.concatenate([half, -half[::-1][odd:]]).astype(np.float32)
+
+
+def even_bins(count: int, limit: float) -> np.ndarray:
+  """Makes bins that are even from -limit to limit and exactly antisymmetric.
+
+  Args:
+    count: N, at least 2.
+
+  Returns:
+    (N,) float32, ascending.
+  """
+  if count < 2:
+    raise ValueError(f'{count}: a code needs at least 2 bins.')
+  places = np.arange(1 - count, count, 2)
+  return (places * (limit / (count - 1))).astype(np.float32)
 
 
 def twohot(x: jax.Array, bins: np.ndarray) -> jax.Array:
@@ -56,6 +71,34 @@ def twohot(x: jax.Array, bins: np.ndarray) -> jax.Array:
   rising = jnp.pad(rising, [*ends, (1, 0)], constant_values=1)
   falling = jnp.pad(falling, [*ends, (0, 1)], constant_values=1)
   return jnp.clip(jnp.minimum(rising, falling), 0, 1)
+
+
+def histogram(x: jax.Array, bins: np.ndarray, sigma: float) -> jax.Array:
+  """Computes the share of a normal around x that falls into each bin.
+
+    wᵢ = (F(eᵢ₊₁) - F(eᵢ)) / (F(e_N) - F(e₀)),   F(e) = Φ((e - x) / s)
+
+  with the edges e halfway between bins, and s = sigma · width. x is clipped to
+  the outer edges.
+
+  Args:
+    x: (...,) float32.
+    bins: (N,) middles, even and ascending.
+    sigma: In widths of a bin.
+
+  Returns:
+    (..., N) non-negative weights that sum to 1.
+
+  Source: Imani & White 2018 (arXiv 1806.04613).
+  """
+  chex.assert_rank(bins, 1)
+  width = (bins[-1] - bins[0]) / (len(bins) - 1)
+  edges = bins[0] + width * (np.arange(len(bins) + 1) - 0.5)
+  edges = jnp.asarray(edges, jnp.float32)
+  # (...,) to (..., 1), beside the (N+1,) edges.
+  x = jnp.clip(x[..., None], edges[0], edges[-1])
+  below = jax.scipy.stats.norm.cdf(edges, x, sigma * width)
+  return jnp.diff(below) / (below[..., -1:] - below[..., :1])
 
 
 def symmetric_mean(probs: jax.Array, bins: np.ndarray) -> jax.Array:

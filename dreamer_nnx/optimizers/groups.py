@@ -1,4 +1,4 @@
-"""Parameters that learn at rates of their own, or not at all, by their names."""
+"""Learning rates of parameters, and frozen ones, by patterns of names."""
 
 import math
 import re

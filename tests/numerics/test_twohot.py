@@ -1,10 +1,19 @@
 """Two-hot codes: encode then decode is the identity."""
 
+import functools
+import math
+
 import jax
 import numpy as np
 import pytest
 
-from dreamer_nnx.numerics.twohot import symexp_bins, symmetric_mean, twohot
+from dreamer_nnx.numerics.twohot import (
+  even_bins,
+  histogram,
+  symexp_bins,
+  symmetric_mean,
+  twohot,
+)
 from tests.compiling import optimized
 
 code = jax.jit(twohot)
@@ -95,3 +104,43 @@ def test_bins_are_one_axis_as_long_as_the_probabilities():
     code(np.zeros(3, np.float32), np.zeros((2, 3)))
   with pytest.raises(AssertionError):
     mean(np.ones((2, 4), np.float32), np.float32([-1, 0, 1]))
+
+
+@pytest.mark.parametrize('count', [2, 5, 6, 255])
+def test_even_bins_are_antisymmetric_to_the_last_bit(count):
+  bins = even_bins(count, 20.0)
+  assert bins.shape == (count,) and bins.dtype == np.float32
+  np.testing.assert_array_equal(bins, -bins[::-1])
+  np.testing.assert_allclose(bins, np.linspace(-20, 20, count), rtol=1e-6)
+
+
+def test_one_even_bin_is_refused():
+  with pytest.raises(ValueError, match='at least 2 bins'):
+    even_bins(1, 20.0)
+
+
+@pytest.mark.parametrize('x', [-3.2, 0.0, 0.9, 2.5])
+def test_histogram_by_hand(x):
+  bins, s = even_bins(5, 4.0), 0.6 * 2
+  phi = lambda e: 0.5 * (1 + math.erf((e - x) / (s * math.sqrt(2))))
+  edges = [phi(e) for e in (-5, -3, -1, 1, 3, 5)]
+  expected = np.diff(edges) / (edges[-1] - edges[0])
+  found = jax.jit(functools.partial(histogram, sigma=0.6))(np.float32(x), bins)
+  np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-7)
+
+
+def test_histograms_sum_to_one_and_have_the_mean_of_their_numbers():
+  bins = even_bins(64, 10.0)
+  x = np.linspace(-8, 8, 201).astype(np.float32)
+  weights = jax.jit(functools.partial(histogram, sigma=0.75))(x, bins)
+  np.testing.assert_allclose(weights.sum(-1), np.ones(201), rtol=1e-5)
+  # Even bins of 0.75 standard deviations make an error of 1e-5 widths.
+  np.testing.assert_allclose(mean(weights, bins), x, atol=2e-5)
+
+
+def test_histograms_beyond_the_ends_are_those_of_the_ends():
+  bins = even_bins(4, 3.0)
+  found = histogram(np.float32([-1e30, 4, 1e30]), bins, 0.5)
+  assert np.isfinite(found).all()
+  np.testing.assert_array_equal(found[1], found[2])
+  np.testing.assert_allclose(found[0], found[2][::-1], atol=1e-6)
