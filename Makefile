@@ -29,7 +29,7 @@ READY := $(VENV)/.ready-$(VERSION)$(EXTRA:%=-%)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test quick kills matrix release lint format lock clean
+.PHONY: help venv demo test quick kills matrix tables release lint format lock clean
 
 help:  ## List the targets.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | \
@@ -64,6 +64,9 @@ kills: $(READY)  ## Kill runs thirty times each; they end like one that was not.
 
 matrix:  ## Test fresh clones with PYTHONS; write docs/matrix.md.
 	@$(PYTHON) tests/matrix.py $(PYTHONS)
+
+tables: $(READY)  ## Write the pages that are made of the code.
+	$(BIN)/python -m dreamer_nnx.presets > docs/presets.md
 
 release:  ## Build, check and try wheel and sdist with PYTHONS.
 	@$(PYTHON) tests/release/make.py $(PYTHONS)

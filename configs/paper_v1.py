@@ -1,0 +1,9 @@
+"""The first version of DreamerV3, of 2023; docs/presets.md."""
+
+from dreamer_nnx import config as configs
+from dreamer_nnx import presets
+
+
+def get_config(size: str = '') -> configs.ConfigDict:
+  """The config; with a size, of that size."""
+  return presets.make('paper_v1', size)
