@@ -7,6 +7,7 @@ from gymnasium import spaces as gs
 
 from dreamer_nnx import config as configs
 from dreamer_nnx import overrides, workflow
+from dreamer_nnx.presets import PRESETS
 from dreamer_nnx.sizes import DETER
 from dreamer_nnx.training import sharding
 from tests.launcher import ROOT
@@ -45,8 +46,16 @@ def test_parameters_of_a_size(size):
   assert counts == COUNTS[size]
 
 
-@pytest.mark.parametrize('size', ['', *configs.SIZES])
-@pytest.mark.parametrize('name', sorted(CONFIGS))
+# The presets are built as they are in test_presets.py.
+ENDS = configs.SIZES[0], configs.SIZES[-1]
+CASES = [
+  (name, size)
+  for name in sorted(CONFIGS)
+  for size in (ENDS if name in PRESETS else ('', *configs.SIZES))
+]
+
+
+@pytest.mark.parametrize(('name', 'size'), CASES)
 def test_a_config_file_goes_with_every_size(name, size):
   config = overrides.load_file(f'{CONFIGS[name]}{size and f":{size}"}')
   parts = configs.bind_all(configs.resolve(config))
