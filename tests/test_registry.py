@@ -377,6 +377,7 @@ def test_of_some_optional_members_one_is_needed():
 OPTIONAL = {
   'behavior': ('after_update',),
   'objective': ('reward', 'mask', 'after_update'),
+  'optimizer': ('check_names',),
   'selector': ('update', 'state', 'restore'),
   'callback': ('stepped', 'updated', 'state', 'restore'),
 }
