@@ -57,7 +57,7 @@ def symexp_twohot(
   """Categorical over exponentially spaced bins; `pred` is their mean.
 
   Args:
-    bins: Number of bins, from -symexp(20) to symexp(20).
+    bins: Numbers of the support, even in symlog space from -20 to 20.
 
   Source: Hafner et al. 2025 (arXiv 2301.04104v2); danijar/dreamerv3 `heads.py`.
   """
@@ -106,7 +106,7 @@ def hl_gauss(
   the middle of low and high, 0 by default.
 
   Args:
-    bins: Number of bins.
+    bins: Number of bins, as wide as each other, from `low` to `high`.
     low, high: Ends of the bins, to which targets are clipped; with `symlog` in
       symlog space.
     sigma: Standard deviation of the normal, in widths of a bin.

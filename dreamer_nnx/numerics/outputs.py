@@ -244,34 +244,32 @@ class OneHot(Likelihood):
     return self._index.kl(other._index)
 
 
-def _unchanged(x: Array) -> Array:
-  return x
-
-
 @dataclasses.dataclass(frozen=True)
 class TwoHot:
   """A number as a categorical over bins.
 
-  pred = squash⁻¹(Σᵢ pᵢ bᵢ),   loss = -Σᵢ twohot(squash(target))ᵢ log pᵢ
+  pred = squash⁻¹(m + Σᵢ pᵢ bᵢ),
+  loss = -Σᵢ twohot(squash(target) - m)ᵢ log pᵢ
 
   Args:
     bins: (N,), antisymmetric.
     squash, unsquash: From numbers to those that the bins stand for, and back.
+    middle: m.
   """
 
   logits: Array
   bins: np.ndarray
-  squash: Callable[[Array], Array] = _unchanged
-  unsquash: Callable[[Array], Array] = _unchanged
+  squash: Callable[[Array], Array] = lambda x: x
+  unsquash: Callable[[Array], Array] = lambda x: x
+  middle: float = 0.0
 
   def pred(self) -> Array:
-    probs = jax.nn.softmax(self.logits, -1)
-    return self.unsquash(twohot.symmetric_mean(probs, self.bins))
+    mean = twohot.symmetric_mean(jax.nn.softmax(self.logits, -1), self.bins)
+    return self.unsquash(self.middle + mean)
 
   def loss(self, target: Array) -> Array:
     _check_event(target, self.logits.shape[:-1])
-    target = self.squash(sg(_float32(target)))
-    weights = self._weights(target)
+    weights = self._weights(self.squash(sg(_float32(target))) - self.middle)
     return -(weights * jax.nn.log_softmax(self.logits, -1)).sum(-1)
 
   def logp(self, event: Array) -> Array:
@@ -289,21 +287,14 @@ class HLGauss(TwoHot):
   loss = -Σᵢ histogram(squash(target) - m)ᵢ log pᵢ
 
   Args:
-    bins: (N,), even and antisymmetric: the middles, less that of all, m.
-    middle: m.
+    bins: (N,), even and antisymmetric: middles of the bins, less their mean m.
     sigma: Standard deviation of the normal, in widths of a bin.
   """
 
-  middle: float = 0.0
   sigma: float = 0.75
 
-  def pred(self) -> Array:
-    probs = jax.nn.softmax(self.logits, -1)
-    mean = twohot.symmetric_mean(probs, self.bins)
-    return self.unsquash(self.middle + mean)
-
   def _weights(self, target: Array) -> Array:
-    return twohot.histogram(target - self.middle, self.bins, self.sigma)
+    return twohot.histogram(target, self.bins, self.sigma)
 
 
 @dataclasses.dataclass(frozen=True)
