@@ -220,11 +220,11 @@ the default, `reference` has the defaults of the original code, and `paper_v1`
 is the first version of 2023.
 
 ```sh
-python -m dreamer_nnx.main --config=configs/paper_v1.py --workdir=runs/v1 \\
+python -m dreamer_nnx.main --config=paper_v1 --workdir=runs/v1 \\
   --config.env.name=gymnasium --config.env.gymnasium.id=CartPole-v1
 ```
 
-`--config=configs/reference.py:12m` sets the widths of another size. In Python,
+`--config=reference:12m` sets the widths of another size. In Python,
 `presets.make('paper_v1')` makes the config.
 
 ## Differences
