@@ -61,6 +61,7 @@ OBJECTIVE = Slot(
     'obs_space',
     'stored_space',
     'action_space',
+    'encoder',
     'token_size',
     'feat_space',
     'precision',
@@ -72,8 +73,9 @@ OBJECTIVE = Slot(
 WEIGHTING = Slot(
   'weighting',
   home='dreamer_nnx.weightings',
-  given=(),
+  given=('obs_space',),
   builds=contracts.Weighting,
+  optional=('metrics',),
 )
 AUGMENTATION = Slot(
   'augmentation',

@@ -1,6 +1,6 @@
 """The agent: one loss over all components, a policy, and a report."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -153,6 +153,8 @@ class Agent(nnx.Module):
     )
     model, metrics, scales = self._model_losses(replayed, key, update)
     scaled = self.weighting(model, scales)
+    if hasattr(self.weighting, 'metrics'):
+      metrics |= self.weighting.metrics(scales)
     acting, more, signals = self.behavior.losses(
       replayed, self._rewards, streams.at(key, 'behavior'), update
     )
@@ -204,6 +206,11 @@ class Agent(nnx.Module):
       if hasattr(component, 'after_update'):
         component.after_update(world, updates)
 
+  def loss_scales(self, names: Iterable[str]) -> dict[str, float]:
+    """Looks up the scales of losses that are no objective's."""
+    name_of = lambda name: 'rec' if name in self.obs_space else name
+    return {name: self.scales.weight(name_of(name)) for name in names}
+
   def _model_losses(
     self, replayed: Replayed, key: Array, update: bool
   ) -> tuple[contracts.Losses, contracts.Metrics, dict[str, float]]:
@@ -214,8 +221,7 @@ class Agent(nnx.Module):
       world_model.prediction_losses(replayed, self.options),
       world_model.reconstruction_losses(self.decoder, self.obs_space, replayed),
     )
-    name_of = lambda name: 'rec' if name in self.obs_space else name
-    scales = {k: self.scales.weight(name_of(k)) for k in losses}
+    scales = self.loss_scales(losses)
     for name, objective in self.objectives.items():
       more, mets = objective.losses(
         replayed, streams.at(key, f'objectives.{name}'), update

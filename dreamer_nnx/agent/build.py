@@ -104,9 +104,14 @@ def build(
     cont=predict(cont, 'config.cont'),
     behavior=behavior(options=options, **acts, **given),
     objectives=in_use(
-      objectives, stored_space=stored, token_size=size, **acts, **given
+      objectives,
+      stored_space=stored,
+      encoder=encode,
+      token_size=size,
+      **acts,
+      **given,
     ),
-    weighting=weighting(),
+    weighting=weighting(obs_space=seen),
     augmentations=in_use(augmentations, obs_space=seen),
     options=options,
     scales=loss_scales(),

@@ -8,9 +8,7 @@ from collections.abc import Mapping
 
 from dreamer_nnx import checks, spaces, spacetypes
 from dreamer_nnx.agent.agent import Agent
-
-# Scales of a few losses, for a weighting.
-SCALES = {'dyn': 1.0, 'rep': 0.1, 'rew': 1.0}
+from dreamer_nnx.agent.world_model import PREDICTED
 
 
 def check_agent(agent: Agent, paths: Mapping[str, str], dtype: object) -> None:
@@ -31,7 +29,7 @@ def check_agent(agent: Agent, paths: Mapping[str, str], dtype: object) -> None:
     agent.dynamics, size, agent.action_space, dtype, paths['dynamics']
   )
   given = feat_space, seen, dtype
-  checks.check_decoder(agent.decoder, *given, paths['decoder'])
+  decoded = checks.check_decoder(agent.decoder, *given, paths['decoder'])
   scalar = feat_space, spacetypes.scalar(), dtype
   checks.check_predictor(agent.reward, *scalar, paths['reward'])
   needs = checks.CONTINUES
@@ -39,13 +37,16 @@ def check_agent(agent: Agent, paths: Mapping[str, str], dtype: object) -> None:
   around = agent.world, steps, agent.obs_space, agent.action_space
   _check_policy(agent, dtype, paths['behavior'])
   checks.check_behavior(agent.behavior, *around, paths['behavior'])
+  further = {}
   for name, objective in agent.objectives.items():
     path = f'{paths["objectives"]}.{name}'
-    checks.check_objective(objective, name, *around, path)
+    names = checks.check_objective(objective, name, *around, path)
+    further |= dict.fromkeys(names, objective.scale)
   for name, augmentation in agent.augmentations.items():
     path = f'{paths["augmentations"]}.{name}'
     checks.check_augmentation(augmentation, seen, path)
-  checks.check_weighting(agent.weighting, SCALES, paths['weighting'])
+  scales = agent.loss_scales((*steps.losses, *PREDICTED, *decoded)) | further
+  checks.check_weighting(agent.weighting, scales, paths['weighting'])
 
 
 def _check_policy(agent: Agent, dtype: object, path: str) -> None:

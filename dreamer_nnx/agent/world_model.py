@@ -13,6 +13,8 @@ from dreamer_nnx.spacetypes import Space
 
 sg = jax.lax.stop_gradient
 Array = jax.Array
+# Losses of `prediction_losses`.
+PREDICTED = ('rew', 'con')
 
 
 def observe(
@@ -104,7 +106,8 @@ def prediction_losses(
   if options.contdisc:
     target *= options.discount
   inputs = feat if options.reward_grad else sg(feat)
-  return {
-    'rew': world.reward(inputs).loss(steps['reward']),
-    'con': world.cont(feat).loss(target),
-  }
+  losses = (
+    world.reward(inputs).loss(steps['reward']),
+    world.cont(feat).loss(target),
+  )
+  return dict(zip(PREDICTED, losses, strict=True))

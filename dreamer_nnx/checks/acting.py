@@ -188,9 +188,9 @@ def copied_world(world: contracts.World) -> contracts.World:
 
 
 def parts_of(seen: Seen) -> dict[str, Any]:
-  """The fields of `seen`, as a pytree."""
-  fields = dataclasses.fields(seen)
-  return {field.name: getattr(seen, field.name) for field in fields}
+  """The fields of `seen` that have shapes, as a pytree."""
+  fields = [field.name for field in dataclasses.fields(seen)]
+  return {name: getattr(seen, name) for name in fields if name != 'losses'}
 
 
 def steps_of(

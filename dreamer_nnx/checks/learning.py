@@ -43,7 +43,7 @@ def check_objective(
   obs_space: Spaces,
   action_space: Spaces,
   path: str,
-) -> None:
+) -> tuple[str, ...]:
   """Checks the losses, and the reward and mask of dreams where it has them.
 
   Args:
@@ -51,6 +51,9 @@ def check_objective(
     world: The modules of the agent.
     seen: Result of `check_dynamics`.
     obs_space: All observations that are stored.
+
+  Returns:
+    Names of its losses.
 
   Raises:
     UserError: It breaks its contract.
@@ -75,10 +78,11 @@ def check_objective(
       reward = live.reward(replayed.world, dream, a_key())
       shape = (DREAMS, AHEAD + 1)
       expect_array(reward, shape, FLOATS, '`reward` of a dream')
+    return result[0]
 
   extra = getattr(world.behavior, 'extra_space', {})
   steps = steps_of(obs_space, action_space, extra)
-  traced(path, '`losses`', trace, parts_of(seen), steps)
+  return tuple(traced(path, '`losses`', trace, parts_of(seen), steps))
 
 
 def dream_of(seen, steps, action_space) -> contracts.Dream:
@@ -106,7 +110,7 @@ def check_weighting(
     scales: By the names of the model's losses.
 
   Raises:
-    UserError: It breaks its contract.
+    UserError: It breaks its contract, or names a loss that there is not.
   """
   # Losses of both forms that the model may have.
   losses = {
@@ -116,10 +120,13 @@ def check_weighting(
   scales = {name: 1.0 for name in losses} | dict(scales)
 
   def trace(losses):
-    scaled = copied(weighting)(dict(losses), scales)
+    live = copied(weighting)
+    scaled = live(dict(losses), scales)
     expect_keys(scaled, losses, 'scaled losses')
     for name, x in losses.items():
       expect_array(scaled[name], x.shape, FLOATS, f'the scaled loss {name!r}')
+    if callable(getattr(live, 'metrics', None)):
+      expect_metrics(live.metrics(scales), 'the weighting')
 
   traced(path, 'scaled losses', trace, losses)
 

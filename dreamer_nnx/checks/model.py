@@ -107,6 +107,7 @@ class Seen:
     tokens, action, is_first: (B, T, ...), as `observe` is given them.
     carry: Of B rows.
     observed: Of (B, T, ...) steps.
+    losses: Names of the losses.
   """
 
   tokens: Struct
@@ -114,6 +115,7 @@ class Seen:
   is_first: Struct
   carry: Any
   observed: contracts.Observed
+  losses: tuple[str, ...] = ()
 
 
 def check_dynamics(
@@ -140,10 +142,14 @@ def check_dynamics(
   check.predict(carry, ROWS, 'a carry')
   starts = check.starts(carry, observed)
   check.predict(starts, ROWS * STARTS, 'the result of `starts`')
-  check.losses(observed)
   lead = (ROWS, LENGTH)
   return Seen(
-    check.tokens(lead), check.action(lead), flags(lead), carry, observed
+    check.tokens(lead),
+    check.action(lead),
+    flags(lead),
+    carry,
+    observed,
+    losses=check.losses(observed),
   )
 
 
@@ -285,11 +291,12 @@ class _Check:
         refuse(f'{what}{name}', promise, leaf, self.path)
     return result
 
-  def losses(self, observed) -> None:
+  def losses(self, observed) -> tuple[str, ...]:
     def trace(dynamics, observed):
       result = dynamics.losses(observed)
       expect_tuple(result, 'losses, metrics', '`losses`')
       expect_losses(result[0], ((ROWS, LENGTH),), '`losses`')
       expect_metrics(result[1], '`losses`')
+      return result[0]
 
-    self._traced('losses', trace, observed)
+    return tuple(self._traced('losses', trace, observed))

@@ -121,16 +121,21 @@ def check_decoder(
   obs_space: Mapping[str, Space],
   dtype: Any,
   path: str,
-) -> None:
+) -> tuple[str, ...]:
   """Checks the outputs of (2,) and of (2, 3) features.
 
   Args:
     obs_space: The keys that may be decoded.
     dtype: The compute format.
 
+  Returns:
+    The keys that are.
+
   Raises:
     UserError: It breaks its contract.
   """
+
+  decoded = []
 
   def decode(lead):
     def trace(feat, targets):
@@ -145,9 +150,11 @@ def check_decoder(
         if spaces.is_image(obs_space[key]):
           target = target.astype(jnp.float32) / 255
         check_output(output, obs_space[key], target, lead, LEARNED, what)
+      decoded[:] = outputs
 
     feat = features(feat_space, lead, dtype)
     what = f'outputs of {lead} features'
     traced(path, what, trace, feat, inputs(obs_space, lead))
 
   each_lead(decode, path)
+  return tuple(decoded)

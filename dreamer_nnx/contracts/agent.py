@@ -304,7 +304,9 @@ class Behavior(Protocol):
 class Objective(Protocol):
   """A further loss of the world model, with parameters and targets of its own.
 
-  `scale` multiplies its losses and its reward; 0 leaves it out.
+  `scale` multiplies its losses and its reward; 0 leaves it out. The `encoder`
+  that its builder is given is there to be copied, as `SlowCopy` does, and not
+  to be kept: the live one is in `world`.
 
   Optional: `reward(world, dream, key)` gives further rewards (N, H+1) of a
   dream, of which entry t is earned on entering state t and entry 0 is ignored;
@@ -323,7 +325,14 @@ class Objective(Protocol):
 
 @runtime_checkable
 class Weighting(Protocol):
-  """Losses of the model by name and their scales, to scaled losses."""
+  """Losses of the model by name and their scales, to scaled losses.
+
+  A reconstruction has the key of its observation for a name; the other losses
+  are those of the dynamics, `rew`, `con`, and what objectives add.
+
+  Optional: `metrics(scales)` gives scalar metrics, such as weights that are
+  learnt.
+  """
 
   def __call__(self, losses: Losses, scales: Mapping[str, float]) -> Losses: ...
 

@@ -15,6 +15,12 @@ def concat(feat: Mapping[str, jax.Array], order: Iterable[str]) -> jax.Array:
   return jnp.concatenate([feat[name] for name in order], -1)
 
 
+def unit(x: jax.Array, axis: int = -1) -> jax.Array:
+  """Divides vectors along an axis by their lengths, in float32; 0 stays 0."""
+  x = x.astype(jnp.float32)
+  return x * jax.lax.rsqrt(jnp.square(x).sum(axis, keepdims=True) + 1e-12)
+
+
 def vector_size(space: Mapping[str, Space]) -> int:
   """Counts the numbers that `concat_vectors` returns for each step."""
   return sum(

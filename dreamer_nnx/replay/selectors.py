@@ -8,6 +8,7 @@ import numpy as np
 from dreamer_nnx.contracts import Selector
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.registry import Choice, Choices
+from dreamer_nnx.replay import curious as curious
 from dreamer_nnx.replay import priority as priority
 from dreamer_nnx.replay import recency as recency
 from dreamer_nnx.replay import uniform as uniform

@@ -11,6 +11,7 @@ from dreamer_nnx.testing import experience, toys
 
 LABELS = toys.VECTORS | {'label/cost': toys.box()}
 MASKS = toys.VECTORS | {'mask/button': toys.box(3)}
+SHOWN = toys.VECTORS | {'label/demonstration': toys.box()}
 BUTTONS = {'button': toys.ACTIONS['discrete']['button']}
 SMALL = {'units': 8, 'layers': 1}
 CNN = {'depth': 2, 'mults': (1, 1)}
@@ -38,6 +39,11 @@ ARGUMENTS: dict[tuple[str, str], dict[str, Any]] = {
   ('policy', 'masked'): SMALL | {'obs_space': MASKS, 'action_space': BUTTONS},
   ('behavior', 'cem'): {'length': 2, 'plans': 4, 'elites': 2, 'iterations': 1},
   ('behavior', 'constrained'): {'obs_space': LABELS},
+  ('objective', 'cloning'): {'obs_space': SHOWN},
+  ('objective', 'disagreement'): {'members': 2},
+  ('objective', 'dreamerpro'): {'prototypes': 4, 'size': 4},
+  ('objective', 'infonce'): {'size': 4},
+  ('objective', 'rnd'): {'size': 4},
   ('objective', 'masks'): {'obs_space': MASKS, 'action_space': BUTTONS},
   ('env', 'gymnasium'): {'id': 'CartPole-v1'},
   ('env', 'custom'): {'make': 'gymnasium.envs.classic_control:CartPoleEnv'},

@@ -15,9 +15,10 @@ class Walk(gymnasium.Env):
     image: Shows the place as an image, too.
     labels: Observes `label/cost`.
     masks: Observes `mask/action`.
+    shown: Observes `label/demonstration`.
   """
 
-  def __init__(self, image: bool, labels: bool, masks: bool):
+  def __init__(self, image: bool, labels: bool, masks: bool, shown: bool):
     box = gymnasium.spaces.Box
     space = {'place': box(-1, 1, (2,), np.float32)}
     if image:
@@ -26,6 +27,8 @@ class Walk(gymnasium.Env):
       space['label/cost'] = box(0, 1, (), np.float32)
     if masks:
       space['mask/action'] = box(0, 1, (ACTIONS,), np.float32)
+    if shown:
+      space['label/demonstration'] = box(0, 1, (), np.float32)
     self.observation_space = gymnasium.spaces.Dict(space)
     self.action_space = gymnasium.spaces.Discrete(ACTIONS)
 
@@ -49,12 +52,16 @@ class Walk(gymnasium.Env):
       'image': np.full((*SIDES, 3), 50 * self.place, np.uint8),
       'label/cost': np.float32(cost),
       'mask/action': mask,
+      'label/demonstration': np.float32(self.place % 2),
     }
     return {key: seen[key] for key in self.observation_space.spaces}
 
 
 def make(
-  image: bool = False, labels: bool = False, masks: bool = False
+  image: bool = False,
+  labels: bool = False,
+  masks: bool = False,
+  shown: bool = False,
 ) -> Walk:
   """Makes one game, for `config.env.custom.make`."""
-  return Walk(image, labels, masks)
+  return Walk(image, labels, masks, shown)

@@ -183,12 +183,11 @@ def check_weighting(
   """
   name = toys.title(WEIGHTING, component)
   choice = toys.choice(WEIGHTING, component, fields)
-  scales = {'dyn': 1.0, 'position': 1.0, 'unused': 0.0}
+  scales = {'dyn': 1.0, 'position': 1.0, 'rep': 0.1, 'rew': 1.0, 'unused': 0.0}
+  build = lambda: toys.build(choice, obs_space=toys.VECTORS)
   with promising(name):
-    abstractly(
-      lambda: checks.check_weighting(toys.build(choice), scales, choice.path)
-    )
-    live = Live(lambda: toys.build(choice))
+    abstractly(lambda: checks.check_weighting(build(), scales, choice.path))
+    live = Live(build)
   check_axes(name, live)
   losses = {key: 1 + toys.floats(LEAD, i) ** 2 for i, key in enumerate(scales)}
 
@@ -206,7 +205,7 @@ def check_weighting(
   promise = 'a loss of scale 0 counts for nothing'
   expect(name, not np.any(slope['unused']), promise)
   promise = 'more of a loss makes the total larger'
-  for key in ('dyn', 'position'):
+  for key in scales.keys() - {'unused'}:
     expect(name, np.all(slope[key] > 0), promise, f'not of {key!r}')
   check_round_trip(name, live, total, losses)
 

@@ -48,6 +48,7 @@ RUN = {
 }
 # Flags of an entry beside its name; `{data}` is a folder of episodes.
 LABELS = ('--config.env.custom.arguments=labels=True',)
+SHOWN = ('--config.env.custom.arguments=shown=True',)
 MASKS = ('--config.env.custom.arguments=masks=True',)
 MASKED = (*MASKS, '--config.behavior.actor_critic.policy.name=masked')
 IMAGES = ('--config.env.custom.arguments=image=True',)
@@ -58,6 +59,8 @@ FLAGS = {
   ('behavior', 'constrained'): LABELS,
   ('policy', 'masked'): MASKS,
   ('objective', 'masks'): MASKED,
+  ('objective', 'cloning'): SHOWN,
+  ('objective', 'dreamerpro'): ('--config.objectives.dreamerpro.prototypes=8',),
   ('env', 'gymnasium'): ('--config.env.gymnasium.id=CartPole-v1',),
   ('replay', 'dataset'): ('--config.replay.dataset.path={data}',),
   ('replay', 'mixture'): (

@@ -172,6 +172,6 @@ def test_cloning_alone_plays_as_well_offline(demonstrations, tmp_path):
   offline = [x for x in logged if x.get('offline/env_steps') == 0]
   # While offline nothing is played, and every row demonstrates.
   assert [x['offline/updates'] for x in offline] == [500, 1000, 1500]
-  assert all(x['train/demonstrated'] == 1 for x in offline)
+  assert all(x['train/cloning/share'] == 1 for x in offline)
   (score,) = [x['eval/return'] for x in logged if 'eval/return' in x]
   assert score >= 0.98

@@ -8,8 +8,8 @@ import pytest
 from dreamer_nnx.registry import Choice, Choices
 from dreamer_nnx.replay.chunked import ChunkedReplay
 from dreamer_nnx.replay.chunks import ChunkPool
+from dreamer_nnx.replay.curious import LOSS, VISITS, Curious
 from dreamer_nnx.slots import SELECTOR
-from experiments.variants.curious import LOSS, VISITS, Curious
 
 WORKERS, CONTEXT, LENGTH = 2, 1, 3
 space = lambda dtype: SimpleNamespace(shape=(), dtype=np.dtype(dtype))

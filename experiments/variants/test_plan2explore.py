@@ -10,7 +10,7 @@ from dreamer_nnx.errors import UserError
 from experiments.variants import toys
 from experiments.variants.toys import Toy, after_five, compiled, differing
 
-ENSEMBLE = {'objectives.plan2explore.members': 3}
+ENSEMBLE = {'objectives.disagreement.members': 3}
 
 
 @pytest.fixture(scope='module')
@@ -32,7 +32,7 @@ def test_rewards_reach_nothing_but_their_predictor(toy, trained):
 
 
 def test_without_a_scale_all_else_learns_as_without_it(trained):
-  off = Toy('plan2explore', ENSEMBLE | {'objectives.plan2explore.scale': 0.0})
+  off = Toy('plan2explore', ENSEMBLE | {'objectives.disagreement.scale': 0.0})
   without = Toy('plan2explore', {'objectives.names': ()})
   states = after_five(off), after_five(without)
   assert states[0].keys() == states[1].keys()
@@ -48,7 +48,9 @@ def test_a_first_step_follows_nothing(toy):
   @compiled
   def loss(state, batch):
     _, aux = toy.loss(toy.agent(state), batch)
-    return aux['losses']['disagreement'], aux['metrics']['disagreement']
+    return aux['losses']['disagreement'], aux['metrics'][
+      'disagreement/variance'
+    ]
 
   batch, state = toy.batch(0), toy.init()
   found, _ = loss(state, batch)
@@ -72,8 +74,8 @@ def dream(feat, action):
 def test_disagreement_falls_where_it_was_trained():
   # A chain of states, whose last action is never taken.
   patterns = {
-    'objectives.plan2explore.predictor.layers': 1,
-    'objectives.plan2explore.predictor.units': 16,
+    'objectives.disagreement.predictor.layers': 1,
+    'objectives.disagreement.predictor.units': 16,
     'train.batch_size': 8,
   }
   toy = Toy('plan2explore', ENSEMBLE | patterns)
@@ -85,7 +87,7 @@ def test_disagreement_falls_where_it_was_trained():
     agent = toy.agent(state)
     _, aux = toy.loss(agent, batch)
     feat = jax.tree.map(lambda x: x[:, -1], aux['replayed'].observed.feat)
-    objective = agent.objectives['plan2explore']
+    objective = agent.objectives['disagreement']
     dreams = dream(feat, action)
     return objective.reward(agent.world, dreams, jax.random.key(0))
 
@@ -125,7 +127,7 @@ def test_the_reward_of_the_start_never_matters(toy):
     size = agent.dynamics.feat_space
     feat = {k: np.ones((5, n), np.float32) for k, n in size.items()}
     dreams = dream(feat, np.arange(5, dtype=np.int32) % 3)
-    objective, key = agent.objectives['plan2explore'], jax.random.key(0)
+    objective, key = agent.objectives['disagreement'], jax.random.key(0)
     reward = objective.reward(agent.world, dreams, key)
     changed = reward.at[:, 0].set(first)
     score = agent.behavior.critic.score(dreams, changed, False)
@@ -140,10 +142,10 @@ def test_the_reward_of_the_start_never_matters(toy):
 
 def test_tokens_are_a_target_and_others_are_named():
   toy = Toy(
-    'plan2explore', ENSEMBLE | {'objectives.plan2explore.target': 'tokens'}
+    'plan2explore', ENSEMBLE | {'objectives.disagreement.target': 'tokens'}
   )
   ends = [k for k in toy.layout.shapes if 'ensemble/0/head' in k]
   sizes = {toy.layout.shapes[name].shape[-1] for name in ends}
   assert sizes == {toys.TINY['**.units']}
-  with pytest.raises(UserError, match=r'plan2explore\.target.*stoch, tokens'):
-    Toy('plan2explore', {'objectives.plan2explore.target': 'pixels'})
+  with pytest.raises(UserError, match=r'disagreement\.target.*stoch, tokens'):
+    Toy('plan2explore', {'objectives.disagreement.target': 'pixels'})

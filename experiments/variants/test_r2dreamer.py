@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from gymnasium import spaces as gs
 
+from dreamer_nnx.objectives.barlow import correlations
 from experiments.variants import toys
-from experiments.variants.r2dreamer import correlations
 from experiments.variants.toys import Toy, after_five, compiled, differing
 
 RNG = np.random.default_rng(0)
@@ -18,7 +18,7 @@ IMAGE = {
 }
 SIZES = {'**.simple.mults': (1,), 'encoder.simple.depth': 2}
 # All else would pull at the encoder, too.
-ALONE = {'objectives.r2dreamer.scale': 1.0, 'train.batch_size': 8}
+ALONE = {'objectives.barlow.scale': 1.0, 'train.batch_size': 8}
 
 
 def test_correlations_are_those_of_numpy():
@@ -57,9 +57,9 @@ def gradient(toy):
     changed = type(replayed)(
       **vars(replayed) | {'tokens': scale * replayed.tokens + shift}
     )
-    objective = agent.objectives['r2dreamer']
+    objective = agent.objectives['barlow']
     losses, _ = objective.losses(changed, jax.random.key(0), True)
-    return losses['redundancy']
+    return losses['barlow']
 
   state = toy.init()
   params = {k: state[k] for k in toy.layout.trained}
@@ -87,7 +87,7 @@ def test_scale_and_shift_of_a_number_change_nothing(toy, gradient):
   shift = RNG.normal(size=shape).astype(np.float32)
   np.testing.assert_allclose(gradient(scale, shift)[0], loss, rtol=1e-4)
   # The last layer of the projector scales and shifts what it returns.
-  state, end = toy.init(), 'objectives/r2dreamer/projector/head/mean/linear/'
+  state, end = toy.init(), 'objectives/barlow/projector/head/mean/linear/'
   kernel, bias = end + 'kernel', end + 'bias'
   moved = {
     kernel: state[kernel] * scale,
@@ -105,7 +105,7 @@ def test_correlation_rises_in_a_hundred_updates(toy):
   state, carry = toy.init(), toy.pure.initial(toy.rows)
   for batch in batches:
     state, carry, _, metrics = toy.update(state, carry, batch)
-    found.append(float(metrics['correlation']))
+    found.append(float(metrics['barlow/same']))
   assert np.mean(found[-10:]) > np.mean(found[:10]) + 0.2
 
 
@@ -115,13 +115,13 @@ def test_there_is_no_decoder_and_reports_work(toy):
   carry, key = toy.pure.initial(toy.rows), jax.random.key(0)
   metrics, videos = compiled(toy.pure.report)(state, carry, toy.batch(0), key)
   assert videos == {}
-  assert {'loss/redundancy', 'loss/rew'} <= metrics.keys()
+  assert {'loss/barlow', 'loss/rew'} <= metrics.keys()
   assert not {'loss/image', 'loss/vector'} & metrics.keys()
   assert np.isfinite(list(metrics.values())).all()
 
 
 def test_without_a_scale_all_else_learns_as_without_it():
-  off = Toy('r2dreamer', {'objectives.r2dreamer.scale': 0.0})
+  off = Toy('r2dreamer', {'objectives.barlow.scale': 0.0})
   without = Toy('r2dreamer', {'objectives.names': ()})
   states = after_five(off), after_five(without)
   assert states[0].keys() == states[1].keys()

@@ -11,4 +11,4 @@ PATTERNS = {
 
 def get_config() -> configs.ConfigDict:
   """The config of the variant."""
-  return small.config(PATTERNS, 'experiments.variants.curious')
+  return small.config(PATTERNS)

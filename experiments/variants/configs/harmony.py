@@ -5,10 +5,9 @@ from experiments.variants import small
 
 PATTERNS = {
   'weighting.name': 'harmony',
-  'weighting.harmony.terms': ('image', 'rew', 'dyn+rep'),
 }
 
 
 def get_config() -> configs.ConfigDict:
   """The config of the variant."""
-  return small.config(PATTERNS, 'experiments.variants.harmony')
+  return small.config(PATTERNS)

@@ -4,7 +4,7 @@ from dreamer_nnx import config as configs
 from experiments.variants import small
 
 PATTERNS = {
-  'objectives.names': ('plan2explore',),
+  'objectives.names': ('disagreement',),
   'agent.extrinsic_scale': 0.0,
   # The rewards that replay holds are of the environment, too.
   'agent.repval_loss': False,
@@ -14,4 +14,4 @@ PATTERNS = {
 
 def get_config() -> configs.ConfigDict:
   """The config of the variant."""
-  return small.config(PATTERNS, 'experiments.variants.plan2explore')
+  return small.config(PATTERNS)

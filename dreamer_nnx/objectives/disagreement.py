@@ -1,4 +1,4 @@
-"""Plan2Explore: rewards of disagreement between one-step predictors."""
+"""Disagreement between one-step predictors, as a reward."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -7,9 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from gymnasium import spaces as gym_spaces
 
-from dreamer_nnx import contracts
+from dreamer_nnx import contracts, spacetypes
 from dreamer_nnx.contracts import Dream, Replayed, World
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.nn.precision import Precision
@@ -18,6 +17,7 @@ from dreamer_nnx.nn.vectors import concat_vectors, vector_size
 from dreamer_nnx.registry import Choice, Part
 from dreamer_nnx.schema import Range, Weight
 from dreamer_nnx.slots import HEAD, OBJECTIVE
+from dreamer_nnx.spacetypes import Space
 
 sg = jax.lax.stop_gradient
 Array = jax.Array
@@ -25,9 +25,9 @@ TOKENS, ACTION = 'tokens', 'action'
 PREDICTOR = Part(Predictor, layers=2, head=Choice(HEAD, 'mse'))
 
 
-@OBJECTIVE.register('plan2explore')
-class Plan2Explore(nnx.Module):
-  """Disagreement of an ensemble about what follows a state and an action.
+@OBJECTIVE.register('disagreement')
+class Disagreement(nnx.Module):
+  """Disagreement of an ensemble about what comes next: Plan2Explore.
 
     loss_t = mean_k |f_k(feat_{t-1}, a_{t-1}) - target_t|²,  0 where is_first
     reward_t = mean_i var_k f_k(feat_{t-1}, a_{t-1})_i
@@ -36,7 +36,8 @@ class Plan2Explore(nnx.Module):
   is left out by `agent.extrinsic_scale` 0.
 
   Args:
-    scale: Weight of the loss `disagreement`, and of the reward.
+    scale: Weight of the loss `disagreement`, and of the reward, which is added
+      to that of the environment.
     target: A feature of the dynamics, or `tokens`.
     members: Predictors in the ensemble.
     predictor: Layers and head of each.
@@ -49,7 +50,7 @@ class Plan2Explore(nnx.Module):
 
   def __init__(
     self,
-    action_space: Mapping[str, gym_spaces.Space],
+    action_space: Mapping[str, Space],
     token_size: int,
     feat_space: Mapping[str, int],
     *,
@@ -67,7 +68,7 @@ class Plan2Explore(nnx.Module):
     self.scale, self.target = scale, target
     self.action_space, self.precision = dict(action_space), precision
     inputs = {**feat_space, ACTION: vector_size(action_space)}
-    output = gym_spaces.Box(-np.inf, np.inf, (sizes[target],), np.float32)
+    output = spacetypes.box(-np.inf, np.inf, (sizes[target],))
     given = dict(feat_space=inputs, precision=precision, rngs=rngs)
     self.ensemble = nnx.List(
       [predictor(space=output, **given) for _ in range(members)]
@@ -88,7 +89,8 @@ class Plan2Explore(nnx.Module):
     follows = ~replayed.steps['is_first'][:, 1:]
     loss = follows * sum(errors) / len(errors)
     variance = follows * self._variance(outputs)
-    metrics = {'disagreement': variance.sum() / jnp.maximum(1, follows.sum())}
+    mean = variance.sum() / jnp.maximum(1, follows.sum())
+    metrics = {'disagreement/variance': mean}
     # (B, T-1) to (B, T).
     return {'disagreement': jnp.pad(loss, [(0, 0), (1, 0)])}, metrics
 

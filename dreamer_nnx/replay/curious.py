@@ -1,4 +1,4 @@
-"""Curious Replay: what was seldom trained on, or is badly predicted, first."""
+"""The selector by visits and losses."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -15,18 +15,21 @@ VISITS, LOSS = 'curious/visits', 'curious/loss'
 
 @SELECTOR.register('curious')
 class Curious:
-  """Draws windows in proportion to curiosity about their first trained step.
+  """Draws what was seldom trained on, or badly predicted, more often.
 
     w = visit_scale · visit_decay^v + (|loss| + loss_offset)^loss_exponent
 
-  v counts how often the window was drawn, and the loss is that of the model
-  when the step was last trained on, 0 until then.
+  of the first trained step of a window: v counts how often the window was
+  drawn, and the loss is that of the model when the step was last trained on, 0
+  until then.
 
   Args:
     context: Steps of a window before those that are trained on.
     share: Part of all draws.
-    visit_scale, visit_decay: c and β, of the counts.
-    loss_exponent, loss_offset: α and ε, of the losses.
+    visit_scale: Weight c of windows that were drawn seldom.
+    visit_decay: Factor β by which each further draw lowers it.
+    loss_exponent: Power α of the losses; 0 makes all alike.
+    loss_offset: Number ε that is added to each loss before.
     initial: Weight of windows that were never drawn.
 
   Source: Kauvar et al. 2023, arXiv 2306.15934.

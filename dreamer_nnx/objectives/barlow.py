@@ -1,4 +1,4 @@
-"""R2-Dreamer: features that agree with the tokens, number by number."""
+"""Redundancy reduction between features and tokens."""
 
 from collections.abc import Mapping
 
@@ -6,9 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from gymnasium import spaces as gym_spaces
 
-from dreamer_nnx import contracts
+from dreamer_nnx import contracts, spacetypes
 from dreamer_nnx.contracts import Replayed
 from dreamer_nnx.nn.precision import Precision
 from dreamer_nnx.nn.predictor import Predictor
@@ -22,18 +21,19 @@ Array = jax.Array
 PROJECTOR = Part(Predictor, layers=0, head=Choice(HEAD, 'mse'))
 
 
-@OBJECTIVE.register('r2dreamer')
-class R2Dreamer(nnx.Module):
-  """Redundancy reduction between features and tokens, without a decoder.
+@OBJECTIVE.register('barlow')
+class Barlow(nnx.Module):
+  """Agreement of features with the tokens, number by number: R2-Dreamer.
 
     C_ij = mean over B T of x̂_i ê_j,   x = projector(feat), e = sg(tokens)
     loss = Σ_i (1 - C_ii)² + redundancy · Σ_{i≠j} C_ij²
 
   A hat is the distance to the mean in standard deviations of the batch. The
   encoder learns through the features, for tokens alone could all become alike.
+  No decoder is needed.
 
   Args:
-    scale: Weight of the loss `redundancy`.
+    scale: Weight of the loss `barlow`.
     redundancy: Weight of the correlations between different numbers.
     projector: Features to numbers that are compared with the tokens.
 
@@ -53,7 +53,7 @@ class R2Dreamer(nnx.Module):
     rngs: nnx.Rngs,
   ):
     self.scale, self.redundancy = scale, redundancy
-    space = gym_spaces.Box(-np.inf, np.inf, (token_size,), np.float32)
+    space = spacetypes.box(-np.inf, np.inf, (token_size,))
     self.projector = projector(
       feat_space=feat_space, space=space, precision=precision, rngs=rngs
     )
@@ -61,14 +61,17 @@ class R2Dreamer(nnx.Module):
   def losses(
     self, replayed: Replayed, key: Array, update: bool
   ) -> tuple[contracts.Losses, contracts.Metrics]:
-    """Computes `redundancy` (), and the mean correlations."""
+    """Computes `barlow` (), and the mean correlations."""
     del key, update
     projected = self.projector(replayed.observed.feat).pred()
     same, other = correlations(projected, sg(replayed.tokens))
     loss = jnp.square(1 - same).sum()
     loss += self.redundancy * jnp.square(other).sum()
-    metrics = {'correlation': same.mean(), 'crossed': jnp.abs(other).mean()}
-    return {'redundancy': loss}, metrics
+    metrics = {
+      'barlow/same': same.mean(),
+      'barlow/other': jnp.abs(other).mean(),
+    }
+    return {'barlow': loss}, metrics
 
 
 def correlations(x: Array, y: Array) -> tuple[Array, Array]:
