@@ -103,7 +103,7 @@ class DreamerPro(nnx.Module):
   def assign(self, obs: contracts.Observation) -> Array:
     """Assigns (B, T, ...) to prototypes: shares (B, T, K), without gradient."""
     scores = self._score(self.slow_projector(self.slow_encoder(obs)))
-    return sg(sinkhorn(scores / self.epsilon, self.iterations))
+    return sinkhorn(sg(scores) / self.epsilon, self.iterations)
 
   def after_update(self, world: World, updates: Array) -> None:
     """Lets the slow copies follow."""
@@ -121,9 +121,8 @@ def sinkhorn(scores: Array, iterations: int) -> Array:
   Each iteration divides exp(scores) by its sums over steps, then by those over
   classes, so that the latter are 1; computed as logarithms.
   """
-  size = scores.shape[-1]
-  log = scores.reshape(-1, size)
-  for _ in range(iterations):
-    log = jax.nn.log_softmax(log, 0)
-    log = jax.nn.log_softmax(log, 1)
+  balance = lambda _, log: jax.nn.log_softmax(jax.nn.log_softmax(log, 0), 1)
+  # (..., K) to (N, K), and back.
+  log = scores.reshape(-1, scores.shape[-1])
+  log = jax.lax.fori_loop(0, iterations, balance, log)
   return jnp.exp(log).reshape(scores.shape)

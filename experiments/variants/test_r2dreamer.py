@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from gymnasium import spaces as gs
 
-from dreamer_nnx.objectives.barlow import correlations
 from experiments.variants import toys
-from experiments.variants.toys import Toy, after_five, compiled, differing
+from experiments.variants.toys import Toy, compiled
 
 RNG = np.random.default_rng(0)
 IMAGE = {
@@ -19,24 +18,6 @@ IMAGE = {
 SIZES = {'**.simple.mults': (1,), 'encoder.simple.depth': 2}
 # All else would pull at the encoder, too.
 ALONE = {'objectives.barlow.scale': 1.0, 'train.batch_size': 8}
-
-
-def test_correlations_are_those_of_numpy():
-  x, y = RNG.normal(size=(2, 5, 4, 3)).astype(np.float32)
-  y += x[..., ::-1]
-  flat = np.concatenate([x.reshape(20, 3), y.reshape(20, 3)], 1)
-  expected = np.corrcoef(flat.T)[:3, 3:]
-  same, other = correlations(x, y)
-  np.testing.assert_allclose(same, np.diagonal(expected), atol=1e-5)
-  np.testing.assert_allclose(other, expected * (1 - np.eye(3)), atol=1e-5)
-
-
-def test_what_never_changes_correlates_with_nothing():
-  x = np.ones((2, 3, 4), np.float32)
-  same, other = correlations(x, RNG.normal(size=(2, 3, 4)))
-  assert not same.any() and not other.any()
-  slope = jax.grad(lambda x: correlations(x, x)[0].sum())(x)
-  assert np.isfinite(slope).all()
 
 
 @pytest.fixture(scope='module')
@@ -118,11 +99,3 @@ def test_there_is_no_decoder_and_reports_work(toy):
   assert {'loss/barlow', 'loss/rew'} <= metrics.keys()
   assert not {'loss/image', 'loss/vector'} & metrics.keys()
   assert np.isfinite(list(metrics.values())).all()
-
-
-def test_without_a_scale_all_else_learns_as_without_it():
-  off = Toy('r2dreamer', {'objectives.barlow.scale': 0.0})
-  without = Toy('r2dreamer', {'objectives.names': ()})
-  states = after_five(off), after_five(without)
-  assert states[0].keys() == states[1].keys()
-  assert not differing(*states)

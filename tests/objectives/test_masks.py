@@ -125,6 +125,7 @@ def test_an_environment_without_masks_is_refused():
     obs_space={'vector': SPACE['vector']},
     stored_space={'vector': SPACE['vector']},
     action_space={},
+    encoder=None,
     token_size=2,
     feat_space={'deter': 2},
     precision=Precision(),
