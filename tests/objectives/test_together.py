@@ -3,7 +3,6 @@
 import re
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -61,7 +60,8 @@ def initial(*pures):
   """First states; in one program, what they share is computed once."""
   keys = jax.random.key(0), jax.random.key(1)
   init = lambda *keys: [pure.init(*keys) for pure in pures]
-  return compiled(init)(*keys)
+  states = compiled(init)(*keys)
+  return [jax.device_get(state) | {'key': keys[1]} for state in states]
 
 
 @pytest.fixture(scope='module')
@@ -82,10 +82,9 @@ def test_without_a_scale_all_else_is_as_without_them(pures, states):
   # What else there is does not change what a part begins with.
   for name, x in none.items():
     for other in (on, off):
-      assert jnp.array_equal(other[name], x), name
+      assert name == 'key' or np.array_equal(other[name], x), name
   # And updates are the same program.
-  *_, off, none = map(updates_of, pures)
-  assert off == none
+  assert updates_of(pures[1]) == updates_of(pures[2])
 
 
 def updates_of(pure):
