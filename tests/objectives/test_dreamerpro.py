@@ -23,7 +23,7 @@ B, T, F, V, E, K = 2, 4, 5, 3, 6, 4
 RNG = np.random.default_rng(0)
 FEAT = RNG.normal(size=(B, T, F)).astype(np.float32)
 TOKENS = RNG.normal(size=(B, T, E)).astype(np.float32)
-OBS = RNG.normal(size=(B, T, V)).astype(np.float32)
+OBS, AUGMENTED = RNG.normal(size=(2, B, T, V)).astype(np.float32)
 KEY, FLOAT32 = jax.random.key(0), Precision('float32')
 SLOW = ('slow_encoder', 'slow_projector')
 
@@ -44,7 +44,7 @@ def build(rngs):
   return DreamerPro(Encoder(rngs), E, {'deter': F}, **sizes, **given)
 
 
-def replayed_of(feat=FEAT, tokens=TOKENS, seen=OBS):
+def replayed_of(feat, tokens, seen):
   observed = Observed({'deter': feat}, {})
   steps, inputs = {'vector': OBS}, {'vector': seen}
   return Replayed(None, steps, inputs, {}, {}, tokens, observed, None)
@@ -71,7 +71,7 @@ def found(module):
     values = losses(state, *given)
     return values, {name: slope(name) for name in values}
 
-  return jax.device_get(slopes(state, FEAT, TOKENS, OBS))
+  return jax.device_get(slopes(state, FEAT, TOKENS, AUGMENTED))
 
 
 def test_assignments_sum_to_one_and_are_balanced():
