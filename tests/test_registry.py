@@ -378,6 +378,7 @@ OPTIONAL = {
   'behavior': ('after_update',),
   'objective': ('reward', 'mask', 'after_update'),
   'optimizer': ('check_names',),
+  'weighting': ('metrics',),
   'selector': ('update', 'state', 'restore'),
   'callback': ('stepped', 'updated', 'state', 'restore'),
 }
