@@ -207,15 +207,10 @@ WITHIN = {
 WITHOUT: dict[tuple[str, str], str] = {}
 # Entries without a result, and why.
 UNTRAINED: dict[str, str] = {
-  'default.point': 'is being run',
-  'default.onehot': 'is being run',
   'encoder.resnet': 'is being run',
   'encoder.vit': 'is being run',
   'encoder.mlp': 'is being run',
   'decoder.resnet': 'is being run',
-  'dynamics.gru': 'is being run',
-  'dynamics.ssm': 'is being run',
-  'dynamics.transformer': 'is being run',
   'stochastic.gaussian': 'is being run',
   'stochastic.fsq': 'is being run',
   'behavior.constrained': 'is being run',
