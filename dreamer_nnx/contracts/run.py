@@ -19,6 +19,9 @@ class VectorEnv(Protocol):
   The step after `is_last` ignores its action and returns the first observation
   of the next episode, with `is_first` and reward 0. Keys `log/*` are for the
   loggers alone.
+
+  It may have an attribute `interface`, the `dreamer_nnx.interface.Interface`
+  between it and what it wraps: policies that are loaded then speak as that does.
   """
 
   num_envs: int
