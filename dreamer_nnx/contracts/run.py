@@ -20,8 +20,8 @@ class VectorEnv(Protocol):
   of the next episode, with `is_first` and reward 0. Keys `log/*` are for the
   loggers alone.
 
-  It may have an attribute `interface`, the `dreamer_nnx.interface.Interface`
-  between it and what it wraps: policies that are loaded then speak as that does.
+  It may have an attribute `interface`, an `interface.Interface` between it and
+  what it wraps: policies that are loaded then speak as that does.
   """
 
   num_envs: int
