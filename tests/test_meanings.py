@@ -17,6 +17,7 @@ from dreamer_nnx.slots import SLOTS
 from tests.testing import parts
 
 PACKAGE = 'dreamer_nnx.'
+PAPER = re.compile(r'Source: [^:]*\(?arXiv\s+\d{4}\.\d{4,5}', re.DOTALL)
 # Words that say nothing beside the name of a field.
 EMPTY = {'a', 'an', 'its', 'number', 'of', 'the', 'value'}
 REFERENCE = re.compile(r'(see|cf|ditto|likewise|as in|as for)\b[^.]*\.?', re.I)
@@ -91,6 +92,19 @@ def test_every_field_has_a_meaning_and_every_meaning_a_field():
   # Inside of a component, and of a part of one.
   names = {builder.__name__ for builder in checked}
   assert {'SlowCopy', 'Precision', 'TrainOptions', 'MLPPolicy'} <= names
+
+
+def test_every_component_of_an_agent_names_its_paper():
+  around = {'env', 'replay', 'logger', 'callback'}
+  unnamed = [
+    f'{slot.name} {entry.name}'
+    for slot in SLOTS
+    for entry in slot.entries()
+    if slot.name not in around
+    and entry.builder.__module__.startswith(PACKAGE)
+    and not PAPER.search(inspect.getdoc(entry.builder) or '')
+  ]
+  assert not unnamed
 
 
 def test_every_section_has_a_meaning():

@@ -26,7 +26,7 @@ class RSSM(Recurrent):
     blocks: G, diagonal blocks of the kernels of the core; divides `deter`.
     absolute: The posterior reads the tokens alone, not deter.
 
-  Source: Hafner et al. 2025; danijar/dreamerv3 `rssm.py`.
+  Source: Hafner et al. 2025 (arXiv 2301.04104); danijar/dreamerv3 `rssm.py`.
   """
 
   sizes = by_size(deter=DETER, hidden=UNITS)

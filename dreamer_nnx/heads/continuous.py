@@ -54,14 +54,20 @@ class Regression(nnx.Module):
 @HEAD.register('mse')
 @takes(Projection)
 def mse(input_size: int, space: Space, **projection) -> Regression:
-  """Squared error."""
+  """Squared error.
+
+  Source: Hafner et al. 2019 (arXiv 1811.04551).
+  """
   return Regression(input_size, space, outputs.MSE, **projection)
 
 
 @HEAD.register('symlog_mse')
 @takes(Projection)
 def symlog_mse(input_size: int, space: Space, **projection) -> Regression:
-  """Squared error to the symlog of the target; `pred` is in symlog space."""
+  """Squared error to the symlog of the target; `pred` is in symlog space.
+
+  Source: Hafner et al. 2025 (arXiv 2301.04104).
+  """
   output = functools.partial(outputs.MSE, squash=symlog, unsquash=symexp)
   return Regression(input_size, space, output, **projection)
 
@@ -75,6 +81,8 @@ def huber(
 
   Args:
     eps: Distance within which it is about quadratic; linear beyond.
+
+  Source: Barron 2019 (arXiv 1701.03077).
   """
   output = functools.partial(outputs.Huber, eps=eps)
   return Regression(input_size, space, output, **projection)
@@ -89,6 +97,8 @@ class BoundedNormal(nnx.Module):
   Args:
     minstd: Lower bound of the standard deviation.
     maxstd: Upper bound of the standard deviation.
+
+  Source: Hafner et al. 2025 (arXiv 2301.04104).
   """
 
   @takes(Projection)
@@ -118,7 +128,10 @@ class BoundedNormal(nnx.Module):
 
 @HEAD.register('normal_logstd')
 class NormalLogStd(nnx.Module):
-  """Normal with free mean and std = exp(s)."""
+  """Normal with free mean and std = exp(s).
+
+  Source: Schulman et al. 2017 (arXiv 1707.06347).
+  """
 
   @takes(Projection)
   def __init__(self, input_size: int, space: Space, **projection):

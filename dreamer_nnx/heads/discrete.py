@@ -19,7 +19,10 @@ from dreamer_nnx.spacetypes import Space
 
 @HEAD.register('binary')
 class Binary(nnx.Module):
-  """Bernoulli for each number of the space."""
+  """Bernoulli for each number of the space.
+
+  Source: Hafner et al. 2025 (arXiv 2301.04104).
+  """
 
   @takes(Linear)
   def __init__(self, input_size: int, space: Space, **linear):
@@ -39,6 +42,8 @@ class Categorical(nnx.Module):
 
   Args:
     unimix: Share of the uniform distribution mixed into the probabilities.
+
+  Source: Hafner et al. 2025 (arXiv 2301.04104).
   """
 
   @takes(Linear)
@@ -75,6 +80,8 @@ class OneHot(nnx.Module):
 
   Args:
     unimix: Share of the uniform distribution mixed into the probabilities.
+
+  Source: Hafner et al. 2021 (arXiv 2010.02193).
   """
 
   @takes(Linear)

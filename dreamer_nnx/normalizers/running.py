@@ -50,7 +50,10 @@ class Averages(nnx.Module):
 
 @NORMALIZER.register('none')
 class NoNormalizer(nnx.Module):
-  """Normaliser without statistics: offset 0, scale 1."""
+  """Normaliser without statistics: offset 0, scale 1.
+
+  Source: Hafner et al. 2025 (arXiv 2301.04104).
+  """
 
   def __init__(self):
     pass
@@ -70,6 +73,8 @@ class MeanStd(nnx.Module):
     rate: Weight of the newest batch in the moving averages.
     limit: Smallest scale.
     debias: Corrects the averages for their start at 0.
+
+  Source: Hafner et al. 2025 (arXiv 2301.04104).
   """
 
   def __init__(
@@ -98,6 +103,8 @@ class Percentile(nnx.Module):
     limit: Smallest scale; 1 keeps small returns as they are.
     rate: Weight of the newest batch in the moving averages.
     debias: Corrects the averages for their start at 0.
+
+  Source: Hafner et al. 2025 (arXiv 2301.04104).
   """
 
   def __init__(

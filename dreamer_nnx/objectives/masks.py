@@ -30,6 +30,8 @@ class Masks(nnx.Module):
 
   Raises:
     UserError: The environment gives no masks.
+
+  Source: Huang & Ontañón 2020 (arXiv 2006.14171), for masks in policies.
   """
 
   def __init__(

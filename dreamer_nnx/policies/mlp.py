@@ -65,6 +65,8 @@ class MLPPolicy(Heads):
 
   Raises:
     UserError: The environment gives masks.
+
+  Source: Hafner et al. 2025 (arXiv 2301.04104).
   """
 
   @takes(Heads)

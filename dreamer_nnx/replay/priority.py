@@ -32,6 +32,8 @@ class Priority:
     exponent: Power e of the priorities; 0 is uniform.
     max_fraction: Weight m of the largest of a window against the mean.
     initial: Priority of steps that have none yet.
+
+  Source: Schaul et al. 2016 (arXiv 1511.05952).
   """
 
   wants = ('model',)

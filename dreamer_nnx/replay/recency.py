@@ -22,6 +22,8 @@ class Recency:
     share: Part of the draws, relative to the shares of all selectors; 0 for
       none.
     exponent: Power of the age; 0 is uniform.
+
+  Source: Wang & Ross 2019 (arXiv 1906.04009).
   """
 
   wants = ()

@@ -14,6 +14,8 @@ class Uniform:
   Args:
     share: Part of the draws, relative to the shares of all selectors; 0 for
       none.
+
+  Source: Hafner et al. 2025 (arXiv 2301.04104).
   """
 
   wants = ()

@@ -8,7 +8,10 @@ from dreamer_nnx.slots import WEIGHTING
 
 @WEIGHTING.register('fixed')
 class Fixed:
-  """Scales as they are: scale · loss."""
+  """Scales as they are: scale · loss.
+
+  Source: Hafner et al. 2025 (arXiv 2301.04104).
+  """
 
   def __call__(
     self, losses: contracts.Losses, scales: Mapping[str, float]
