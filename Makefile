@@ -29,7 +29,7 @@ READY := $(VENV)/.ready-$(VERSION)$(EXTRA:%=-%)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test quick kills matrix tables release lint format lock clean
+.PHONY: help venv demo test whole quick kills matrix tables release lint format lock clean
 
 help:  ## List the targets.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | \
@@ -54,10 +54,13 @@ demo: $(READY)  ## Train an agent from pixels and evaluate it, in minutes.
 	  --workdir=$(WORKDIR) --mode=train_and_evaluate $(ARGS)
 
 test: $(READY)  ## Run the tests.
-	$(BIN)/python -m pytest -q -n $(WORKERS) $(SPREAD)
+	$(BIN)/python -m pytest -q -n $(WORKERS) $(SPREAD) -m 'not whole'
+
+whole: $(READY)  ## Run all tests, further cases at length among them.
+	DREAMER_KILLS=3 $(BIN)/python -m pytest -q -n $(WORKERS) $(SPREAD)
 
 quick: $(READY)  ## Run the short tests, between edits.
-	$(BIN)/python -m pytest -q -n $(WORKERS) -m 'not slow' $(QUICK)
+	$(BIN)/python -m pytest -q -n $(WORKERS) -m 'not slow and not whole' $(QUICK)
 
 kills: $(READY)  ## Kill runs thirty times each; they end like one that was not.
 	DREAMER_KILLS=30 $(BIN)/python -m pytest -q -s tests/test_kills.py

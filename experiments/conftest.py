@@ -5,10 +5,10 @@ The example package is left out: it has to be installed, and tests itself.
 
 import os
 
-from tests.plain import PLAIN
+from tests.plain import CACHED, PLAIN
 
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
-for name, value in PLAIN.items():
+for name, value in (PLAIN | CACHED).items():
   os.environ.setdefault(name, value)
 
 collect_ignore = ['example_plugin']

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests import buckets
-from tests.plain import PLAIN
+from tests.plain import CACHED, PLAIN
 
 # Read when JAX is first imported. Exact comparisons hold per kind of device.
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
-for name, value in PLAIN.items():
+for name, value in (PLAIN | CACHED).items():
   os.environ.setdefault(name, value)
 
 

@@ -7,18 +7,18 @@ import pathlib
 import socket
 import subprocess
 import sys
-import tempfile
 from typing import NamedTuple
 from unittest import mock
 
+import jax
 from absl import flags
 
 from dreamer_nnx import config as configs
 from dreamer_nnx import main, workflow
 from dreamer_nnx.training.step import Learner
+from tests.plain import CACHE
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-CACHE = pathlib.Path(tempfile.gettempdir()) / 'dreamer_nnx_tests_xla'
 TINY = {
   'config.env.track.size': 8,
   'config.env.track.length': 8,
@@ -48,6 +48,8 @@ TINY = {
   # Whatever the machine is doing, saves are where tests expect them.
   'config.checkpoint.patience': 300.0,
 }
+# What the launcher sets of JAX for its whole process.
+SECONDS = 'jax_persistent_cache_min_compile_time_secs'
 # What the fields of TINY belong to.
 CHOSEN = {
   'config.behavior.name': 'actor_critic',
@@ -108,6 +110,7 @@ def learner(config, obs_space, action_space, mesh=None) -> Learner:
 def launch(argv: list[str]) -> Result:
   """Runs the launcher in this process."""
   out, err, hook = io.StringIO(), io.StringIO(), sys.unraisablehook
+  seconds = jax.config.read(SECONDS)
   flags.FLAGS.unparse_flags()
   for name in ('config', 'workdir', 'restore', 'import_reference'):
     flags.FLAGS[name].value = None
@@ -127,6 +130,7 @@ def launch(argv: list[str]) -> Result:
       status = exit.code
     finally:
       sys.unraisablehook = hook
+      jax.config.update(SECONDS, seconds)
   return Result(status, out.getvalue(), err.getvalue())
 
 

@@ -67,6 +67,7 @@ def test_losses_and_reports_are_logged_as_numbers(whole):
   assert len(list((whole / 'videos').glob('*.gif'))) >= 2
 
 
+@pytest.mark.whole
 def test_resumed_run_equals_the_uninterrupted_one(whole, tmp_path):
   train(tmp_path, train__steps=30)
   train(tmp_path)
@@ -112,6 +113,7 @@ def test_it_goes_on_exactly_on_another_mesh(whole, tmp_path):
   assert restored(workdir).step == 68
 
 
+@pytest.mark.whole
 def test_two_processes_resume_bit_for_bit(tmp_path):
   one, other = tmp_path / 'one', tmp_path / 'other'
   fsdp = {'mesh__data': 2, 'mesh__fsdp': 2}

@@ -23,8 +23,8 @@ def flags(workdir, *more, **changes):
 def whole(tmp_path_factory):
   """An uninterrupted run on a disk."""
   workdir = tmp_path_factory.mktemp('whole')
-  result = finish(spawn(flags(workdir), more=PLAIN))
-  assert result.status == 0, result.out
+  result = launch(flags(workdir))
+  assert result.status == 0, result.err
   return workdir
 
 

@@ -105,6 +105,7 @@ def test_nan_actions_of_a_spoilt_policy_are_no_fault_of_the_environment(
   assert find(tmp_path).name == '20'
 
 
+@pytest.mark.whole
 def test_two_processes_stop_together(tmp_path):
   argv = arguments(
     tmp_path,

@@ -62,8 +62,6 @@ def folder(tmp_path_factory):
 def run(folder, *argv):
   paths = os.pathsep.join(map(str, (folder, ROOT)))
   env = os.environ | {'PYTHONPATH': paths}
-  # Compiled programs run only briefly here: what counts is compiling fast.
-  env['XLA_FLAGS'] = '--xla_backend_optimization_level=0'
   return subprocess.run(
     [sys.executable, *argv], env=env, cwd=ROOT, capture_output=True, text=True
   )

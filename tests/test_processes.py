@@ -85,10 +85,12 @@ def test_processes_have_their_own_experience(pair):
 @pytest.mark.parametrize(
   'count, devices, mesh',
   [
-    (1, 1, {}),
+    pytest.param(1, 1, {}, marks=pytest.mark.whole),
     (1, 4, {'mesh__data': 1, 'mesh__fsdp': 2, 'mesh__tensor': 2}),
     (4, 1, {}),
-    (2, 2, {'mesh__data': 2, 'mesh__fsdp': 2}),
+    pytest.param(
+      *(2, 2, {'mesh__data': 2, 'mesh__fsdp': 2}), marks=pytest.mark.whole
+    ),
   ],
 )
 def test_it_goes_on_exactly_on_any_topology(
@@ -117,6 +119,7 @@ def test_it_goes_on_exactly_on_any_topology(
   assert len(meta['processes']) == count
 
 
+@pytest.mark.whole
 def test_the_same_topology_resumes_bit_for_bit(pair, tmp_path):
   end(start(tmp_path, train__steps=32))
   assert latest(tmp_path) == 32
@@ -166,10 +169,12 @@ def open_mpi(index):
   }
 
 
-@pytest.mark.parametrize('cluster', [slurm, open_mpi])
+@pytest.mark.parametrize(
+  'cluster', [slurm, pytest.param(open_mpi, marks=pytest.mark.whole)]
+)
 def test_a_cluster_says_who_takes_part(tmp_path, cluster):
   argv = arguments(tmp_path, **OPTIONS | {'train__steps': 8})
-  variables = [cluster(index) for index in range(2)]
+  variables = [PLAIN | cluster(index) for index in range(2)]
   end(spawn_in_cluster([*argv, '--mode=train'], variables))
   assert len(load_meta(tmp_path)['processes']) == 2
 

@@ -266,7 +266,13 @@ def test_check_of_commands_can_fail():
       check_command(line.split())
 
 
-@pytest.mark.parametrize('name', ('README.md', 'docs/components.md'))
+@pytest.mark.parametrize(
+  'name',
+  (
+    'README.md',
+    pytest.param('docs/components.md', marks=pytest.mark.whole),
+  ),
+)
 def test_component_is_trained_by_its_command(plugins, tmp_path, name):
   (argv,) = [
     argv for argv in pages.launches(name) if '--config.plugins=' in str(argv)

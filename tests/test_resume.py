@@ -69,6 +69,7 @@ def test_updates_happened_and_changed_the_parameters(whole):
   ).max()
 
 
+@pytest.mark.whole
 def test_same_seed_gives_the_same_bits(whole, tmp_path):
   train(tmp_path)
   assert_same(state_of(whole), state_of(tmp_path))
@@ -89,6 +90,7 @@ def test_resumed_run_equals_the_uninterrupted_one(whole, tmp_path):
   assert metas[0]['counters'] == metas[1]['counters']
 
 
+@pytest.mark.whole
 def test_sigterm_saves_and_exits_with_0(tmp_path):
   argv = [*arguments(tmp_path, train__steps=1_000_000), '--mode=train']
   process = spawn(argv)

@@ -20,6 +20,8 @@ def test_every_slot_has_three(slot):
   assert len(BROKEN[slot]) >= 3
 
 
+# `test_new` checks them as files.
+@pytest.mark.whole
 @pytest.mark.slow
 @pytest.mark.parametrize('slot', NAMES)
 def test_template_keeps_its_promises(slot):

@@ -28,6 +28,9 @@ SHORT = (
   'objective masks',
   'replay mixture',
 )
+# Of these another is trained, or an experiment.
+LONG = ('dynamics ssm with behavior cem', 'policy masked')
+MORE = (pytest.mark.whole,)
 
 
 @pytest.mark.slow
@@ -59,7 +62,9 @@ def test_every_pair_is_trained():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('title', SHORT)
+@pytest.mark.parametrize(
+  'title', [pytest.param(x, marks=MORE if x in LONG else ()) for x in SHORT]
+)
 def test_pair_trains_from_flags(title):
   (case,) = (x for x in pairs.cases() if x.title == title)
   assert pairs.train(case) >= 2
