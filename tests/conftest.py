@@ -1,5 +1,6 @@
 """Tests see one kind of device, wherever they run, and compile quickly."""
 
+import gc
 import os
 from collections.abc import Iterator
 
@@ -12,6 +13,13 @@ from tests.plain import CACHED, PLAIN
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 for name, value in (PLAIN | CACHED).items():
   os.environ.setdefault(name, value)
+
+
+def pytest_collection_finish() -> None:
+  """Looks for garbage less often: tracing makes much that is soon none."""
+  gc.collect()
+  gc.freeze()
+  gc.set_threshold(100_000, 50, 100)
 
 
 @pytest.fixture(scope='session')
