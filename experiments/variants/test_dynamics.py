@@ -58,6 +58,7 @@ def close(found, expected, atol=1e-5):
   jax.tree.map(compare, found, expected)
 
 
+@pytest.mark.whole
 def test_observe_equals_repeated_step(model):
   carry = model.used()
   last, observed = model.observe(carry, model.tokens, ACTION, FIRST)
@@ -68,6 +69,7 @@ def test_observe_equals_repeated_step(model):
   close(carry, last)
 
 
+@pytest.mark.whole
 def test_a_token_changes_no_latent_before_it(model):
   carry, later = model.used(), model.tokens.copy()
   _, one = model.observe(carry, model.tokens, ACTION, NEVER)
@@ -80,6 +82,7 @@ def test_a_token_changes_no_latent_before_it(model):
     assert (two.feat['stoch'] != one.feat['stoch'])[:, t].any()
 
 
+@pytest.mark.whole
 def test_nothing_before_a_first_step_matters(model):
   first, t = NEVER.copy(), 4
   first[:, t] = True
