@@ -4,14 +4,16 @@ import os
 import random
 import time
 
+import pytest
+
 from dreamer_nnx import paths
 from dreamer_nnx.training.checkpoint import latest, load_meta
 from tests.launcher import arguments, finish, spawn, spawn_all
 from tests.plain import PLAIN
 from tests.test_resume import assert_same, state_of
 
-# One after a save, and one while it starts; of a pod after a save.
-KILLS = int(os.environ.get('DREAMER_KILLS', '2'))
+KILLS = int(os.environ.get('DREAMER_KILLS', '3'))
+# After a save.
 POD_KILLS = int(os.environ.get('DREAMER_KILLS', '1'))
 # Seconds at most behind what a kill waits for; and of a start, when it is met.
 LATE, STARTS = 1.0, (0.5, 8.0)
@@ -100,6 +102,8 @@ def assert_same_end(one, other):
   assert states[0] == states[1]
 
 
+# `test_starts` kills one before its first save, and one after it.
+@pytest.mark.whole
 def test_killed_at_random_moments_it_resumes_and_ends_the_same(tmp_path):
   end(start(tmp_path / 'whole'))
   killed(start, tmp_path / 'run', KILLS, OPTIONS['train__steps'])

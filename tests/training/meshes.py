@@ -1,12 +1,13 @@
-"""Trains one small agent on several meshes of eight devices; prints JSON.
+"""Trains one small agent on a device and on meshes of eight; prints JSON.
 
 A program of its own, as the number of devices is fixed when JAX starts:
 
-  XLA_FLAGS=--xla_force_host_platform_device_count=8 python -m ...
+  XLA_FLAGS=--xla_force_host_platform_device_count=8 python -m ... NAMES
 """
 
 import json
 import re
+import sys
 
 import jax
 import numpy as np
@@ -112,8 +113,9 @@ def gap(one: dict, other: dict) -> dict[str, float]:
   }
 
 
-def main() -> None:
-  runs = {k: train(v, 1 if k == 'one' else 8) for k, v in MESHES.items()}
+def main(*names: str) -> None:
+  names = ('one', *names)
+  runs = {k: train(MESHES[k], 1 if k == 'one' else 8) for k in names}
   result = {}
   for name, run in runs.items():
     text = run['text']
@@ -133,4 +135,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-  main()
+  main(*sys.argv[1:])
