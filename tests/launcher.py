@@ -110,7 +110,7 @@ def learner(config, obs_space, action_space, mesh=None) -> Learner:
 def launch(argv: list[str]) -> Result:
   """Runs the launcher in this process."""
   out, err, hook = io.StringIO(), io.StringIO(), sys.unraisablehook
-  seconds = jax.config.read(SECONDS)
+  seconds = getattr(jax.config, SECONDS)
   flags.FLAGS.unparse_flags()
   for name in ('config', 'workdir', 'restore', 'import_reference'):
     flags.FLAGS[name].value = None

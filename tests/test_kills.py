@@ -29,7 +29,7 @@ OPTIONS = {
 POD = OPTIONS | {
   'precision__compute': 'bfloat16',
   'precision__device': 'accelerator',
-  'train__steps': 80 + 24 * POD_KILLS,
+  'train__steps': 56 + 24 * POD_KILLS,
   'train__save_every': 8,
   'train__batch_size': 4,
   'train__envs': 4,
