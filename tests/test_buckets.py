@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+import dreamer_nnx
 from dreamer_nnx import paths
 from dreamer_nnx.training.checkpoint import latest
 from tests import buckets
@@ -65,6 +66,13 @@ def test_it_is_evaluated_and_started_from_where_it_is(run, tmp_path):
   result = launch(flags(tmp_path, *more, train__steps=4))
   assert result.status == 0, result.err
   assert 'Restored' in result.out
+
+
+def test_its_policy_is_loaded_from_there(run):
+  policy = dreamer_nnx.load_policy(str(run))
+  obs = {key: x.low for key, x in policy.obs_space.spaces.items()}
+  action, _ = policy(obs)
+  assert policy.action_space.contains(action)
 
 
 def test_it_goes_back_and_marks_what_is_superseded(run):
