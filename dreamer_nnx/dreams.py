@@ -240,15 +240,15 @@ class WorldModel:
 
 def load_world_model(
   source: str | paths.Path,
+  trust_config: bool = False,
   *,
   step: int | None = None,
-  trust_config: bool = False,
   seed: int = 0,
 ) -> WorldModel:
   """Loads the world model of a run, with its policy.
 
   Args:
-    source, step, trust_config: As `load_policy` takes them.
+    source, trust_config, step: As `load_policy` takes them.
     seed: Of what is drawn: states, and actions.
 
   Raises:

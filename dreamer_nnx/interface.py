@@ -8,7 +8,7 @@ environment.
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -116,11 +116,14 @@ class Interface:
     scaled = {key: bounds.scaled for key, bounds in self._bounds.items()}
     return self._acted.spaces | scaled
 
-  def observed(self, value: Any) -> tuple[dict[str, np.ndarray], Lead]:
+  def observed(
+    self, value: Any, unread: Collection[str] = ()
+  ) -> tuple[dict[str, np.ndarray], Lead]:
     """Converts what the environment observes to what the agent sees.
 
     Args:
       value: As its space is nested, or a dict by flat key.
+      unread: Keys that may be missing, and then are zeros.
 
     Returns:
       Arrays by key, and the leading axes that they have.
@@ -129,7 +132,8 @@ class Interface:
       UserError: It is not of the space of the environment, or not finite.
     """
     result, leads = {}, {}
-    for leaf, given in self._given(value):
+    wanted = [x for x in self._leaves if x.key not in unread or _has(x, value)]
+    for leaf, given in _parts(wanted, value, 'obs'):
       leads[leaf.key], rows = _rows(given, leaf.native.shape, leaf.key)
       rows = [self._scaled(_encoded(leaf, row)) for row in rows]
       result[leaf.key] = _joined(rows, leads[leaf.key])
@@ -140,7 +144,11 @@ class Interface:
       leads[IMAGE], rows = _rows(given, self.drawn, IMAGE)
       rows = [self._scaled(np.asarray(row, np.uint8)) for row in rows]
       result[IMAGE] = _joined(rows, leads[IMAGE])
-    return result, _one_lead(leads, 'obs')
+    lead = _one_lead(leads, 'obs')
+    for leaf in self._leaves:
+      if leaf.key not in result:
+        result[leaf.key] = spaces.example(leaf.space, lead)
+    return result, lead
 
   def acted(self, value: Any) -> tuple[dict[str, np.ndarray], Lead]:
     """Converts actions of the environment to those of the agent.
@@ -220,9 +228,6 @@ class Interface:
     except (KeyError, TypeError) as error:
       raise ValueError('it describes no interface.') from error
 
-  def _given(self, value: Any) -> Iterator[tuple[spaces.Leaf, Any]]:
-    return _parts(self._leaves, value, 'obs')
-
   def _scaled(self, array: np.ndarray) -> np.ndarray:
     image = array.dtype == np.uint8 and array.ndim == 3 and self.image_size
     return resize(array, self.image_size) if image else array
@@ -258,8 +263,20 @@ def resize(image: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
   return np.stack([scale(x) for x in channels], -1)
 
 
+def _has(leaf: spaces.Leaf, value: Any) -> bool:
+  """Tells whether a value has a part, by flat key or as nested."""
+  if isinstance(value, Mapping) and leaf.key in value:
+    return True
+  for step in leaf.path:
+    try:
+      value = value[step]
+    except (KeyError, IndexError, TypeError):
+      return False
+  return bool(leaf.path)
+
+
 def _parts(
-  leaves: tuple[spaces.Leaf, ...], value: Any, what: str
+  leaves: Sequence[spaces.Leaf], value: Any, what: str
 ) -> Iterator[tuple[spaces.Leaf, Any]]:
   """Pairs each leaf with its part of a value, by flat key or as nested."""
   mapped = isinstance(value, Mapping)

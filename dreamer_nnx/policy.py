@@ -54,6 +54,7 @@ class Policy:
     self.obs_space = self._interface.observation
     self.action_space = self._interface.action
     self._arrays: State = trained.arrays(trained.layout.acting)
+    self._unread = self._interface.obs_space.keys() - trained.layout.observing
     self._key = streams.key(seed, Stream.POLICY)
 
     self._act = trained.compiled(_act, 'mode')
@@ -71,6 +72,8 @@ class Policy:
     Args:
       obs: What the environment observes, as its space is nested or a dict by
         flat key; of several episodes each array has an axis (W,) in front.
+        What acting does not read, such as `label/*` of losses, may be left
+        out.
       state: Result of the step before; None begins new episodes.
       mode: `greedy` takes the most likely action, `sample` draws one.
       is_first: (W,) bool; begins these episodes anew, and goes on with others.
@@ -83,7 +86,7 @@ class Policy:
       UserError: The observation is not of the environment's space, or not of
         as many episodes as the state; or there is no such mode.
     """
-    arrays, lead = self._interface.observed(obs)
+    arrays, lead = self._interface.observed(obs, self._unread)
     rows = self._rows(lead, state, mode)
     if state is None:
       state = PolicyState(self._initial({}, rows=rows), 0, lead)
@@ -147,9 +150,9 @@ def check_mode(mode: str) -> None:
 
 def load_policy(
   source: str | paths.Path,
+  trust_config: bool = False,
   *,
   step: int | None = None,
-  trust_config: bool = False,
   seed: int = 0,
 ) -> Policy:
   """Loads the policy of a run.
@@ -157,9 +160,9 @@ def load_policy(
   Args:
     source: A workdir, its folder of checkpoints, or one step in that; may be
       in a bucket.
-    step: Which step, where the source does not say; by default the latest.
     trust_config: Whether the config in it may import code that is not of this
       package.
+    step: Which step, where the source does not say; by default the latest.
     seed: Of the actions that are drawn.
 
   Raises:

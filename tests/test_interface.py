@@ -151,6 +151,17 @@ def test_what_is_not_observed_there_is_refused(arm, change, message):
     ARM.observed({**arm.seen, **change})
 
 
+def test_what_is_not_read_may_be_missing(arm):
+  seen = {key: x for key, x in arm.seen.items() if key != 'cell'}
+  found, _ = ARM.observed(seen, unread={'cell'})
+  assert found['cell'] == 0 and found['cell'].dtype == np.int32
+  given, _ = ARM.observed(arm.seen, unread={'cell', 'arm/angles'})
+  for key, value in ARM.observed(arm.seen)[0].items():
+    np.testing.assert_array_equal(given[key], value)
+  with pytest.raises(UserError, match="there is no 'cell'"):
+    ARM.observed(seen)
+
+
 def test_a_plain_value_may_be_all_there_is():
   plain = Interface(gs.Box(-1, 1, (2,)), gs.Discrete(2))
   found, lead = plain.observed([0.5, 1])

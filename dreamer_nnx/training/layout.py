@@ -76,22 +76,38 @@ class Layout:
     self.signals = ('model', *behavior.signals)
     self.notes = tuple(getattr(abstract.decoder, 'notes', ()))
 
-  @functools.cached_property
+  @property
   def acting(self) -> frozenset[str]:
     """Names of the arrays that acting reads, in either mode."""
-    return frozenset().union(*(self._reads(mode) for mode in MODES))
+    return self._read[0]
 
-  def _reads(self, mode: str) -> set[str]:
+  @property
+  def observing(self) -> frozenset[str]:
+    """Keys of the observations that acting reads, in either mode."""
+    return self._read[1]
+
+  @functools.cached_property
+  def _read(self) -> tuple[frozenset[str], frozenset[str]]:
+    arrays, keys = zip(*(self._reads(mode) for mode in MODES), strict=True)
+    return frozenset().union(*arrays), frozenset().union(*keys)
+
+  def _reads(self, mode: str) -> tuple[set[str], set[str]]:
     def act(arrays, obs, key):
       agent = self.merge(arrays)
       return agent.act(agent.initial(1), obs, key, mode)
 
-    closed = jax.make_jaxpr(act)(
-      self.shapes, self.observed(1), jax.random.key(0)
-    )
+    obs = self.observed(1)
+    closed = jax.make_jaxpr(act)(self.shapes, obs, jax.random.key(0))
     read = used_inputs(closed.jaxpr)
-    names = jax.tree.leaves({name: name for name in self.shapes})
-    return {name for name, used in zip(names, read, strict=False) if used}
+    # In the order of the inputs: arrays, then observations.
+    arrays, keys = (
+      jax.tree.leaves({k: k for k in x}) for x in (self.shapes, obs)
+    )
+    count = len(arrays)
+    used = lambda names, flags: {
+      name for name, flag in zip(names, flags, strict=False) if flag
+    }
+    return used(arrays, read[:count]), used(keys, read[count:])
 
   def observed(self, rows: int) -> dict[str, jax.ShapeDtypeStruct]:
     """Shapes of what `Agent.act` is told of so many environments."""

@@ -44,6 +44,9 @@ def test_a_policy_that_masks_reads_no_more(layout):
   other = Layout(small.make(MASKED, behavior=behavior))
   assert other.acting == layout.acting
   assert set(other.observed(2)) == {*MASKED, 'is_first'}
+  # The mask is read, and the label is for losses.
+  assert other.observing == {'vector', 'mask/action', 'is_first'}
+  assert layout.observing == {'vector', 'is_first'}
 
 
 class ValuedBehavior(ActorCritic):
