@@ -1,8 +1,8 @@
 """A trained world model, for people who study what it sees and dreams.
 
-  seen = model.observe(obs, action)
-  dreamt = model.imagine(seen, length=15)
-  frames = model.decode(dreamt.feat)
+  observed = model.observe(obs, action)
+  imagined = model.imagine(observed, length=15)
+  frames = model.decode(imagined.feat)
 
 Everything that comes out is a NumPy array, in the environment's units. Letters:
 B rows, T steps, H imagined steps, n numbers of a feature.
@@ -33,7 +33,7 @@ Feat = dict[str, np.ndarray]
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class End:
+class LastState:
   """Ends of observed rows, for what goes on from there.
 
   Args:
@@ -52,7 +52,7 @@ class End:
 
 
 @dataclasses.dataclass(frozen=True)
-class Seen:
+class ObservedSteps:
   """Observed steps, (T, ...) or (B, T, ...).
 
   Args:
@@ -67,11 +67,11 @@ class Seen:
   reward: np.ndarray
   cont: np.ndarray
   value: np.ndarray | None
-  end: End
+  end: LastState
 
 
 @dataclasses.dataclass(frozen=True)
-class Dreamt:
+class ImaginedSteps:
   """Imagined steps, (H+1, ...) or (B, H+1, ...); entry 0 is the start.
 
   Args:
@@ -120,8 +120,8 @@ class WorldModel:
     action: Any,
     *,
     is_first: Any = None,
-    after: Seen | None = None,
-  ) -> Seen:
+    after: ObservedSteps | None = None,
+  ) -> ObservedSteps:
     """Filters observed steps.
 
     Args:
@@ -159,21 +159,21 @@ class WorldModel:
     told, (carry, feat, last) = self._observe(
       self._arrays, given, actions, begin, self._key()
     )
-    end = End(carry, *last, lead=rows)
-    return Seen(*_plain((feat, *told), rows), end)
+    end = LastState(carry, *last, lead=rows)
+    return ObservedSteps(*_plain((feat, *told), rows), end)
 
   def imagine(
     self,
-    seen: Seen,
+    observed: ObservedSteps,
     actions: Any = None,
     *,
     length: int = 15,
     mode: str = 'sample',
-  ) -> Dreamt:
+  ) -> ImaginedSteps:
     """Imagines what follows the last step of each row.
 
     Args:
-      seen: Result of `observe`.
+      observed: Result of `observe`.
       actions: To take from there, (H, ...) or (B, H, ...) in the units of the
         environment; by default those of the agent's own policy.
       length: H, where no actions are given.
@@ -183,7 +183,7 @@ class WorldModel:
       UserError: The actions are not of their space, or of other rows; or there
         is no such mode.
     """
-    end, rows = seen.end, seen.end.lead
+    end, rows = observed.end, observed.end.lead
     check_mode(mode)
     if actions is None:
       if length < 1:
@@ -203,13 +203,13 @@ class WorldModel:
     feat, taken, *told = _plain((feat, taken, *told), rows)
     steps = next(iter(taken.values())).shape[len(rows)]
     native = self._interface.native_action(taken, (*rows, steps))
-    return Dreamt(feat, native, *told)
+    return ImaginedSteps(feat, native, *told)
 
   def decode(self, feat: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Predicts observations of features, by key.
 
     Args:
-      feat: Features (..., n), as `Seen` and `Dreamt` have them.
+      feat: Features (..., n), as `ObservedSteps` and `ImaginedSteps` have them.
 
     Returns:
       Images (..., H, W, C) as they are observed, uint8 as a rule, and vectors
@@ -282,7 +282,7 @@ def _observe(agent: Agent, given, actions, begin, key):
   )
 
 
-def _follow(agent: Agent, end: End, actions, key):
+def _follow(agent: Agent, end: LastState, actions, key):
   """Imagines along actions (B, H, ...)."""
 
   def step(state, inputs):
@@ -298,7 +298,7 @@ def _follow(agent: Agent, end: End, actions, key):
   return feat, _predicted(agent, feat)
 
 
-def _dream(agent: Agent, end: End, key, *, length, mode):
+def _dream(agent: Agent, end: LastState, key, *, length, mode):
   """Imagines H steps of the agent's behaviour."""
   rows = len(jax.tree.leaves(end.feat)[0])
 
@@ -322,7 +322,7 @@ def _dream(agent: Agent, end: End, key, *, length, mode):
   return feat, jax.tree.map(swap, actions), _predicted(agent, feat)
 
 
-def _told(agent: Agent, end: End, feat, first):
+def _told(agent: Agent, end: LastState, feat, first):
   """Labels and masks of a dream; masks are predicted after its start."""
   masks = Masks(agent.world, spaces.masks(end.told)).of(feat, {'first': first})
   masks = {spaces.MASK + k: x.astype(jnp.float32) for k, x in masks.items()}

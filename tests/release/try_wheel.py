@@ -75,10 +75,10 @@ assert steps >= 8
 import dreamer_nnx
 import numpy as np
 model = dreamer_nnx.load_world_model('python')
-seen = model.observe(np.zeros((6, 4)), np.ones(6, int))
-dreamt = model.imagine(seen, length=5)
-decoded = model.decode(dreamt.feat)
-assert decoded['vector'].shape == (6, 4) and dreamt.action.shape == (5,)
+observed = model.observe(np.zeros((6, 4)), np.ones(6, int))
+imagined = model.imagine(observed, length=5)
+decoded = model.decode(imagined.feat)
+assert decoded['vector'].shape == (6, 4) and imagined.action.shape == (5,)
 """,
 }
 ALONE = """
