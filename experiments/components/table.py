@@ -3,6 +3,7 @@
 python -m experiments.components.table
 """
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 
@@ -56,7 +57,8 @@ HEAD_OF_DOC = """# The toolbox
 
 What there is to choose in each slot, tried: trained for {steps:,} environment
 steps at the settings of `configs/demo.py`, which trains for four times as many,
-on one seed. So the returns show that a component learns; they do not rank it.
+on one seed. After so few updates the default itself is half way, so the returns
+do not rank the components.
 `python -m experiments.components.table` writes this page from the logs of the
 runs, which are kept in
 [experiments/components](../experiments/components/README.md).
@@ -86,6 +88,7 @@ COLUMNS = (
   'steps',
 )
 DASH = '–'
+LOSS = 'train/loss/image'
 
 
 def main() -> None:
@@ -108,13 +111,35 @@ def page(found: Mapping[str, Result]) -> str:
     episodes=int(result.evaluation(TRAINED)['eval/episodes']),
     machine=machines(found),
   )
-  text += table(HEADINGS, default_rows(found))
+  text += table(HEADINGS, default_rows(found)) + not_yet(found)
   for slot, meaning in SLOTS.items():
     if rows := list(component_rows(slot.name, found)):
       path = entries.PATHS[slot.name]
       title = f'\n## {slot.name}\n\n{meaning} `config.{path}`\n\n'
       text += title + table(COLUMNS, rows)
   return text
+
+
+def not_yet(found: Mapping[str, Result]) -> str:
+  """Names the runs that act no better than untrained, and what they learned.
+
+  That is, by less than two standard errors of the difference.
+  """
+  lines = []
+  for name, result in found.items():
+    after, before = (result.evaluation(x) for x in (TRAINED, UNTRAINED))
+    error = math.hypot(after['eval/stderr'], before['eval/stderr'])
+    if after['eval/return'] - before['eval/return'] > 2 * error:
+      continue
+    losses = [m[LOSS] for m in result.metrics if LOSS in m]
+    learned = ' to '.join(f'{x:.1f}' for x in losses[:: len(losses) - 1 or 1])
+    lines.append(f'`{name}` ({learned})')
+  if not lines:
+    return ''
+  return (
+    '\nThese do not act better than untrained yet; in brackets, what '
+    f'their loss of images fell from and to: {", ".join(lines)}.\n'
+  )
 
 
 def machines(found: Mapping[str, Result]) -> str:
