@@ -84,6 +84,11 @@ class Interface:
   drawn: tuple[int, ...] = ()
   rescaled: bool = True
 
+  def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+    # Without what was made of them: functions cannot be pickled.
+    values = [getattr(self, x.name) for x in dataclasses.fields(self)]
+    return type(self), tuple(values)
+
   @functools.cached_property
   def _leaves(self) -> tuple[spaces.Leaf, ...]:
     found = spaces.normalize(self.observation, 'observation', 'vector')

@@ -1,6 +1,7 @@
 """Values of environments as their agents see them, and back."""
 
 import json
+import pickle
 
 import gymnasium
 import numpy as np
@@ -123,6 +124,12 @@ def test_json_keeps_everything(arm):
     Interface.from_json({'observation': 3})
   with pytest.raises(ValueError):
     Interface.from_json([1])
+
+
+def test_it_travels_to_workers_after_use(arm):
+  ARM.observed(arm.seen)
+  again = pickle.loads(pickle.dumps(ARM))
+  assert again == ARM and again.obs_space == ARM.obs_space
 
 
 def test_a_drawing_is_asked_for():
