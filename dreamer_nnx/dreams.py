@@ -126,7 +126,8 @@ class WorldModel:
 
     Args:
       obs: Observations (T, ...) or (B, T, ...), as the space of the environment
-        is nested, or a dict by flat key.
+        is nested, or a dict by flat key. What acting does not read may be left
+        out.
       action: Actions at these steps, with the same axes in front. The last one
         does not matter, but to what is observed `after`.
       is_first: Bool (T,) or (B, T): steps that begin an episode; by default the
@@ -137,7 +138,7 @@ class WorldModel:
       UserError: They are not of the spaces of the environment, or their axes
         do not fit.
     """
-    arrays, lead = self._interface.observed(obs)
+    arrays, lead = self._interface.observed(obs, self.trained.unread)
     actions, of_actions = self._interface.acted(action)
     if not lead or lead != of_actions:
       raise UserError(
@@ -226,7 +227,7 @@ class WorldModel:
     # (..., n) to (1, N, n): decoders see rows of steps.
     flat = {k: np.reshape(x, (1, -1, np.shape(x)[-1])) for k, x in feat.items()}
     arrays = _plain(self._decode(self._arrays, flat), ())
-    shaped = {k: x.reshape(*lead, *x.shape[1:]) for k, x in arrays.items()}
+    shaped = {k: x.reshape((*lead, *x.shape[1:])) for k, x in arrays.items()}
     return self._interface.native_observation(shaped, lead)
 
   def _key(self) -> jax.Array:

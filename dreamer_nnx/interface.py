@@ -319,7 +319,10 @@ def _rows(
       f'{MAX_LEAD} axes of rows and steps.',
       repr(key),
     )
-  return array.shape[:rank], array.reshape(-1, *shape)
+  lead = array.shape[:rank]
+  if 0 in lead:
+    raise UserError(f'has no rows or no steps: {array.shape}.', repr(key))
+  return lead, array.reshape(-1, *shape)
 
 
 def _encoded(leaf: spaces.Leaf, row: np.ndarray) -> np.ndarray:

@@ -54,7 +54,6 @@ class Policy:
     self.obs_space = self._interface.observation
     self.action_space = self._interface.action
     self._arrays: State = trained.arrays(trained.layout.acting)
-    self._unread = self._interface.obs_space.keys() - trained.layout.observing
     self._key = streams.key(seed, Stream.POLICY)
 
     self._act = trained.compiled(_act, 'mode')
@@ -86,7 +85,7 @@ class Policy:
       UserError: The observation is not of the environment's space, or not of
         as many episodes as the state; or there is no such mode.
     """
-    arrays, lead = self._interface.observed(obs, self._unread)
+    arrays, lead = self._interface.observed(obs, self.trained.unread)
     rows = self._rows(lead, state, mode)
     if state is None:
       state = PolicyState(self._initial({}, rows=rows), 0, lead)

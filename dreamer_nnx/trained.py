@@ -54,6 +54,11 @@ class Trained:
     seed = self.meta['config'].get('seed', 0)
     return seed if isinstance(seed, int) else 0
 
+  @functools.cached_property
+  def unread(self) -> frozenset[str]:
+    """Observations that acting does not read, such as labels for losses."""
+    return frozenset(self.interface.obs_space) - self.layout.observing
+
   def arrays(self, names: Iterable[str]) -> State:
     """Loads arrays of the agent by name, onto the first device.
 

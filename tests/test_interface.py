@@ -149,6 +149,7 @@ def test_a_drawing_is_asked_for():
     ({'camera': np.zeros((8, 9, 3), np.uint8)}, r"'camera': has the shape"),
     ({'arm': {'angles': [0, np.nan]}}, 'not finite'),
     ({'arm': {}}, "there is no 'arm/angles'"),
+    ({'cell': np.zeros(0, int)}, 'no rows or no steps'),
     ({'arm': 3.0}, "there is no 'arm/angles'"),
     ({'cell': [1, 1]}, 'leading axes differ'),
   ],
