@@ -31,6 +31,8 @@ KEYS = {
   Stream.REPORT: [(0, 1, 2, 16)],
   Stream.EVALUATE: [FEW, FEW],
   Stream.GAME: [FEW],
+  Stream.POLICY: [FEW],
+  Stream.DREAM: [FEW],
 }
 NUMBERS = {
   Stream.ENVS: [FEW, (0, 1, 2, 16, 15_485_863)],
