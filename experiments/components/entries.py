@@ -207,8 +207,6 @@ WITHIN = {
 WITHOUT: dict[tuple[str, str], str] = {}
 # Entries without a result, and why.
 UNTRAINED: dict[str, str] = {
-  'stochastic.gaussian': 'is being run',
-  'stochastic.fsq': 'is being run',
   'behavior.constrained': 'is being run',
   'behavior.cem': 'is being run',
   'head.mse': 'is being run',
