@@ -207,15 +207,7 @@ WITHIN = {
 WITHOUT: dict[tuple[str, str], str] = {}
 # Entries without a result, and why.
 UNTRAINED: dict[str, str] = {
-  'behavior.constrained': 'is being run',
   'behavior.cem': 'is being run',
-  'head.mse': 'is being run',
-  'head.symlog_mse': 'is being run',
-  'head.huber': 'is being run',
-  'head.normal_logstd': 'is being run',
-  'head.onehot': 'is being run',
-  'normalizer.none': 'is being run',
-  'normalizer.meanstd': 'is being run',
 }
 
 
