@@ -206,9 +206,7 @@ WITHIN = {
 # Registered components without an entry, and why.
 WITHOUT: dict[tuple[str, str], str] = {}
 # Entries without a result, and why.
-UNTRAINED: dict[str, str] = {
-  'behavior.cem': 'is being run',
-}
+UNTRAINED: dict[str, str] = {}
 
 
 def named(name: str) -> Entry:
