@@ -133,12 +133,12 @@ def not_yet(found: Mapping[str, Result]) -> str:
       continue
     losses = [m[LOSS] for m in result.metrics if LOSS in m]
     learned = ' to '.join(f'{x:.1f}' for x in losses[:: len(losses) - 1 or 1])
-    lines.append(f'`{name}` ({learned})')
+    lines.append(f'`{name}`' + (f' ({learned})' if losses else ''))
   if not lines:
     return ''
   return (
     '\nThese do not act better than untrained yet; in brackets, what '
-    f'their loss of images fell from and to: {", ".join(lines)}.\n'
+    f'their loss of images fell from and to, if there are images: {", ".join(lines)}.\n'
   )
 
 
