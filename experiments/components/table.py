@@ -137,8 +137,8 @@ def not_yet(found: Mapping[str, Result]) -> str:
   if not lines:
     return ''
   return (
-    '\nThese do not act better than untrained yet; in brackets, what their loss '
-    f'of images fell from and to, if there are images: {", ".join(lines)}.\n'
+    '\nThese do not act better than untrained yet; in brackets, what their '
+    f'loss of images fell from and to, if there are any: {", ".join(lines)}.\n'
   )
 
 
