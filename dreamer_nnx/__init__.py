@@ -42,10 +42,9 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
   if name in _HOMES:
     return getattr(importlib.import_module(_HOMES[name]), name)
-  import difflib
+  from dreamer_nnx.schema import suggest
 
-  close = difflib.get_close_matches(name, __all__, n=1)
-  hint = f' Did you mean {close[0]!r}?' if close else ''
+  hint = suggest(name, __all__)
   raise AttributeError(f'module {__name__!r} has no attribute {name!r}.{hint}')
 
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dreamer_nnx import paths, spaces, streams
-from dreamer_nnx.acting.dream import Masks, joined
+from dreamer_nnx.acting.dream import Masks, joined, open_loop
 from dreamer_nnx.agent.agent import Agent
 from dreamer_nnx.agent.context import shifted
 from dreamer_nnx.agent.world_model import observations
@@ -284,18 +284,9 @@ def _observe(agent: Agent, given, actions, begin, key):
 
 
 def _follow(agent: Agent, end: LastState, actions, key):
-  """Imagines along actions (B, H, ...)."""
-
-  def step(state, inputs):
-    carry, feat = agent.dynamics.predict(state, *inputs)
-    return carry, feat
-
-  swap = lambda x: x.swapaxes(0, 1)
-  length = jax.tree.leaves(actions)[0].shape[1]
-  # The action at the start comes first: it leads to state 1.
-  inputs = jax.tree.map(swap, actions), jax.random.split(key, length)
-  _, feats = jax.lax.scan(step, end.carry, inputs)
-  feat = joined(end.feat, jax.tree.map(swap, feats))
+  """Imagines along actions (B, H, ...); the first leads to state 1."""
+  feats = open_loop(agent.dynamics, end.carry, actions, key)
+  feat = joined(end.feat, feats)
   return feat, _predicted(agent, feat)
 
 

@@ -20,6 +20,8 @@ from dreamer_nnx.spacetypes import Space
 IMAGE, LOG = 'image', spaces.LOG
 # Leading axes of values: none, rows, or rows of sequences.
 MAX_LEAD = 2
+# Pixels of a side of an image that a file may claim.
+MAX_SIDE = 2**12
 Lead = tuple[int, ...]
 
 
@@ -224,6 +226,9 @@ class Interface:
         name: tuple(map(int, described[name]))
         for name in ('image_size', 'drawn')
       }
+      for name, sides in sizes.items():
+        if not all(0 < side <= MAX_SIDE for side in sides) or len(sides) > 3:
+          raise ValueError(f'{name} = {described[name]!r:.80}')
       return cls(
         spacetypes.from_json(described['observation']),
         spacetypes.from_json(described['action']),

@@ -17,7 +17,7 @@ import numpy as np
 KINDS = ('Box', 'Discrete', 'MultiDiscrete', 'MultiBinary', 'Dict', 'Tuple')
 PACKAGES = ('gymnasium', __name__.partition('.')[0])
 # Numbers of an array, and levels of nesting, that a file may claim.
-MAX_SIZE, MAX_DEPTH = 2**26, 8
+MAX_SIZE, MAX_DEPTH = 2**24, 8
 
 
 class Space(Protocol):
@@ -216,4 +216,5 @@ def _filled(numbers: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     floats = [float(x) if isinstance(x, str) else x for x in numbers]
     return np.array(floats, dtype).reshape(shape)
   number = float(numbers) if isinstance(numbers, str) else numbers
-  return np.full(shape, number, dtype)
+  # Takes no memory, whatever shape is claimed.
+  return np.broadcast_to(np.asarray(number, dtype), shape)

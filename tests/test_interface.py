@@ -124,6 +124,9 @@ def test_json_keeps_everything(arm):
     Interface.from_json({'observation': 3})
   with pytest.raises(ValueError):
     Interface.from_json([1])
+  for lie in ({'drawn': [2**30, 2**30, 3]}, {'image_size': [-4, 4]}):
+    with pytest.raises(ValueError):
+      Interface.from_json(ARM.to_json() | lie)
 
 
 def test_it_travels_to_workers_after_use(arm):

@@ -79,7 +79,7 @@ class Parallel(LatentDynamics):
     return memory, deter
 
   def entry(self, stoch: Array, states: dict[str, Array]) -> contracts.Entry:
-    """Makes what replay stores of steps (B, T, ...)."""
+    """Makes what replay stores of steps (B, T, ...), in each subclass."""
     raise NotImplementedError
 
   def inputs(

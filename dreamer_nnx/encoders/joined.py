@@ -130,6 +130,7 @@ class StackedImages(nnx.Module):
     return tokens.reshape(*images.shape[:-3], -1)
 
   def encoding(self, count: int) -> Callable[[jax.Array], jax.Array]:
+    """Makes the function of pixels (N, H, W, C) to (N, E), in each subclass."""
     raise NotImplementedError
 
 
