@@ -5,11 +5,13 @@ import shutil
 import subprocess
 import sys
 
+import gymnasium
 import numpy as np
 import pytest
 
 import dreamer_nnx
 from dreamer_nnx import streams, workflow
+from dreamer_nnx.encoders.simple import SimpleEncoder
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.streams import Stream
 from dreamer_nnx.training import checkpoint
@@ -148,6 +150,37 @@ def test_code_of_a_stranger_is_refused(workdir, tmp_path):
     dreamer_nnx.load_policy(folder)
   with pytest.raises(UserError, match='strange'):
     dreamer_nnx.load_policy(folder, trust_config=True)
+
+
+class StrangeEncoder(SimpleEncoder):
+  """An encoder of other people, which asks for gymnasium's types."""
+
+  sizes = None
+
+  def __init__(self, obs_space, *, units: int = 8, precision, rngs):
+    assert all(isinstance(x, gymnasium.Space) for x in obs_space.values())
+    given = dict(precision=precision, rngs=rngs)
+    super().__init__(obs_space, units=units, layers=1, **given)
+
+
+def test_a_component_of_others_acts_once_it_is_trusted(tmp_path):
+  name = f'{__name__}:StrangeEncoder'
+  folder = stored.write(
+    tmp_path / 'run',
+    **{'encoder.name': name, 'precision.compute': 'bfloat16'},
+  )
+  with pytest.raises(UntrustedError, match='StrangeEncoder'):
+    dreamer_nnx.load_policy(folder)
+  policy = dreamer_nnx.load_policy(folder, True)
+  action, state = policy(OBS)
+  assert policy.action_space.contains(np.float32(action))
+  assert state.carry['dynamics']['deter'].dtype == 'bfloat16'
+  model = dreamer_nnx.load_world_model(folder, True)
+  observed = model.observe(OBS[None], action[None])
+  imagined = model.imagine(observed, length=2)
+  for x in (*imagined.feat.values(), imagined.reward, imagined.value):
+    assert x.dtype == np.float32 and np.isfinite(x).all()
+  assert model.decode(imagined.feat)['vector'].dtype == np.float32
 
 
 def test_an_interface_that_lies_is_refused(workdir, tmp_path):

@@ -169,9 +169,7 @@ def open_mpi(index):
   }
 
 
-@pytest.mark.parametrize(
-  'cluster', [slurm, pytest.param(open_mpi, marks=pytest.mark.whole)]
-)
+@pytest.mark.parametrize('cluster', [slurm, open_mpi])
 def test_a_cluster_says_who_takes_part(tmp_path, cluster):
   argv = arguments(tmp_path, **OPTIONS | {'train__steps': 8})
   variables = [PLAIN | cluster(index) for index in range(2)]
