@@ -1,0 +1,78 @@
+"""Packages that the suites need: which are missing, and how to install them."""
+
+import importlib
+import importlib.metadata
+from types import ModuleType
+
+from packaging.requirements import Requirement
+
+from dreamer_nnx.errors import UserError
+
+PROJECT = 'dreamer-nnx'
+# What each extra of a suite installs, as in pyproject.toml.
+NEEDED = {
+  'atari': ('ale-py>=0.12',),
+  'bsuite': ('bsuite>=0.3.6',),
+  'crafter': ('crafter>=1.8.3', 'numba>=0.60'),
+  'dm_env': ('dm-env>=1.6',),
+  'dmc': ('dm_control>=1.0.50', 'mujoco>=3.17,<4'),
+  'memory_maze': (
+    'memory-maze>=1.0.3',
+    'dm_control>=1.0.50',
+    'mujoco>=3.17,<4',
+  ),
+  'minatar': ('minatar>=1.0.15',),
+  'minigrid': ('minigrid>=3',),
+  'mujoco': ('mujoco>=3.17,<4',),
+  'procgen': ('envpool>=1.2.5,<1.2.6',),
+}
+
+
+def check(extra: str, where: str) -> None:
+  """Checks that all packages of an extra are installed, in versions that work.
+
+  Args:
+    extra: A key of `NEEDED`.
+    where: What of the config needs them: "config.env.name = 'crafter'".
+
+  Raises:
+    UserError: One is missing, or of another version; with the command that
+      installs them.
+  """
+  wrong = [text for line in NEEDED[extra] if (text := _wrong(line))]
+  if wrong:
+    raise UserError(_remedy(extra, where, ', '.join(wrong)))
+
+
+def load(module: str, extra: str, where: str) -> ModuleType:
+  """Imports a module of a package that an extra installs; see `check`.
+
+  Raises:
+    UserError: A package is missing, or the module does not import.
+  """
+  check(extra, where)
+  try:
+    return importlib.import_module(module)
+  except ImportError as error:
+    text = f'{module} is installed but cannot be imported: {error}'
+    raise UserError(_remedy(extra, where, text)) from error
+
+
+def _wrong(line: str) -> str:
+  """Returns what is wrong with a package; empty if nothing is."""
+  needed = Requirement(line)
+  try:
+    found = importlib.metadata.version(needed.name)
+  except importlib.metadata.PackageNotFoundError:
+    return f'{needed.name} is not installed'
+  if needed.specifier.contains(found, prereleases=True):
+    return ''
+  return f'{needed.name} is {found}'
+
+
+def _remedy(extra: str, where: str, wrong: str) -> str:
+  lines = [f"'{x}'" if '<' in x else x.partition('>')[0] for x in NEEDED[extra]]
+  return (
+    f'{where} needs: pip install {" ".join(lines)} (in a checkout: pip '
+    f"install -e '.[{extra}]'). Here {wrong}."
+  )

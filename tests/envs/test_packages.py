@@ -1,0 +1,59 @@
+"""What is said where the packages of a suite are missing."""
+
+import importlib.metadata
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from dreamer_nnx.envs import packages
+from dreamer_nnx.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+WHERE = "config.env.name = 'crafter'"
+
+
+def installed(monkeypatch, **versions):
+  def version(name):
+    if name not in versions:
+      raise importlib.metadata.PackageNotFoundError(name)
+    return versions[name]
+
+  monkeypatch.setattr(importlib.metadata, 'version', version)
+
+
+def test_the_extras_are_those_of_the_project():
+  project = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
+  extras = project['optional-dependencies']
+  for name, lines in packages.NEEDED.items():
+    stated = [line.partition(';')[0].strip() for line in extras[name]]
+    assert [x for x in stated if x in lines] == list(lines), name
+
+
+def test_a_missing_package_is_one_line(monkeypatch):
+  installed(monkeypatch, crafter='1.8.3')
+  with pytest.raises(UserError) as caught:
+    packages.load('crafter', 'crafter', WHERE)
+  assert str(caught.value) == (
+    "config.env.name = 'crafter' needs: pip install crafter numba (in a "
+    "checkout: pip install -e '.[crafter]'). Here numba is not installed."
+  )
+
+
+def test_a_version_that_does_not_work_is_named(monkeypatch):
+  installed(monkeypatch, dm_control='1.0.50', mujoco='4.0.0')
+  with pytest.raises(UserError) as caught:
+    packages.check('dmc', "config.env.name = 'dmc'")
+  assert str(caught.value).endswith('Here mujoco is 4.0.0.')
+  assert "pip install dm_control 'mujoco>=3.17,<4'" in str(caught.value)
+
+
+def test_a_package_that_does_not_import_says_why(monkeypatch):
+  installed(monkeypatch, envpool='1.2.5')
+  with pytest.raises(UserError, match='libnone is installed but cannot be'):
+    packages.load('libnone', 'procgen', "config.env.name = 'procgen'")
+
+
+def test_what_is_there_is_imported(monkeypatch):
+  installed(monkeypatch, minigrid='3.2.0')
+  assert packages.load('json', 'minigrid', WHERE).loads('1') == 1
