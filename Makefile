@@ -16,6 +16,8 @@ QUICK := $(wildcard tests/*/) $(patsubst %,tests/test_%.py, \
 WORKDIR ?= runs/demo/$(shell date +%Y%m%d-%H%M%S)
 # Interpreters for the matrix, and to try a release with.
 PYTHONS ?= python3
+# Suites of environments to try; all without a name.
+SUITE ?=
 # More flags for the demo, as in ARGS='--config.seed=1'.
 ARGS ?=
 
@@ -29,7 +31,7 @@ READY := $(VENV)/.ready-$(VERSION)$(EXTRA:%=-%)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test whole quick kills matrix tables release lint format lock clean
+.PHONY: help venv demo test whole quick kills matrix smoke tables release lint format lock clean
 
 help:  ## List the targets.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | \
@@ -67,6 +69,9 @@ kills: $(READY)  ## Kill runs thirty times each; they end like one that was not.
 
 matrix:  ## Test fresh clones with PYTHONS; write docs/matrix.md.
 	@$(PYTHON) tests/matrix.py $(PYTHONS)
+
+smoke:  ## Train on each SUITE in a fresh environment of its extra.
+	@$(PYTHON) tests/smoke/run.py $(SUITE)
 
 tables: $(READY)  ## Write the pages that are made of the code.
 	$(BIN)/python -m dreamer_nnx.presets > docs/presets.md
