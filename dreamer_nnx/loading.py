@@ -1,5 +1,6 @@
 """Configs for Python: from a file or a shipped name, with changes."""
 
+import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -40,14 +41,16 @@ def load_config(path_or_name: str, overrides: Changes = ()) -> ConfigDict:
       overrides,
     )
   if isinstance(overrides, Mapping):
-    config = flags.load_file(str(path_or_name))
-    configs.apply(config, overrides, 'overrides')
-    return config
+    change = lambda config: configs.apply(config, overrides, 'overrides')
+    return flags.load_file(str(path_or_name), None, change)
   argv = [f'--config.{change}' for change in overrides]
   # Before the file, which may set fields of what they bring.
   configs.load_plugins(flags.plugins_from_argv(argv))
-  config = flags.load_file(str(path_or_name))
+  change = functools.partial(_override, argv)
+  return flags.load_file(str(path_or_name), None, change)
+
+
+def _override(argv: list[str], config: ConfigDict) -> None:
   rest = flags.override(config, argv)
   if rest:
     raise UserError('must be path=value.', 'overrides', rest[0])
-  return config

@@ -26,7 +26,6 @@ from dreamer_nnx import config as configs
 from dreamer_nnx.errors import UserError
 
 if TYPE_CHECKING:
-  from dreamer_nnx.run import Run
   from dreamer_nnx.training.start import Source
 
 # Off, the collectives of a program begin in the order that it has them in.
@@ -280,25 +279,29 @@ def make_config(argv: Sequence[str], folder: pathlib.Path) -> ConfigDict:
     folder: Folder that a relative path of a config file begins in.
   """
   configs.load_plugins(overrides.plugins_from_argv(argv))
+  change = lambda made: refuse(overrides.override(made, list(argv)), made)
   if _CONFIG.value:
-    config = overrides.load_file(_CONFIG.value, folder)
-  elif _WORKDIR.value:
+    config = overrides.load_file(_CONFIG.value, folder, change, write)
+    return configs.resolve(config)
+  if _WORKDIR.value:
     config = config_of_workdir(overrides.named(argv))
   elif _MODE.value == 'list':
     config = configs.generate()
   else:
-    _, *rest = overrides.without_overrides(argv)
-    if rest:
-      raise commandline.unknown(rest[0], launcher_flags())
+    refuse(overrides.without_overrides(argv))
     raise UserError(
       'name a config file, or a shipped one such as demo, or by --workdir a '
       'run that has one.',
       '--config',
     )
-  _, *rest = overrides.override(config, list(argv))
-  if rest:
-    raise commandline.unknown(rest[0], launcher_flags(), config)
+  change(config)
   return configs.resolve(config)
+
+
+def refuse(rest: Sequence[str], config: ConfigDict | None = None) -> None:
+  """Refuses what is left of the command line beside its first word."""
+  if rest[1:]:
+    raise commandline.unknown(rest[1], launcher_flags(), config)
 
 
 def launcher_flags() -> list[str]:
@@ -364,20 +367,15 @@ def start(config: ConfigDict, workdir: paths.Path) -> None:
       session.train(evaluate='evaluate' in _MODE.value)
     if session.stopped:
       sys.exit(_STOPPED.value)
-    exit_if_incomplete(session)
-    return
-  step = None
-  if not (source.restore or source.reference):
-    root = find(workdir, source.step)
-    workdir, step = root.parents[1], int(root.name)
-  how = {'scratch': _SCRATCH.value, 'training': False}
-  with Run(config, workdir, source, step, **how) as session:
-    session.evaluate()
-  exit_if_incomplete(session)
-
-
-def exit_if_incomplete(session: 'Run') -> None:
-  """Exits with 1 where an evaluation had fewer episodes than it should."""
+  else:
+    step = None
+    if not (source.restore or source.reference):
+      root = find(workdir, source.step)
+      workdir, step = root.parents[1], int(root.name)
+    how = {'scratch': _SCRATCH.value, 'training': False}
+    with Run(config, workdir, source, step, **how) as session:
+      session.evaluate()
+  # An evaluation had fewer episodes than it should.
   if session.incomplete:
     sys.exit(1)
 

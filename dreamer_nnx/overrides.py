@@ -4,17 +4,15 @@ Every override is checked against the tree before any is applied, so that what
 is wrong is said by path. `--noconfig.a.b` is `--config.a.b=false`.
 """
 
-import importlib.util
-import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from dreamer_nnx import compat, explaining, nodes, shipped
+from dreamer_nnx import compat, nodes
 from dreamer_nnx import config as tree_of
+from dreamer_nnx.config_files import load_file as load_file
 from dreamer_nnx.flagvalues import as_int_hint, elements, literal
 from dreamer_nnx.nodes import ConfigError
 from dreamer_nnx.registry import Choice, Choices, Part, cast, suggest
@@ -29,68 +27,6 @@ BOOLS = {
   'f': False,
   '0': False,
 }
-
-
-def load_file(name: str, folder: Path | None = None) -> ConfigDict:
-  """Calls `get_config(ARG)` of `FILE:ARG`, or `get_config()` of `FILE`.
-
-  Args:
-    name: FILE is a path, or the name of a config that the package ships.
-    folder: Folder that a relative path begins in; by default the current one.
-
-  Raises:
-    ConfigError: There is no such file, or it has no such function.
-    Exception: What the file itself raises, with a note that names it.
-  """
-  path, colon, argument = name.partition(':')
-  file = shipped.find(name, folder)
-  spec = importlib.util.spec_from_file_location(file.stem, file)
-  if spec is None:
-    raise ConfigError(f'{path!r} is not a Python file.', '--config', name)
-  module = importlib.util.module_from_spec(spec)
-  try:
-    spec.loader.exec_module(module)
-    get_config = _function(module, name)
-    config = get_config(*_argument(get_config, name, colon, argument))
-  except Exception as error:
-    if explaining.of_config(error):
-      text = explaining.explain(error).removeprefix('config: ')
-      raise ConfigError(text, '--config', name) from error
-    note = f'while loading --config = {name!r}'
-    if isinstance(error, OSError):
-      # Not the failure of a disk that its message explains.
-      raise RuntimeError(note) from error
-    error.add_note(note)
-    raise
-  if not isinstance(config, ConfigDict):
-    raise ConfigError(
-      f'get_config() returned a {type(config).__name__}, not a ConfigDict.',
-      '--config',
-      name,
-    )
-  return config
-
-
-def _function(module: Any, name: str) -> Callable[..., Any]:
-  if not hasattr(module, 'get_config'):
-    path = name.partition(':')[0]
-    raise ConfigError(f'{path} has no get_config().', '--config', name)
-  return module.get_config
-
-
-def _argument(
-  function: Callable[..., Any], name: str, colon: str, argument: str
-) -> tuple[str, ...]:
-  """Returns the arguments to call `get_config` with."""
-  given = (argument,) if colon else ()
-  try:
-    inspect.signature(function).bind(*given)
-  except TypeError as error:
-    what = 'takes no argument' if colon else 'needs an argument, FILE:ARG'
-    raise ConfigError(f'its get_config() {what}.', '--config', name) from error
-  except ValueError:
-    pass  # Some callables have no signature to look at.
-  return given
 
 
 def plugins_from_argv(argv: Sequence[str]) -> tuple[str, ...]:

@@ -1,0 +1,26 @@
+"""Any environment of gymnasium's registry, by its id.
+
+  --config=gymnasium --config.env.gymnasium.id=LunarLander-v3
+
+A small agent whose settings suit the environment's spaces, see `fitting.fit`;
+half an hour on one core.
+"""
+
+from typing import Any
+
+from dreamer_nnx import config as configs
+from dreamer_nnx import fitting
+
+
+def get_config(size: str = '') -> configs.ConfigDict:
+  """The config; with a size, of that size instead of a small one."""
+  config = configs.base()
+  configs.apply(config, {'env.name': 'gymnasium'})
+  if size:
+    configs.apply_size(config, size)
+  return config
+
+
+def adapt(config: configs.ConfigDict, size: str = '') -> tuple[str, Any]:
+  """Settings for the environment that the flags name."""
+  return fitting.fit(config, size)

@@ -1,0 +1,121 @@
+"""Settings that suit an environment, and the configs that ask for them."""
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+import dreamer_nnx
+from dreamer_nnx import overrides, workflow
+from dreamer_nnx.errors import UserError
+
+MADE = 'tests.test_fitting:Shown'
+
+
+class Shown(gymnasium.Env):
+  """Shows images of given sizes, and a vector."""
+
+  action_space = spaces.Box(-2, 2, (3,), np.float32)
+
+  def __init__(self, sides=(), numbers=0):
+    box = lambda shape: spaces.Box(0, 255, (*shape, 3), np.uint8)
+    images = {f'view_{i}': box(shape) for i, shape in enumerate(sides)}
+    vector = {'v': spaces.Box(-1, 1, (numbers,), np.float32)} if numbers else {}
+    self.observation_space = spaces.Dict({**images, **vector})
+
+
+def fitted(sides=(), numbers=0, **changes):
+  said = []
+  changes = {
+    'env.name': 'custom',
+    'env.custom.make': MADE,
+    'env.custom.arguments': (f'sides={sides}', f'numbers={numbers}'),
+    **changes,
+  }
+  config = dreamer_nnx.load_config('gymnasium', changes)
+  flags = [f'--config.{k}={v}' for k, v in changes.items()]
+  flags[2] = f'--config.env.custom.arguments=sides={sides},numbers={numbers}'
+  by_flags = overrides.load_file(
+    'gymnasium',
+    None,
+    lambda made: overrides.override(made, flags),
+    said.append,
+  )
+  assert config == by_flags
+  return config, *said
+
+
+def test_a_vector_gets_a_small_agent():
+  config, said = fitted(numbers=4)
+  assert config.dynamics.rssm.deter == 256
+  assert config.dynamics.rssm.stochastic.categorical.classes == 8
+  assert said.startswith('Fitted to 4 numbers, action: 3 numbers. Flags come')
+  more, _ = fitted(numbers=40)
+  assert more.dynamics.rssm.stochastic.categorical.classes == 16
+
+
+@pytest.mark.parametrize(
+  ('sides', 'scaled', 'halvings'),
+  [
+    (((64, 64),), (), 4),
+    (((80, 96),), (), 4),
+    (((16, 16),), (), 2),
+    (((64, 64), (16, 16)), (), 2),
+    (((210, 160),), (64, 64), 4),
+    (((84, 84),), (), 2),
+    (((30, 31),), (64, 64), 4),
+    (((128, 128), (16, 16)), (64, 64), 4),
+  ],
+)
+def test_images_are_halved_or_scaled(sides, scaled, halvings):
+  config, said = fitted(sides)
+  assert config.env.custom.image_size == scaled
+  assert len(config.encoder.simple.mults) == halvings
+  assert config.decoder.simple.mults == config.encoder.simple.mults
+  assert f'view_0 {sides[0][0]}x{sides[0][1]}x3' in said
+  envs = workflow.make_envs(config)
+  try:
+    workflow.make_learner(config, envs.obs_space, envs.action_space)
+  finally:
+    envs.close()
+
+
+def test_what_is_asked_for_is_kept():
+  config, _ = fitted(
+    numbers=4, **{'train.train_ratio': 8.0, 'dynamics.rssm.deter': 64}
+  )
+  assert config.train.train_ratio == 8
+  assert config.dynamics.rssm.deter == 64
+  assert config.dynamics.rssm.hidden == 128
+
+
+def test_a_size_is_kept():
+  config = dreamer_nnx.load_config('gymnasium:12m')
+  assert config.dynamics.rssm.deter == 2048
+  assert config.train.train_ratio == 64
+
+
+@pytest.mark.parametrize(
+  ('id', 'limit'), [('CartPole-v1', 0), ('Blackjack-v1', 1_000)]
+)
+def test_episodes_end(id, limit):
+  config = dreamer_nnx.load_config('gymnasium', {'env.gymnasium.id': id})
+  assert config.env.gymnasium.time_limit == limit
+
+
+def test_an_environment_that_is_not_there_is_one_message():
+  with pytest.raises(UserError, match="no environment has this id. Did you"):
+    dreamer_nnx.load_config('gymnasium', ['env.gymnasium.id=CartPol-v1'])
+
+
+def test_a_fault_of_adapt_is_placed(tmp_path):
+  file = tmp_path / 'faulty.py'
+  make = 'from dreamer_nnx.config import base as get_config\n'
+  file.write_text(f'{make}def adapt(config): return 1 / 0', 'utf-8')
+  with pytest.raises(ZeroDivisionError) as error:
+    overrides.load_file(str(file))
+  assert f"while loading --config = '{file}'" in error.value.__notes__
+  adapt = "def adapt(config): return '', {'train.stepz': 1}"
+  file.write_text(make + adapt, 'utf-8')
+  with pytest.raises(UserError, match=r"adapt\(\) of .*'train.stepz'"):
+    overrides.load_file(str(file))
