@@ -10,7 +10,7 @@ from dreamer_nnx import nodes, overrides, shipped
 from dreamer_nnx.config import ConfigDict
 from dreamer_nnx.errors import UserError
 
-HELP = """DreamerV3 agents: train, evaluate, show, list.
+HELP = """DreamerV3 agents: train, evaluate, show, list, check.
 
   python -m dreamer_nnx.main --config=demo --workdir=runs/demo
   python -m dreamer_nnx.main --workdir=runs/demo --mode=evaluate
@@ -24,6 +24,7 @@ Run the same command to resume. Every field of the config is a flag:
 
 --mode=show prints all fields of what is chosen, with their values.
 --mode=list prints what can be chosen, --mode=list --slot=encoder its fields.
+--mode=check_env steps the environments and says what breaks their contract.
 """
 HELPS = ('--help', '-help', '-h', '--helpshort', '-helpshort', '-?')
 FULL_HELPS = ('--helpfull', '-helpfull')
@@ -102,11 +103,13 @@ def check_flags(mode: str, given: Collection[str], in_bucket: bool) -> None:
     if not in_bucket:
       text = 'has no effect when a workdir on this machine is evaluated.'
       _refuse(('scratch',), given, lambda _: f'{text} Leave it out.')
-  if mode == 'show':
-    text = 'has no effect with --mode=show. Leave it out.'
+  if mode in ('show', 'check_env'):
+    text = f'has no effect with --mode={mode}. Leave it out.'
     _refuse((*TRAINING, 'scratch'), given, lambda _: text)
+    if mode == 'check_env':
+      _refuse(PROCESSES, given, lambda _: text)
     if 'config' in given:
-      text = 'has no effect with --mode=show and a --config. Leave it out.'
+      text = f'has no effect with --mode={mode} and a --config. Leave it out.'
       _refuse(('restore_step',), given, lambda _: text)
   if mode == 'list':
     text = 'has no effect with --mode=list, which builds nothing. Leave it out.'

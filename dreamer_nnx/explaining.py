@@ -21,6 +21,15 @@ OF_ABSL = (
 )
 
 
+def write(text: str) -> None:
+  """Prints, although the reader, such as `head`, may have seen enough."""
+  try:
+    print(text, flush=True)
+  except BrokenPipeError:
+    # What is flushed when Python ends goes nowhere.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def expected(error: BaseException) -> bool:
   """Tells whether an error's message is enough, without a traceback."""
   return bool(isinstance(error, UserError | OSError) or paths.refusal(error))

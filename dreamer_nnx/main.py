@@ -1,4 +1,4 @@
-"""The launcher: flags -> config -> train, evaluate, show or list.
+"""The launcher: flags -> config -> train, evaluate, show, list or check.
 
   python -m dreamer_nnx.main --config=demo --workdir=runs/demo
 
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 # Off, the collectives of a program begin in the order that it has them in.
 ORDERED = 'xla_cpu_enable_concurrency_optimized_scheduler'
-MODES = ('train', 'evaluate', 'train_and_evaluate', 'show', 'list')
+MODES = ('train', 'evaluate', 'train_and_evaluate')
+MODES += ('show', 'list', 'check_env')
 _CONFIG = flags.DEFINE_string(
   'config',
   None,
@@ -158,15 +159,6 @@ def main(argv: Sequence[str]) -> None:
     fail(explaining.explain(error), explaining.status_of(error))
 
 
-def write(text: str) -> None:
-  """Prints, although the reader, such as `head`, may have seen enough."""
-  try:
-    print(text, flush=True)
-  except BrokenPipeError:
-    # What is flushed when Python ends goes nowhere.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def fail(message: str, status: int = 2) -> NoReturn:
   """Prints the message and exits."""
   print(message, file=sys.stderr)
@@ -185,7 +177,9 @@ def dispatch(argv: Sequence[str]) -> None:
     from dreamer_nnx import listing
 
     width = min(80, shutil.get_terminal_size().columns)
-    write(listing.describe(make_config(argv, folder), _SLOT.value, width))
+    explaining.write(
+      listing.describe(make_config(argv, folder), _SLOT.value, width)
+    )
     return
   use_cache(_CACHE.value)
   join_processes()
@@ -193,8 +187,12 @@ def dispatch(argv: Sequence[str]) -> None:
   if _MODE.value == 'show':
     from dreamer_nnx import show
 
-    write(show.describe(config))
+    explaining.write(show.describe(config))
     return
+  if _MODE.value == 'check_env':
+    from dreamer_nnx import env_check
+
+    sys.exit(env_check.report(config, explaining.write))
   if not _WORKDIR.value:
     raise UserError('name a folder, e.g. runs/demo.', '--workdir')
   agree(config)

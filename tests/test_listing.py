@@ -8,7 +8,7 @@ from typing import Annotated
 
 import pytest
 
-from dreamer_nnx import commandline, listing, main
+from dreamer_nnx import commandline, explaining, listing
 from dreamer_nnx import config as configs
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.registry import Choice, Part, fields
@@ -267,8 +267,8 @@ def test_a_reader_that_has_seen_enough_is_no_error(monkeypatch):
   os.close(reading)
   with open(writing, 'w') as closed:
     monkeypatch.setattr(sys, 'stdout', closed)
-    main.write('text')
-    main.write('and more')
+    explaining.write('text')
+    explaining.write('and more')
 
 
 def test_the_launcher_lists_plugins_without_a_config_or_a_device(tmp_path):

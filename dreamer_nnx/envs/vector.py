@@ -1,15 +1,19 @@
 """The adapter from gymnasium's environments to `VectorEnv`."""
 
+import contextlib
 import functools
 import logging
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import gymnasium
 import numpy as np
 
 from dreamer_nnx import spaces, streams
+from dreamer_nnx.envs import rules
 from dreamer_nnx.envs.faults import EnvError, Fault, check_finite
-from dreamer_nnx.envs.fleet import Fleet
+from dreamer_nnx.envs.fleet import CLOSE_SECONDS, Fleet, Link
 from dreamer_nnx.envs.local import LocalHub
 from dreamer_nnx.envs.ray_actors import ActorHub
 from dreamer_nnx.envs.subprocesses import ProcessHub
@@ -68,8 +72,9 @@ class GymVectorEnv:
     self._steps = 0
     self._restarts = 0
     makers = [functools.partial(make, index) for index in range(num_envs)]
-    hub = HUBS[workers](step_timeout, where)
-    self._fleet = Fleet(hub, makers, max_restarts, self._report)
+    self._hub = functools.partial(HUBS[workers], step_timeout, where)
+    self._first = makers[0]
+    self._fleet = Fleet(self._hub(), makers, max_restarts, self._report)
     found = self._fleet.spaces
     self._flat, self.action_space, notes, self.interface = found
     for note in notes:
@@ -99,6 +104,26 @@ class GymVectorEnv:
     """Closes the environments and ends their processes; never raises."""
     for line in self._fleet.close():
       _logger.warning('%s: %s', self._where, line)
+
+  @contextlib.contextmanager
+  def another(self, host: Callable[..., Any]) -> Iterator[Link]:
+    """Starts one more worker like these, and ends it.
+
+    Args:
+      host: Makes the host in it, from what makes environment 0 and, with
+        'sync', the exceptions that it has to catch, `caught`.
+    """
+    hub = self._hub()
+    link = None
+    try:
+      link = hub.connect(functools.partial(host, self._first), 0)
+      yield link
+    finally:
+      with contextlib.suppress(EnvError):
+        if link is not None:
+          link.release()
+          link.close(time.monotonic() + CLOSE_SECONDS)
+      hub.close()
 
   def state(self) -> None:
     """Returns None: gymnasium environments cannot be saved."""
@@ -160,15 +185,13 @@ class GymVectorEnv:
     """
     for key in tuple(self._bounded):
       space, value = self._flat[key], values[key]
-      slack = 1e-4 * (1 + np.abs(value))
-      wrong = (value < space.low - slack) | (value > space.high + slack)
-      if wrong.any():
+      if found := rules.outside(space, value):
+        number, rows = found
         self._bounded.remove(key)
-        index = int(np.flatnonzero(wrong.reshape(len(wrong), -1).any(1))[0])
         warn_once(
-          f'{self._where}: observation {key!r} of environment {index} is '
-          f'{value[wrong].flat[0]} at step {self._steps}, which is not in its '
-          f'space {space}. It is kept as it is.',
+          f'{self._where}: observation {key!r} of environment '
+          f'{int(rows.argmax())} is {number} at step {self._steps}, which is '
+          f'not in its space {space}. {rules.KEPT}',
           f'{self._where}: {key}',
         )
 

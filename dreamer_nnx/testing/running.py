@@ -1,12 +1,12 @@
 """Checks of environments, loggers and callbacks."""
 
-import json
 import tempfile
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from dreamer_nnx.envs import playing, rules
 from dreamer_nnx.envs.make import make_vector_env
 from dreamer_nnx.slots import CALLBACK, ENV, LOGGER
 from dreamer_nnx.testing import toys
@@ -51,13 +51,12 @@ class Player:
 
   def __init__(self, choice: Any):
     self.envs = make_vector_env(choice, NUM_ENVS, seed=0)
-    self._spaces = self.envs.action_space
     self.turn = 0
 
   def draw(self) -> dict[str, np.ndarray]:
     self.turn += 1
-    action = toys.values(self._spaces, (NUM_ENVS,), self.turn)
-    return {k: np.asarray(x) for k, x in action.items()}
+    rng = np.random.default_rng(self.turn)
+    return playing.draw(self.envs.action_space, NUM_ENVS, rng)
 
   def step(self) -> dict[str, np.ndarray]:
     return self.envs.step(self.draw())
@@ -68,24 +67,15 @@ def _play(name: str, player: Player, steps: int) -> list[dict]:
   try:
     found = [dict(envs.reset())]
     first = found[0]['is_first']
-    expect(name, first.all(), '`reset` returns first steps', f'{first}')
+    expect(name, first.all(), rules.BEGINS, f'{first}')
     for _ in range(steps):
       found.append({k: np.array(x) for k, x in player.step().items()})
-      _check_flags(name, found[-2], found[-1])
+      for promise, came in rules.broken_flags(found[-2], found[-1]):
+        expect(name, False, promise, came)
     _check_state(name, player)
     return found
   finally:
     envs.close()
-
-
-def _check_flags(name: str, before: dict, now: dict) -> None:
-  ended, begins = before['is_last'], now['is_first']
-  promise = 'the step after `is_last`, and no other, is `is_first`'
-  expect(name, np.array_equal(ended, begins), promise, f'{ended}, {begins}')
-  reward = now['reward'][begins]
-  expect(name, not reward.any(), 'a first step has reward 0', f'{reward}')
-  terminal = now['is_terminal'] & ~now['is_last']
-  expect(name, not terminal.any(), 'a terminal step is a last one')
 
 
 def _check_state(name: str, player: Player) -> None:
@@ -99,16 +89,13 @@ def _check_state(name: str, player: Player) -> None:
   player.envs.restore(saved)
   player.turn = turn
   for step in want:
-    promise = 'environments go on from a state that was saved'
-    expect_equal(name, player.step(), step, promise)
+    expect_equal(name, player.step(), step, rules.GOES_ON)
 
 
 def _json(name: str, state: Any) -> Any:
-  try:
-    text = json.dumps(state, allow_nan=False)
-  except (TypeError, ValueError) as error:
-    expect(name, False, 'a state can be written as JSON', str(error))
-  return json.loads(text)
+  saved, why = rules.as_json(state)
+  expect(name, not why, rules.AS_JSON, why)
+  return saved
 
 
 def check_logger(component: toys.Component, **fields: Any) -> None:

@@ -1,0 +1,322 @@
+"""A trial of environments: plays them, and finds what breaks their contract.
+
+All findings are made from what training itself would see, by a vector of
+environments made as for training; `probe` looks at what is behind it.
+"""
+
+import contextlib
+import dataclasses
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from dreamer_nnx import notices, spaces
+from dreamer_nnx.contracts import VectorEnv
+from dreamer_nnx.envs import playing, rules
+from dreamer_nnx.envs.comparing import compared
+from dreamer_nnx.envs.faults import EnvError
+from dreamer_nnx.envs.fleet import WorkerLost
+from dreamer_nnx.envs.playing import Account, Action
+from dreamer_nnx.envs.probe import Probe
+from dreamer_nnx.envs.rules import ERROR, NOTE, WARNING, Finding, Step
+from dreamer_nnx.envs.vector import GymVectorEnv
+from dreamer_nnx.spacetypes import Space
+
+# Steps of each environment; of each comparison, and of the probe.
+STEPS, SHORT_STEPS, COMPARED, PROBED = 1000, 60, 50, 100
+# Whole episodes of one length that are no chance.
+ALIKE = 5
+# Seconds of the long play, for environments that are slow.
+SECONDS = 300.0
+# Steps that are played on from a state.
+RESUMED = 7
+PACKAGE = 'dreamer_nnx'
+
+Make = Callable[[int], VectorEnv]
+
+
+@dataclasses.dataclass
+class Trial:
+  """The result of a trial.
+
+  Args:
+    account: Of the long play; None if the environments did not start.
+  """
+
+  findings: list[Finding]
+  num_envs: int = 0
+  account: Account | None = None
+  obs_space: Mapping[str, Space] = dataclasses.field(default_factory=dict)
+  action_space: Mapping[str, Space] = dataclasses.field(default_factory=dict)
+
+  @property
+  def errors(self) -> int:
+    return sum(finding.level == ERROR for finding in self.findings)
+
+  def add(self, *findings: Finding) -> None:
+    """Adds findings, each about something else than those before."""
+    for finding in findings:
+      if finding.about not in {x.about for x in self.findings}:
+        self.findings.append(finding)
+
+
+def run(make: Make, seed: int, steps: int = STEPS) -> Trial:
+  """Plays environments and looks for what breaks their contract.
+
+  Args:
+    make: Makes W environments from a seed; called several times, after those
+      before are closed.
+    steps: Steps of each environment by random actions.
+
+  Raises:
+    UserError: They cannot be made as the config asks.
+  """
+  trial = Trial([])
+  with warnings_in(trial):
+    envs = _made(trial, make, seed)
+    if envs is None:
+      return trial
+    with contextlib.closing(envs):
+      _play(trial, envs, steps)
+    if isinstance(envs, GymVectorEnv):
+      trial.add(*probed(envs, seed, min(steps, PROBED)))
+    if not trial.errors:
+      try:
+        trial.add(*compared(make, seed, min(steps, COMPARED)))
+      except EnvError as error:
+        trial.add(_fault(error))
+  return trial
+
+
+@contextlib.contextmanager
+def warnings_in(trial: Trial) -> Iterator[None]:
+  """Makes findings of the warnings that the adapters log, and shows none."""
+
+  class Keep(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+      text = record.getMessage()
+      # Those are findings of their own.
+      if rules.KEPT not in text:
+        noted = record.name == notices.__name__
+        about = text if noted else record.msg
+        trial.add(Finding(NOTE if noted else WARNING, about, text))
+
+  logger, handler = logging.getLogger(PACKAGE), Keep()
+  propagated, logger.propagate = logger.propagate, False
+  logger.addHandler(handler)
+  try:
+    yield
+  finally:
+    logger.removeHandler(handler)
+    logger.propagate = propagated
+
+
+def _made(trial: Trial, make: Make, seed: int) -> VectorEnv | None:
+  try:
+    envs = make(seed)
+  except EnvError as error:
+    trial.add(_fault(error))
+    return None
+  trial.num_envs = envs.num_envs
+  trial.obs_space, trial.action_space = envs.obs_space, envs.action_space
+  return envs
+
+
+def _play(trial: Trial, envs: VectorEnv, steps: int) -> None:
+  look = Look(trial, envs, playing.randomly(envs, 0))
+  try:
+    playing.play(envs, steps, look.act, look.told, SECONDS, look.account)
+    trial.add(*_resumed(envs))
+  except EnvError as error:
+    trial.add(_fault(error))
+  trial.account = look.account
+  restarts = envs.stats().get('env/restarts', 0)
+  if restarts:
+    trial.add(
+      Finding(
+        ERROR,
+        'restarts',
+        f'environments crashed or hung, and were restarted, {restarts:g} times '
+        f'in {look.account.steps} steps; a warning has the first.',
+        'Each cuts an episode off. Mend the cause.',
+      )
+    )
+  trial.add(*judged(look.account, envs.obs_space))
+
+
+class Look:
+  """Looks at each step of a play for what breaks a rule by itself."""
+
+  def __init__(self, trial: Trial, envs: VectorEnv, act: Callable) -> None:
+    self._trial, self._act, self._space = trial, act, envs.obs_space
+    self._held: dict[str, np.ndarray] = {}
+    self._given: Action = {}
+    self.account = Account()
+
+  def act(self, number: int, step: Step) -> Action:
+    action = self._act(number, step)
+    self._given = {k: x.copy() for k, x in action.items()}
+    return action
+
+  def told(self, before: Step | None, now: Step, action: Action) -> None:
+    add, number = self._trial.add, self.account.steps
+    if before is None:
+      if not now['is_first'].all():
+        add(_broken(rules.BEGINS, f'{now["is_first"]}', number))
+    else:
+      for promise, came in rules.broken_flags(self._held, now):
+        add(_broken(promise, came, number))
+      add(*_mutated(self._held, before, 'array'))
+      add(*_mutated(self._given, action, 'action'))
+    for key, space in self._space.items():
+      if found := rules.outside(space, now[key]):
+        add(_outside(key, space, *found, number))
+    self._held = {k: np.array(x) for k, x in now.items()}
+
+
+def _resumed(envs: VectorEnv) -> Iterator[Finding]:
+  """Checks that environments with a state go on from it."""
+  state = envs.state()
+  if state is None:
+    return
+  saved, why = rules.as_json(state)
+  if why:
+    yield _broken(rules.AS_JSON, why)
+    return
+  rounds = []
+  for _ in range(2):
+    act = playing.randomly(envs, 1)
+    rounds.append([_step(envs, act) for _ in range(RESUMED)])
+    envs.restore(saved)
+  if not all(map(rules.same, *rounds)):
+    yield _broken(rules.GOES_ON)
+
+
+def _step(envs: VectorEnv, act: Callable[[int, Step], Action]) -> Step:
+  return {k: np.array(x) for k, x in envs.step(act(0, {})).items()}
+
+
+def probed(envs: GymVectorEnv, seed: int, steps: int) -> list[Finding]:
+  """Looks at the values of one environment itself, in a worker of its own."""
+  found: list[Finding] = []
+  rng, over = np.random.default_rng(seed), True
+  with (
+    contextlib.suppress(EnvError, WorkerLost),
+    envs.another(Probe) as link,
+  ):
+
+    def ask(name: str, *given: Any) -> Any:
+      link.ask(name, *given)
+      return link.receive()
+
+    if not ask('start'):
+      return []
+    for _ in range(steps):
+      if over:
+        new, over = ask('reset', seed), False
+      else:
+        action = playing.draw(envs.action_space, 1, rng)
+        new, over = ask('step', {k: x[0] for k, x in action.items()})
+      found += new
+  return found
+
+
+def judged(
+  account: Account, obs_space: Mapping[str, Space]
+) -> Iterator[Finding]:
+  """Findings from all steps together; all of them may be meant."""
+  if account.steps < SHORT_STEPS:
+    return
+  for key in spaces.encoded(account.keys):
+    seen, space = account.keys[key], obs_space.get(key)
+    if seen.constant:
+      yield Finding(
+        WARNING,
+        f'constant {key}',
+        f'observation {key!r} never changes.',
+        'Leave it out, or name it label/* or log/*.',
+      )
+    elif space and spaces.is_image(space) and seen.high <= 1:
+      yield Finding(
+        WARNING,
+        f'dark {key}',
+        f'no pixel of the image {key!r} is above 1, of 255.',
+        'Multiply it by 255 if it is a share.',
+      )
+  yield from _ends(account)
+
+
+def _ends(account: Account) -> Iterator[Finding]:
+  lengths = {length for length, _, _ in account.ends}
+  terminal = all(terminal for _, _, terminal in account.ends)
+  if not account.ends and not account.cut:
+    yield Finding(
+      WARNING,
+      'endless',
+      f'no episode ended within {account.steps} steps.',
+      'Cut them by config.env.*.time_limit, unless they go on forever.',
+    )
+  elif lengths == {1}:
+    yield Finding(
+      WARNING,
+      'short',
+      f'all {len(account.ends)} episodes had a single step.',
+      'Look at terminated and truncated of the first step.',
+    )
+  elif len(lengths) == 1 and terminal and len(account.ends) >= ALIKE:
+    yield Finding(
+      WARNING,
+      'limit',
+      f'all {len(account.ends)} episodes ended by a terminal at step '
+      f'{lengths.pop()}, as a time limit does.',
+      'Return truncated in place of terminated where only time is up: after '
+      'a terminal the value is 0.',
+    )
+
+
+def _fault(error: EnvError) -> Finding:
+  return Finding(ERROR, f'fault {error}', str(error))
+
+
+def _broken(promise: str, came: str = '', step: int = -1) -> Finding:
+  place = f'; not so at step {step}' if step >= 0 else ', which is not so'
+  what = f'{promise}{place}{came and f": {came}"}.'
+  return Finding(ERROR, promise, what, REMEDIES[promise])
+
+
+REMEDIES = {
+  rules.BEGINS: 'Set is_first in the result of reset.',
+  rules.FOLLOWS: 'Reset in the step after is_last, which ignores its action.',
+  rules.NOTHING_FIRST: 'Give the last reward with is_last, and 0 here.',
+  rules.TERMINAL: 'Set is_last wherever is_terminal is set.',
+  rules.AS_JSON: 'Return lists and numbers, or None for no state.',
+  rules.GOES_ON: 'Save all that later steps depend on, or return None.',
+}
+
+
+def _outside(
+  key: str, space: Space, number: float, rows: np.ndarray, step: int
+) -> Finding:
+  return Finding(
+    WARNING,
+    f'outside {key}',
+    f'observation {key!r} of environment {int(rows.argmax())} is {number} at '
+    f'step {step}, outside of its space {space}. {rules.KEPT}',
+    'Declare the bounds that it has, or none.',
+  )
+
+
+def _mutated(
+  held: Mapping[str, np.ndarray], now: Mapping[str, np.ndarray], what: str
+) -> Iterator[Finding]:
+  for key, value in held.items():
+    floats = value.dtype.kind == 'f'
+    if not np.array_equal(value, now[key], equal_nan=floats):
+      yield Finding(
+        ERROR,
+        f'mutated {what} {key}',
+        f'the {what} {key!r} of a step was changed by the next step.',
+        'Return new arrays, and leave those of actions as they are.',
+      )
