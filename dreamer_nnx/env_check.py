@@ -27,6 +27,8 @@ from dreamer_nnx.streams import Stream
 ENVS = 2
 # Times that acting is timed, after it was compiled.
 TIMED = 20
+# Seconds of a step that nothing waits for.
+LEAST = 1e-3
 # Exit status when there is an error.
 STATUS = 2
 
@@ -118,7 +120,7 @@ def acting_seconds(parts: configs.Bound, trial: Trial) -> float:
 def slow(trial: Trial, acting: float) -> Iterator[Finding]:
   """A warning if a step takes longer than acting does."""
   step = trial.account.seconds / trial.account.steps
-  if step > acting:
+  if step > max(acting, LEAST):
     yield Finding(
       WARNING,
       'slow',

@@ -1,7 +1,7 @@
 """A trial of environments: plays them, and finds what breaks their contract.
 
-All findings are made from what training itself would see, by a vector of
-environments made as for training; `probe` looks at what is behind it.
+All findings are made from what training would see, of environments that are
+made as for training; `probe` looks at what is behind them.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from dreamer_nnx.envs.fleet import WorkerLost
 from dreamer_nnx.envs.playing import Account, Action
 from dreamer_nnx.envs.probe import Probe
 from dreamer_nnx.envs.rules import ERROR, NOTE, WARNING, Finding, Step
-from dreamer_nnx.envs.vector import GymVectorEnv
+from dreamer_nnx.envs.vector import RESTARTED, GymVectorEnv
 from dreamer_nnx.spacetypes import Space
 
 # Steps of each environment; of each comparison, and of the probe.
@@ -32,7 +32,7 @@ ALIKE = 5
 SECONDS = 300.0
 # Steps that are played on from a state.
 RESUMED = 7
-PACKAGE = 'dreamer_nnx'
+PACKAGE, FAULT = 'dreamer_nnx', 'fault: '
 
 Make = Callable[[int], VectorEnv]
 
@@ -54,6 +54,11 @@ class Trial:
   @property
   def errors(self) -> int:
     return sum(finding.level == ERROR for finding in self.findings)
+
+  @property
+  def faults(self) -> int:
+    """Number of breakdowns, after which no more was played."""
+    return sum(finding.about.startswith(FAULT) for finding in self.findings)
 
   def add(self, *findings: Finding) -> None:
     """Adds findings, each about something else than those before."""
@@ -132,18 +137,20 @@ def _play(trial: Trial, envs: VectorEnv, steps: int) -> None:
   except EnvError as error:
     trial.add(_fault(error))
   trial.account = look.account
-  restarts = envs.stats().get('env/restarts', 0)
-  if restarts:
-    trial.add(
-      Finding(
-        ERROR,
-        'restarts',
-        f'environments crashed or hung, and were restarted, {restarts:g} times '
-        f'in {look.account.steps} steps; a warning has the first.',
-        'Each cuts an episode off. Mend the cause.',
-      )
-    )
+  _count_restarts(trial, envs)
   trial.add(*judged(look.account, envs.obs_space))
+
+
+def _count_restarts(trial: Trial, envs: VectorEnv) -> None:
+  """Makes one error of restarts, which a fault that ends all would repeat."""
+  first = [x for x in trial.findings if x.about == RESTARTED]
+  trial.findings = [x for x in trial.findings if x not in first]
+  count = envs.stats().get('env/restarts', 0)
+  if count and not trial.faults:
+    what = f'{count:g} crashes or hangs in {trial.account.steps} steps.'
+    what += ''.join(f' The first: {x.what}.' for x in first)
+    remedy = 'Each cuts an episode off; mend the cause.'
+    trial.add(Finding(ERROR, 'restarts', what, remedy))
 
 
 class Look:
@@ -277,7 +284,7 @@ def _ends(account: Account) -> Iterator[Finding]:
 
 
 def _fault(error: EnvError) -> Finding:
-  return Finding(ERROR, f'fault {error}', str(error))
+  return Finding(ERROR, f'{FAULT}{error}', str(error))
 
 
 def _broken(promise: str, came: str = '', step: int = -1) -> Finding:

@@ -22,6 +22,8 @@ from dreamer_nnx.streams import Stream
 
 HUBS = {'sync': LocalHub, 'async': ProcessHub, 'ray': ActorHub}
 
+RESTARTED = '%s: %s is restarted: %s'
+
 _logger = logging.getLogger(__name__)
 
 
@@ -206,9 +208,7 @@ class GymVectorEnv:
       )
     if fault.fatal:
       raise EnvError(f'{place}: {fault.message}', self._where)
-    _logger.warning(
-      '%s: %s is restarted: %s', self._where, place, fault.message
-    )
+    _logger.warning(RESTARTED, self._where, place, fault.message)
 
 
 def _has_bounds(space: gymnasium.Space) -> bool:

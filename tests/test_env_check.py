@@ -1,0 +1,228 @@
+"""Environments that break a rule are named, and others are not."""
+
+import pytest
+
+from dreamer_nnx import commandline, env_check, overrides
+from dreamer_nnx import config as configs
+from dreamer_nnx.envs import trial as trials
+from dreamer_nnx.envs.make import make_vector_env
+from dreamer_nnx.envs.rules import ERROR, WARNING
+from dreamer_nnx.errors import UserError
+from dreamer_nnx.registry import Choice
+from dreamer_nnx.slots import ENV
+from tests.envs import lying
+from tests.launcher import arguments, finish, launch, spawn
+
+STEPS = 200
+
+
+def custom(name, **fields):
+  return Choice(ENV, 'custom', make=f'{lying.__name__}:{name}', **fields)
+
+
+def vector(name):
+  return Choice(ENV, f'{lying.__name__}:{name}')
+
+
+def tried(choice, steps=STEPS, num_envs=2):
+  make = lambda seed: make_vector_env(choice, num_envs, seed)
+  return trials.run(make, 0, steps)
+
+
+def lines(choice, **how):
+  return [str(finding) for finding in tried(choice, **how).findings]
+
+
+GYM = [
+  ('Outside', WARNING, "'vector' of environment 0 is "),
+  ('Float64', WARNING, 'observation is float64, its space float32'),
+  ('Shape', ERROR, "'vector': the value has the shape (3,), its space (2,)"),
+  ('Constant', WARNING, "observation 'gravity' never changes"),
+  ('Classes', ERROR, '3 is not in its space Discrete(3)'),
+  ('Pixels', ERROR, '260 is not in its space'),
+  ('Dark', WARNING, "no pixel of the image 'image' is above 1"),
+  ('Extra', WARNING, "observation 'secret' is in no space"),
+  ('Nan', ERROR, "'vector' of environment 0 is nan at step 4"),
+  ('InfiniteReward', ERROR, "'reward' of environment 0 is inf at step 1"),
+  ('OldStep', ERROR, 'step must return 5 values'),
+  ('Limit', WARNING, 'ended by a terminal at step 30, as a time limit'),
+  ('Endless', WARNING, 'no episode ended within 200 steps'),
+  ('Single', WARNING, 'episodes had a single step'),
+  ('Ignores', WARNING, "the action 'action' seems to be ignored"),
+  ('IgnoresOne', WARNING, "the action 'horn' seems to be ignored"),
+  ('FixedSeed', WARNING, 'environments 0 and 1, with seeds of their own, did'),
+  ('Unseeded', WARNING, 'the same seed gives other episodes'),
+  ('Reused', WARNING, 'observation was changed by the next step'),
+  ('Raises', ERROR, 'RuntimeError: the engine does not start'),
+  ('RaisesTwice', ERROR, '2 crashes or hangs in 200 steps. The first: con'),
+  ('FailsToReset', ERROR, 'OSError: no such level'),
+  ('Exits', ERROR, 'SystemExit: 3'),
+  ('Others', ERROR, 'must have the same spaces'),
+]
+VECTORS = [
+  ('NeverFirst', ERROR, 'after `is_last`, and no other, is `is_first`; not so'),
+  ('OftenFirst', ERROR, 'and no other, is `is_first`; not so at step 5'),
+  ('ResetNotFirst', ERROR, '`reset` returns first steps; not so at step 0'),
+  ('FirstReward', ERROR, 'a first step has reward 0; not so at step 31'),
+  ('TerminalNotLast', ERROR, 'a terminal step is a last one; not so at step 5'),
+  ('ReusedRows', ERROR, "the array 'place' of a step was changed"),
+  ('ChangesActions', ERROR, "the action 'action' of a step was changed"),
+  ('Alike', WARNING, 'environments with different seeds did the same'),
+  ('ForgetsState', ERROR, 'go on from a state that was saved, which is not so'),
+  ('OddState', ERROR, 'a state can be written as JSON, which is not so'),
+  ('VectorClass', ERROR, '3 is not in its space Discrete(3)'),
+  ('VectorOutside', WARNING, "'place' of environment 0 is "),
+]
+
+
+def assert_named(found, level, text):
+  named = [x for x in found if x.startswith(f'{level}: ') and text in x]
+  assert len(named) == 1, found
+  # What is wrong is told by itself.
+  errors = [x for x in found if x.startswith(f'{ERROR}: ')]
+  assert errors == (named if level == ERROR else [])
+  # A number that no pixel has is of no pixel's format.
+  assert len(found) == 1 or 'is int64, its space uint8' in found[1]
+
+
+@pytest.mark.parametrize(('name', 'level', 'text'), GYM)
+def test_an_environment_that_breaks_a_rule_is_named(name, level, text):
+  assert_named(lines(custom(name)), level, text)
+
+
+@pytest.mark.parametrize(('name', 'level', 'text'), VECTORS)
+def test_so_is_a_vector_of_environments(name, level, text):
+  assert_named(lines(vector(name)), level, text)
+
+
+@pytest.mark.parametrize(
+  'choice',
+  [custom('Honest'), custom('Masked'), vector('Vector'), Choice(ENV, 'track')],
+  ids=lambda choice: choice.name,
+)
+@pytest.mark.parametrize('num_envs', [1, 2])
+def test_nothing_is_found_where_nothing_is_wrong(choice, num_envs):
+  trial = tried(choice, num_envs=num_envs)
+  assert trial.findings == []
+  assert trial.account.steps == STEPS
+  assert trial.account.ends
+
+
+@pytest.mark.parametrize(
+  ('name', 'text'),
+  [
+    ('Hangs', 'step has not returned for 1 seconds (step_timeout)'),
+    ('Dies', 'its process died (exit code -9)'),
+  ],
+)
+def test_workers_that_are_lost_are_named_and_all_is_played(name, text):
+  choice = custom(name, workers='async', step_timeout=1.0)
+  trial = tried(choice, steps=12, num_envs=1)
+  (error,) = map(str, trial.findings)
+  assert text in error and 'crashes or hangs in 12 steps' in error
+  assert trial.account.cut == 1
+
+
+def test_workers_in_processes_are_probed_there():
+  found = lines(custom('Reused', workers='async'), steps=20)
+  assert_named(found, WARNING, 'observation was changed by the next step')
+
+
+def test_what_the_config_has_wrong_is_an_error_of_its_own():
+  with pytest.raises(UserError, match="has no 'Missing'"):
+    tried(custom('Missing'))
+
+
+def flags(name, **changes):
+  chosen = {
+    'env__name': 'custom',
+    'env__custom__make': f'{lying.__name__}:{name}',
+  }
+  argv = arguments('unused', **chosen, **changes)
+  return [x for x in argv if not x.startswith('--workdir')] + [
+    '--mode=check_env'
+  ]
+
+
+def launched(monkeypatch, name, slow=lambda *given: (), **changes):
+  """Launches it; whatever the machine is doing, nothing is slow by default."""
+  monkeypatch.setattr(env_check, 'slow', slow)
+  monkeypatch.setattr(trials, 'STEPS', 100)
+  return launch(flags(name, **changes))
+
+
+def test_the_launcher_sums_up_what_it_saw(monkeypatch):
+  result = launched(monkeypatch, 'Honest')
+  assert (result.status, result.err) == (0, '')
+  first, *_ = result.out.splitlines()
+  assert first.startswith("Steps 2 of the environments 'custom' 100 times")
+  assert '  vector  Box(-2.0, 2.0, (2,), float32)\nActions\n' in result.out
+  assert '2 environments, 100 steps each: ' in result.out
+  assert ' ended by a terminal; lengths ' in result.out
+  assert 'Acting for 2 environments takes ' in result.out
+  assert result.out.endswith('\nNothing was found.\n')
+
+
+@pytest.mark.parametrize(
+  ('name', 'status', 'line'),
+  [
+    ('Nan', 2, '1 error.'),
+    ('Ignores', 0, '1 warning.'),
+    ('Mask', 2, '1 error.'),
+  ],
+)
+def test_only_an_error_gives_status_2(monkeypatch, name, status, line):
+  result = launched(monkeypatch, name)
+  assert result.status == status
+  assert result.out.splitlines()[-1] == line
+
+
+def test_masks_of_no_action_are_named(monkeypatch):
+  out = launched(monkeypatch, 'Mask').out
+  assert (
+    'error: config.env: the observation mask/jump must have a number' in out
+  )
+
+
+def test_a_step_slower_than_acting_is_named(monkeypatch):
+  monkeypatch.setattr(env_check, 'acting_seconds', lambda *given: 0.002)
+  out = launched(monkeypatch, 'Slow', env_check.slow).out
+  assert 'warning: a step of 2 environments takes ' in out
+  assert ' ms, acting 2 ms. Step them in processes' in out
+
+
+def test_a_size_that_no_encoder_takes_is_an_error(monkeypatch):
+  many = {'encoder__simple__mults': '(1, 1, 1, 1)'}
+  result = launched(monkeypatch, 'Dark', **many)
+  assert result.status == 2
+  assert 'error: no agent can be built for them: ' in result.out
+
+
+def test_a_hang_in_this_process_ends_it_and_is_shown():
+  process = spawn(flags('Hangs', env__custom__step_timeout=1))
+  result = finish(process)
+  assert result.status == 1
+  assert (
+    'environment 0 hangs: step has not returned for 1 seconds' in result.out
+  )
+
+
+def test_the_short_form_finds_the_same():
+  config = overrides.load_file('demo')
+  changes = {
+    'env.name': 'custom',
+    'env.custom.make': f'{lying.__name__}:Nan',
+  }
+  configs.apply(config, changes)
+  (found,) = env_check.find(config)
+  assert found.level == ERROR and ' is nan at step 4' in found.what
+
+
+@pytest.mark.parametrize(
+  'flag', ['restore', 'scratch', 'profile', 'process_id']
+)
+def test_flags_of_runs_are_refused(flag):
+  with pytest.raises(
+    UserError, match=f'--{flag}: has no effect with --mode=ch'
+  ):
+    commandline.check_flags('check_env', [flag], in_bucket=False)
