@@ -3,6 +3,7 @@
   python -m dreamer_nnx.testing                 checks all that is registered
   python -m dreamer_nnx.testing check [WORD...]   those whose line has the words
   python -m dreamer_nnx.testing new SLOT NAME [--folder .]   writes a component
+  python -m dreamer_nnx.testing new env NAME --remote   with a server for it
 
   --plugins a,b   modules or entry points whose components are checked too
 
@@ -31,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
   options = _parser().parse_args(argv)
   try:
     if options.command == 'new':
-      paths = new.write(options.slot, options.name, Path(options.folder))
+      folder, remote = Path(options.folder), options.remote
+      paths = new.write(options.slot, options.name, folder, remote)
       print(*paths, f'Next: pytest {paths[-1]}', sep='\n')
       return 0
     load_plugins(filter(None, options.plugins.split(',')))
@@ -55,6 +57,8 @@ def _parser() -> argparse.ArgumentParser:
   added.add_argument('slot', metavar='SLOT', help=', '.join(new.PATHS))
   added.add_argument('name', metavar='NAME')
   added.add_argument('--folder', default='.')
+  told = 'an environment in another process, with its server'
+  added.add_argument('--remote', action='store_true', help=told)
   return parser
 
 
