@@ -22,6 +22,7 @@ from tests import pages
 from tests.launcher import CACHE, ROOT, TINY
 from tests.pages import PAGES
 
+SERVER = (ROOT / 'dreamer_nnx/templates/env_server.py').read_text('utf-8')
 MAKEFILE = (ROOT / 'Makefile').read_text('utf-8')
 PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text('utf-8'))['project']
 EXTRAS = PROJECT['optional-dependencies']
@@ -225,7 +226,11 @@ def check_command(words: list[str]) -> None:
       pass  # `test_launches_parse`
     case ['python', '-m', 'dreamer_nnx.testing', 'new', slot, name, *rest]:
       known = {slot.name for slot in SLOTS}
-      assert slot in known and name.isidentifier() and not rest, words
+      assert slot in known and name.isidentifier(), words
+      assert not rest or (slot, rest) == ('env', ['--remote']), words
+    case ['python3', 'my_robot_server.py', *options]:
+      flags = [x for x in options if x.startswith('--')]
+      assert all(f"'{x}'" in SERVER for x in flags), words
     case ['python', '-m', 'tests.parity', *fixtures]:
       assert all((ROOT / fixture).is_file() for fixture in fixtures), words
     case ['python', '-m', 'experiments.pods.launch', *argv]:
@@ -258,6 +263,8 @@ def test_check_of_commands_can_fail():
     'make venv EXTRA=cuda14',
     'python -m tests.parity tests/fixtures/nothing.json',
     'python -m dreamer_nnx.testing new encodr mine',
+    'python -m dreamer_nnx.testing new encoder mine --remote',
+    'python3 my_robot_server.py --lisen 127.0.0.1:7000',
     'python -m experiments.benchmarks.sped 1m image',
     'python -m experiments.pods.launch tpu v5e:4x3 --workdir=gs://a/b --',
     'rm -r runs',
@@ -321,7 +328,8 @@ def test_limits_of_the_component_are_checked(plugins):
 
 
 def test_environment_is_played_by_its_command(plugins):
-  argv = command('docs/environments.md', '--config.env.name=custom')
+  flag = '--config.env.custom.arguments=length=16'
+  argv = command('docs/environments.md', flag)
   asked = json.dumps([x for x in argv if x.startswith('--config.env.')])
   result = run(['-c', PLAY], plugins, asked)
   assert result.returncode == 0, result.stderr

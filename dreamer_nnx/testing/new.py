@@ -63,7 +63,7 @@ def test_config_chooses_it():
   assert config.plugins == ({name}.__name__,)
 '''
 
-REMOTE_CONFIG = '''"""Trains in environments of `{name}_server`, at a small size."""
+REMOTE_CONFIG = '''"""Trains in what `{name}_server` serves, at a small size."""
 
 from dreamer_nnx import config as configs
 
