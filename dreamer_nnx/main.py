@@ -279,7 +279,9 @@ def make_config(argv: Sequence[str], folder: pathlib.Path) -> ConfigDict:
   configs.load_plugins(overrides.plugins_from_argv(argv))
   change = lambda made: refuse(overrides.override(made, list(argv)), made)
   if _CONFIG.value:
-    config = overrides.load_file(_CONFIG.value, folder, change, write)
+    config = overrides.load_file(
+      _CONFIG.value, folder, change, explaining.write
+    )
     return configs.resolve(config)
   if _WORKDIR.value:
     config = config_of_workdir(overrides.named(argv))
