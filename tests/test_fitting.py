@@ -104,7 +104,7 @@ def test_episodes_end(id, limit):
 
 
 def test_an_environment_that_is_not_there_is_one_message():
-  with pytest.raises(UserError, match="no environment has this id. Did you"):
+  with pytest.raises(UserError, match='no environment has this id. Did you'):
     dreamer_nnx.load_config('gymnasium', ['env.gymnasium.id=CartPol-v1'])
 
 
