@@ -1,0 +1,165 @@
+"""Runs commands in processes of their own, each at most once at a time."""
+
+import contextlib
+import dataclasses
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TextIO
+
+BOUND = Path(__file__).with_name('bound.py')
+ROOT = Path(__file__).resolve().parents[2]
+# Exit status of a run that a signal has ended, and that goes on another time.
+STOPPED = 75
+# Seconds between looks at the processes.
+LOOK = 0.2
+
+
+@dataclasses.dataclass
+class Job:
+  """A command, and where its output goes.
+
+  Args:
+    finished: Tells whether there is nothing left to do.
+  """
+
+  name: str
+  command: Sequence[str]
+  log: Path
+  finished: Callable[[], bool]
+  process: subprocess.Popen | None = None
+
+
+class Launcher:
+  """Runs jobs, some at a time, until all are finished or it is stopped.
+
+  The output of a job is a locked file, which the process inherits: what still
+  writes it, of another launcher or of one that was killed, is waited for.
+
+  Args:
+    parallel: How many run at the same time.
+    say: Is told what happens.
+  """
+
+  def __init__(self, parallel: int, say: Callable[[str], None] = print):
+    self.parallel, self.say = parallel, say
+    self.running: list[Job] = []
+    self.stopped = False
+    self.failed: list[Job] = []
+    self.busy: list[Job] = []
+
+  def __call__(self, jobs: Sequence[Job]) -> int:
+    """Runs them; returns how many were finished by it or before."""
+    waiting, done = list(jobs), 0
+    with self._signals():
+      while (waiting and not self.stopped) or self.running:
+        done += self._collect()
+        if not self.stopped:
+          done += self._start(waiting)
+        if self.running or waiting:
+          time.sleep(LOOK)
+    return done
+
+  def _start(self, waiting: list[Job]) -> int:
+    """Starts what it may; returns how many jobs were finished before."""
+    done = 0
+    for job in list(waiting):
+      if len(self.running) >= self.parallel or self.stopped:
+        break
+      log = _locked(job.log)
+      if log is None:
+        if job not in self.busy:
+          self.busy.append(job)
+          self.say(f'{job.name}: another process runs it: waiting for that.')
+        continue
+      with log:
+        waiting.remove(job)
+        if job.finished():
+          done += 1
+          self.say(f'{job.name}: is finished.')
+        else:
+          self.say(f'{job.name}: begins, or goes on.')
+          job.process = _spawn(job.command, log)
+          self.running.append(job)
+    return done
+
+  def _collect(self) -> int:
+    """Takes out what has ended; returns how many of these finished."""
+    done = 0
+    for job in list(self.running):
+      status = job.process.poll()
+      if status is None:
+        continue
+      self.running.remove(job)
+      if status == 0 and job.finished():
+        done += 1
+        self.say(f'{job.name}: finished.')
+      elif status == STOPPED:
+        self.say(f'{job.name}: was stopped, and can go on.')
+      else:
+        self.failed.append(job)
+        self.say(f'{job.name}: {_reason(status, job.log)}')
+    return done
+
+  @contextlib.contextmanager
+  def _signals(self) -> Iterator[None]:
+    """Hands the signals that end a program on to all processes."""
+
+    def end(number: int, frame: object) -> None:
+      del frame
+      self.stopped = True
+      self.say('Stopping: waiting for the runs to save.')
+      for job in self.running:
+        job.process.send_signal(number)
+
+    numbers = signal.SIGINT, signal.SIGTERM
+    before = {number: signal.signal(number, end) for number in numbers}
+    try:
+      yield
+    finally:
+      for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def _locked(path: Path) -> TextIO | None:
+  """Opens a file to append to; None while another process writes it."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  file = path.open('a')
+  try:
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError:
+    file.close()
+    return None
+  return file
+
+
+def _spawn(command: Sequence[str], log: TextIO) -> subprocess.Popen:
+  """Starts a process that signals of the terminal do not reach by themselves.
+
+  Those come from the launcher, once: a second one would end it unsaved.
+  """
+  path = filter(None, (str(ROOT), os.environ.get('PYTHONPATH')))
+  return subprocess.Popen(
+    [sys.executable, str(BOUND), str(os.getpid()), *command],
+    env=os.environ | {'PYTHONPATH': os.pathsep.join(path)},
+    stdin=subprocess.DEVNULL,
+    stdout=log,
+    stderr=subprocess.STDOUT,
+    start_new_session=True,
+  )
+
+
+def _reason(status: int, log: Path) -> str:
+  """Says why a job failed, with the last line of its output."""
+  if status < 0:
+    with contextlib.suppress(ValueError):
+      name = signal.Signals(-status).name
+      return f'failed: killed by {name}; see {log}.'
+  lines = log.read_text(errors='replace').split('\n')
+  last = next((x.strip() for x in reversed(lines) if x.strip()), '')
+  return f'failed with status {status}; see {log}. It ends: {last}'

@@ -1,0 +1,155 @@
+"""Scores of runs: at a number of frames, normalised, and of Crafter."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dreamer_nnx.errors import UserError
+
+NORMALIZERS = Path(__file__).with_name('normalizers.json')
+ACHIEVEMENT = re.compile(r'episode/log/achievement_(\w+)/max')
+# Of Crafter; a world with others is another game.
+ACHIEVEMENTS = 22
+
+
+def window_mean(
+  frames: np.ndarray,
+  returns: np.ndarray,
+  counts: np.ndarray,
+  end: float,
+  share: float,
+) -> float:
+  """Mean return of the episodes that ended in the last `share` before `end`.
+
+  Where none did it is that of the last mean before; NaN if there is none.
+
+  Args:
+    frames, returns, counts: As of a run, (N,).
+    end: Frames; of a shorter run, its last ones count.
+    share: Of `end`, 0 to 1.
+  """
+  good = (frames <= end) & np.isfinite(returns) & (counts > 0)
+  frames, returns, counts = frames[good], returns[good], counts[good]
+  if not len(frames):
+    return float('nan')
+  end = min(end, frames[-1])
+  inside = frames > end - share * end
+  if not inside.any():
+    inside[-1] = True
+  return float(np.average(returns[inside], weights=counts[inside]))
+
+
+def load_normalizer(name: str, file: str = '') -> dict[str, Any]:
+  """Title, source, and low and high score of each task.
+
+  Args:
+    name: As in normalizers.json.
+    file: Other numbers: JSON or YAML of {group: {task: [low, high]}}, where
+      the names of groups and tasks may begin with that of the suite.
+
+  Raises:
+    UserError: The file is none, or has no such numbers.
+  """
+  known = json.loads(NORMALIZERS.read_text())[name]
+  if not file:
+    return known
+  path = Path(file).expanduser()
+  groups = _parsed(path)
+  found = {}
+  for group, tasks in groups.items():
+    if str(group).startswith(name) and isinstance(tasks, Mapping):
+      for task, pair in tasks.items():
+        found[str(task).removeprefix(f'{name}_')] = _pair(path, task, pair)
+  if not found:
+    raise UserError(f'has no group {name!r}.', '--normalizers', file)
+  return known | {'tasks': found, 'source': str(path)}
+
+
+def _parsed(path: Path) -> Mapping[str, Any]:
+  try:
+    text = path.read_text()
+  except OSError as error:
+    raise UserError(error.strerror, '--normalizers', str(path)) from error
+  try:
+    if path.suffix == '.json':
+      found = json.loads(text)
+    else:
+      found = _yaml().safe_load(text)
+  except ValueError as error:
+    raise UserError(f'is no JSON: {error}', '--normalizers', path) from error
+  if not isinstance(found, Mapping):
+    text = 'must be {group: {task: [low, high]}}.'
+    raise UserError(text, '--normalizers', str(path))
+  return found
+
+
+def _yaml() -> Any:
+  try:
+    import yaml
+  except ModuleNotFoundError as error:
+    text = 'YAML needs: pip install pyyaml'
+    raise UserError(text, '--normalizers') from error
+  return yaml
+
+
+def _pair(path: Path, task: str, pair: Any) -> tuple[float, float]:
+  try:
+    low, high = map(float, pair)
+  except (TypeError, ValueError):
+    low = high = float('nan')
+  if not np.isfinite([low, high]).all() or low == high:
+    raise UserError(
+      f'{task} = {pair!r}: must be two different numbers, [low, high].',
+      '--normalizers',
+      str(path),
+    )
+  return low, high
+
+
+def normalize(score: Any, pair: Iterable[float]) -> Any:
+  """0 at the low score of a pair and 1 at the high one."""
+  low, high = pair
+  return (score - low) / (high - low)
+
+
+def success_rates(
+  logs: Mapping[str, np.ndarray],
+  counts: np.ndarray,
+  frames: np.ndarray,
+  end: float,
+) -> dict[str, float]:
+  """Share of the episodes up to `end` that unlock each achievement, 0 to 1.
+
+  Needs `log/achievement_NAME` of the environment to be 0 until it is unlocked
+  and 1 from then on, so that the maximum over an episode tells it.
+
+  Raises:
+    ValueError: They are counts, whose means do not tell in how many episodes
+      there was one.
+  """
+  rates = {}
+  for name, values in logs.items():
+    if not (match := ACHIEVEMENT.fullmatch(name)):
+      continue
+    good = (frames <= end) & np.isfinite(values)
+    if not good.any():
+      continue
+    if values[good].max() > 1 + 1e-9:
+      raise ValueError(
+        f'{name} is above 1: log/achievement_* must be 0 or 1, and not count.'
+      )
+    rates[match[1]] = float(np.average(values[good], weights=counts[good]))
+  return rates
+
+
+def crafter_score(rates: Mapping[str, float]) -> float:
+  """The Crafter score, exp(mean(ln(1 + s))) - 1 of success rates s in percent.
+
+  Source: Hafner 2021, arXiv:2109.06780.
+  """
+  percent = 100 * np.array(list(rates.values()))
+  return float(np.expm1(np.log1p(percent).mean()))

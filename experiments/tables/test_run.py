@@ -1,0 +1,251 @@
+"""Runs of a suite: what is started, taken up, skipped and reported."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from experiments.tables import logs, run, suites, table
+from experiments.tables.launching import STOPPED, Job, Launcher
+from tests.launcher import CACHE, ROOT, TINY
+from tests.plain import CACHED, PLAIN
+
+# Saves what it has when it is told to end, and goes on from there.
+COUNTER = """
+import pathlib, signal, sys, time
+file, end = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+asked = []
+signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
+count = int(file.read_text()) if file.exists() else 0
+while count < end and not asked:
+  count += 1
+  print('at', count, flush=True)
+  time.sleep(0.02)
+file.write_text(str(count))
+sys.exit(75 if count < end else 0)
+"""
+
+
+def counter(folder, name, end):
+  file = folder / f'{name}.txt'
+  return Job(
+    name,
+    [sys.executable, '-c', COUNTER, str(file), str(end)],
+    folder / f'{name}.log',
+    lambda: file.exists() and int(file.read_text()) >= end,
+  )
+
+
+def failing(folder, code):
+  command = [sys.executable, '-c', code]
+  return Job('bad', command, folder / 'bad.log', lambda: False)
+
+
+def launch(jobs, parallel=1):
+  said = []
+  launcher = Launcher(parallel, said.append)
+  return launcher(jobs), launcher, '\n'.join(said)
+
+
+def test_all_are_finished_once(tmp_path):
+  jobs = [counter(tmp_path, name, 2) for name in 'abc']
+  assert launch(jobs, parallel=2)[0] == 3
+  done, _, said = launch(jobs)
+  assert done == 3 and said.count('is finished') == 3
+  assert (tmp_path / 'a.log').read_text() == 'at 1\nat 2\n'
+
+
+@pytest.mark.parametrize(
+  ('code', 'what'),
+  [
+    ('import sys; print("x"); sys.exit("no such thing")', 'no such thing'),
+    ('import os; os.kill(os.getpid(), 9)', 'killed by SIGKILL'),
+    # It says that it is done, and is not.
+    ('print("nothing to do")', 'nothing to do'),
+  ],
+)
+def test_a_failure_does_not_stop_the_rest(tmp_path, code, what):
+  jobs = [failing(tmp_path, code), counter(tmp_path, 'a', 1)]
+  done, launcher, said = launch(jobs)
+  assert done == 1 and [job.name for job in launcher.failed] == ['bad']
+  assert what in said and str(tmp_path / 'bad.log') in said
+
+
+def test_one_that_was_stopped_by_itself_does_not_stop_the_rest(tmp_path):
+  jobs = [failing(tmp_path, f'raise SystemExit({STOPPED})')]
+  jobs.append(counter(tmp_path, 'a', 1))
+  done, launcher, said = launch(jobs)
+  assert done == 1 and not launcher.failed and 'can go on' in said
+
+
+LAUNCH = """
+import pathlib, sys
+from experiments.tables import test_run
+jobs = [test_run.counter(pathlib.Path(sys.argv[1]), x, 200) for x in 'ab']
+test_run.Launcher(2, print)(jobs)
+"""
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGKILL])
+def test_what_is_killed_goes_on(tmp_path, number):
+  process = subprocess.Popen(
+    [sys.executable, '-c', LAUNCH, str(tmp_path)], cwd=ROOT
+  )
+  wait_for(lambda: (tmp_path / 'b.log').exists(), process)
+  wait_for(lambda: 'at 3' in (tmp_path / 'b.log').read_text(), process)
+  process.send_signal(number)
+  process.wait(60)
+  # Even if the launcher had no time to end them.
+  files = [tmp_path / f'{name}.txt' for name in 'ab']
+  wait_for(lambda: all(file.exists() for file in files))
+  assert all(0 < int(file.read_text()) < 200 for file in files)
+  done, _, _ = launch([counter(tmp_path, name, 200) for name in 'ab'], 2)
+  assert done == 2
+  lines = (tmp_path / 'b.log').read_text().splitlines()
+  assert lines == [f'at {i + 1}' for i in range(200)]
+
+
+def test_what_another_runs_is_waited_for(tmp_path):
+  command = [sys.executable, '-c', LAUNCH.replace('200', '20'), str(tmp_path)]
+  other = subprocess.Popen(command, cwd=ROOT)
+  wait_for(lambda: (tmp_path / 'b.log').exists(), other)
+  wait_for(lambda: 'at' in (tmp_path / 'b.log').read_text(), other)
+  done, _, said = launch([counter(tmp_path, 'b', 20)])
+  assert done == 1 and 'another process' in said and 'begins' not in said
+  assert other.wait(60) == 0
+
+
+def wait_for(ready, process=None, seconds=60):
+  end = time.monotonic() + seconds
+  while not ready():
+    assert time.monotonic() < end
+    assert process is None or process.poll() is None
+    time.sleep(0.05)
+
+
+def printed(capsys, tmp_path, *more):
+  argv = ['--suite=demo', f'--root={tmp_path}', '--dry_run', *more]
+  assert run.main(argv) == 0
+  return capsys.readouterr().out.splitlines()
+
+
+def test_commands(capsys, tmp_path):
+  lines = printed(capsys, tmp_path, '--seeds=2', '--config.train.steps=60')
+  assert len(lines) == 4
+  assert f'--workdir={tmp_path}/demo/track/1 ' in lines[3]
+  assert lines[3].endswith(
+    '--config.train.steps=60 --config.env.name=track --config.seed=1'
+  )
+  shards = [
+    printed(capsys, tmp_path, '--seeds=2', f'--shard={i}/3') for i in range(3)
+  ]
+  assert sorted(map(len, shards)) == [1, 1, 2]
+  flat = [line for shard in shards for line in shard]
+  plain = printed(capsys, tmp_path, '--seeds=2')
+  assert sorted(flat) == sorted(plain)
+
+
+def test_finished_runs_are_not_started(capsys, tmp_path):
+  workdir = logs.workdir_of(tmp_path, 'demo', 'track', 0)
+  workdir.mkdir(parents=True)
+  file = workdir / 'evaluations.jsonl'
+  ended = {'env_steps': 60, 'policy': 'trained, greedy', 'eval/return': 5.0}
+  count = lambda steps, *more: len(
+    printed(
+      capsys,
+      tmp_path,
+      '--seeds=1',
+      '--tasks=track',
+      f'--config.train.steps={steps}',
+      *more,
+    )
+  )
+  for changed in ({'policy': 'trained, sampled'}, {'problem': 'cut'}):
+    file.write_text(json.dumps(ended | changed) + '\n')
+    assert count(60) == 1
+  file.write_text(json.dumps(ended) + '\n')
+  assert count(60) == 0 and count(61) == 1
+  # An evaluation that was good enough has ended it.
+  early = '--config.evaluate.every=9', '--config.evaluate.stop_at=5'
+  assert count(1_000, *early) == 0
+  assert count(1_000, early[0], '--config.evaluate.stop_at=6') == 1
+  assert count(60, '--mode=train') == 1
+  (workdir / 'checkpoints' / '60').mkdir(parents=True)
+  assert count(60, '--mode=train') == 0 and count(61, '--mode=train') == 1
+
+
+@pytest.mark.parametrize(
+  ('more', 'what'),
+  [
+    (['--suite=dmo'], "Did you mean 'demo'"),
+    (['--tasks=trak'], "Did you mean 'track'"),
+    (['--seeds=0'], 'at least 1'),
+    (['--parallel=0'], 'at least 1'),
+    (['--shard=3/3'], 'must be i/n'),
+    (['--root=gs://a/b'], 'folder of a file system'),
+    (['--config=nothing'], 'no config of this name'),
+    (['--config.train.stepz=1'], "Did you mean 'steps'"),
+    (['--config.train.steps=-1'], 'config.train.steps'),
+    (['--config.seed=1'], 'is set by --seeds'),
+    (['--config.env.name=catch'], 'is set by --tasks'),
+  ],
+)
+def test_wrong_requests_start_nothing(capsys, tmp_path, more, what):
+  root = tmp_path / 'runs'
+  assert run.main(['--suite=demo', f'--root={root}', *more]) == 2
+  assert what in capsys.readouterr().err and not root.exists()
+
+
+def test_unknown_flags_are_refused(capsys, tmp_path):
+  with pytest.raises(SystemExit, match='2'):
+    run.main(['--suite=demo', f'--root={tmp_path}', '--steps=3'])
+  assert '--steps=3' in capsys.readouterr().err
+
+
+def test_every_suite_names_a_config_and_a_field():
+  for name in suites.SUITES:
+    found, suite = suites.find(name)
+    assert found == name and suite.config and suite.field.startswith('env.')
+  assert suites.find('atari')[0] == 'atari57'
+
+
+# Neither game takes the fields of the other.
+SHORT = {k: v for k, v in TINY.items() if not k.startswith('config.env.')} | {
+  'config.train.steps': 40,
+  'config.train.save_every': 10,
+  'config.train.train_ratio': 4.0,
+  'config.train.log_every': 10,
+  'config.evaluate.sampled': 'false',
+}
+
+
+@pytest.mark.slow
+def test_real_runs_go_on_after_a_kill(tmp_path, capsys):
+  flags = [f'--{name}={value}' for name, value in SHORT.items()]
+  argv = ['--suite=demo', f'--root={tmp_path}', '--seeds=2', '--parallel=2']
+  command = [sys.executable, '-m', 'experiments.tables.run', *argv, *flags]
+  env = os.environ | PLAIN | CACHED | {'XDG_CACHE_HOME': str(CACHE)}
+  first = logs.workdir_of(tmp_path, 'demo', 'catch', 0)
+  process = subprocess.Popen(command, cwd=ROOT, env=env)
+  wait_for(lambda: (first / 'checkpoints' / '20').exists(), process, 300)
+  process.kill()
+  process.wait()
+  done = subprocess.run(
+    command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=600
+  )
+  assert done.returncode == 0, done.stdout + done.stderr
+  assert '4 of 4 runs are finished, 0 failed.' in done.stdout
+  starts = json.loads((first / 'run.json').read_text())
+  assert len(starts) > 1 and starts[-1]['env_steps'] > 0
+  again = subprocess.run(
+    command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=600
+  )
+  assert again.stdout.count('is finished.') == 4
+  assert 'begins' not in again.stdout
+  assert table.main(argv[:3]) == 0
+  text = capsys.readouterr().out
+  assert '| catch | 40 | 2 |' in text and '| track | 40 | 2 |' in text

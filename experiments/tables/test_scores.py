@@ -1,0 +1,129 @@
+"""Scores at a number of frames, normalised, and of Crafter."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from dreamer_nnx.errors import UserError
+from experiments.tables import scores, suites
+
+FRAMES = np.array([100.0, 200.0, 300.0, 400.0])
+RETURNS = np.array([1.0, 2.0, 3.0, 5.0])
+COUNTS = np.array([1.0, 1.0, 3.0, 1.0])
+
+
+def mean(end, share):
+  return scores.window_mean(FRAMES, RETURNS, COUNTS, end, share)
+
+
+def test_window_counts_episodes_that_ended_in_it():
+  assert mean(400, 0.5) == (3 * 3 + 5) / 4
+  assert mean(300, 0.4) == (2 + 3 * 3) / 4
+  assert mean(400, 1.0) == (1 + 2 + 9 + 5) / 6
+
+
+def test_window_of_a_shorter_run_is_its_last():
+  assert mean(1_000, 0.01) == 5
+  assert mean(250, 0.01) == 2
+  assert math.isnan(mean(99, 1.0))
+
+
+def test_window_leaves_out_what_is_no_number():
+  returns = np.array([1.0, 2.0, 3.0, np.nan])
+  assert scores.window_mean(FRAMES, returns, COUNTS, 400, 0.1) == 3
+
+
+def test_normalisers_cover_the_published_tasks():
+  for name, suite in suites.SUITES.items():
+    if suite.normalizer:
+      found = scores.load_normalizer(suite.normalizer)
+      assert set(suite.tasks) <= set(found['tasks']), name
+      assert found['source'] and found['title']
+      assert all(low < high for low, high in found['tasks'].values())
+
+
+def test_human_normalised_by_hand():
+  pairs = scores.load_normalizer('atari')['tasks']
+  assert scores.normalize(-20.7, pairs['pong']) == 0
+  assert scores.normalize(14.6, pairs['pong']) == 1
+  assert scores.normalize(316.1, pairs['breakout']) == pytest.approx(
+    (316.1 - 1.7) / (30.5 - 1.7)
+  )
+
+
+def test_numbers_of_atari_and_procgen_add_up():
+  """Sums of the tables in a second source, so that no digit is another."""
+  pairs = scores.load_normalizer('atari')['tasks'].values()
+  assert len(pairs) == 57
+  assert sum(low for low, _ in pairs) == pytest.approx(50864.9)
+  assert sum(high for _, high in pairs) == pytest.approx(606494.2)
+  pairs = scores.load_normalizer('procgen')['tasks'].values()
+  assert len(pairs) == 16
+  assert sum(low for low, _ in pairs) == pytest.approx(26.5)
+  assert sum(high for _, high in pairs) == pytest.approx(284.4)
+
+
+def test_published_numbers_of_tasks():
+  counts = {name: len(suite.tasks) for name, suite in suites.SUITES.items()}
+  assert counts['atari57'] == 57 and counts['atari100k'] == 26
+  assert counts['dmc_proprio'] == 18 and counts['dmc_vision'] == 20
+  assert counts['procgen'] == 16 and counts['bsuite'] == 20
+  for suite in suites.SUITES.values():
+    assert len(set(suite.tasks)) == len(suite.tasks)
+
+
+@pytest.mark.parametrize('form', ['json', 'yaml'])
+def test_normalisers_of_a_file(tmp_path, form):
+  if form == 'yaml':
+    pytest.importorskip('yaml', reason='pyyaml is not installed')
+  file = tmp_path / f'a.{form}'
+  # JSON is YAML, too.
+  file.write_text(json.dumps({'atari57_gamer': {'atari_pong': [0, 2]}}))
+  found = scores.load_normalizer('atari', str(file))
+  assert found['tasks'] == {'pong': (0, 2)} and found['source'] == str(file)
+
+
+@pytest.mark.parametrize(
+  ('text', 'what'),
+  [
+    ('{"other": {}}', 'no group'),
+    ('{"atari": {"pong": [1, 1]}}', 'two different'),
+    ('{"atari": {"pong": 3}}', 'two different'),
+    ('{"atari"', 'no JSON'),
+    ('[]', 'must be'),
+  ],
+)
+def test_broken_normalisers_are_said(tmp_path, text, what):
+  file = tmp_path / 'a.json'
+  file.write_text(text)
+  with pytest.raises(UserError, match=what):
+    scores.load_normalizer('atari', str(file))
+  with pytest.raises(UserError, match='No such file'):
+    scores.load_normalizer('atari', str(tmp_path / 'b.json'))
+
+
+def test_crafter_score_by_hand():
+  rates = dict.fromkeys('abc', 0.0)
+  assert scores.crafter_score(rates) == 0
+  assert scores.crafter_score(dict.fromkeys('ab', 1.0)) == pytest.approx(100)
+  # 1 + s of 1, 4 and 2: their geometric mean is 2.
+  found = scores.crafter_score({'a': 0, 'b': 0.03, 'c': 0.01})
+  assert found == pytest.approx(1)
+
+
+def test_success_rates_are_over_all_episodes_up_to_the_end():
+  logs = {
+    'episode/log/achievement_a/max': np.array([0.0, 0.5, 1.0, 1.0]),
+    'episode/log/achievement_a/sum': np.array([0.0, 70.0, 1.0, 1.0]),
+    'episode/log/reward/max': np.ones(4),
+  }
+  rates = scores.success_rates(logs, COUNTS, FRAMES, 300)
+  assert rates == {'a': (0 + 0.5 + 3) / 5}
+
+
+def test_counts_are_no_success_rates():
+  logs = {'episode/log/achievement_a/max': np.array([0.0, 1.5, 1.0, 1.0])}
+  with pytest.raises(ValueError, match='must be 0 or 1'):
+    scores.success_rates(logs, COUNTS, FRAMES, 300)
