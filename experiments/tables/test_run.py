@@ -11,33 +11,9 @@ import pytest
 
 from experiments.tables import logs, run, suites, table
 from experiments.tables.launching import STOPPED, Job, Launcher
+from experiments.tables.made import counter
 from tests.launcher import CACHE, ROOT, TINY
 from tests.plain import CACHED, PLAIN
-
-# Saves what it has when it is told to end, and goes on from there.
-COUNTER = """
-import pathlib, signal, sys, time
-file, end = pathlib.Path(sys.argv[1]), int(sys.argv[2])
-asked = []
-signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
-count = int(file.read_text()) if file.exists() else 0
-while count < end and not asked:
-  count += 1
-  print('at', count, flush=True)
-  time.sleep(0.02)
-file.write_text(str(count))
-sys.exit(75 if count < end else 0)
-"""
-
-
-def counter(folder, name, end):
-  file = folder / f'{name}.txt'
-  return Job(
-    name,
-    [sys.executable, '-c', COUNTER, str(file), str(end)],
-    folder / f'{name}.log',
-    lambda: file.exists() and int(file.read_text()) >= end,
-  )
 
 
 def failing(folder, code):
@@ -84,9 +60,9 @@ def test_one_that_was_stopped_by_itself_does_not_stop_the_rest(tmp_path):
 
 LAUNCH = """
 import pathlib, sys
-from experiments.tables import test_run
-jobs = [test_run.counter(pathlib.Path(sys.argv[1]), x, 200) for x in 'ab']
-test_run.Launcher(2, print)(jobs)
+from experiments.tables import launching, made
+jobs = [made.counter(pathlib.Path(sys.argv[1]), x, 200) for x in 'ab']
+launching.Launcher(2, print)(jobs)
 """
 
 
