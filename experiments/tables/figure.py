@@ -20,7 +20,7 @@ OURS = 'ours'
 
 
 class Lines(NamedTuple):
-  """What is drawn: our runs, and published curves by method."""
+  """Our runs, and published curves by method: all that is drawn."""
 
   runs: Sequence[Run]
   published: Mapping[str, Sequence[Curve]]

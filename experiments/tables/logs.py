@@ -145,7 +145,7 @@ def steps_of(line: dict[str, Any]) -> int:
 
 
 def repeat_of(config: dict[str, Any]) -> int:
-  """How many frames an environment step is."""
+  """Frames of an environment step."""
   name = config.get('env.name', '')
   return int(config.get(f'env.{name}.repeat', 1))
 

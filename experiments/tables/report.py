@@ -1,4 +1,4 @@
-"""What a table says: rows of tasks, aggregates, and what is missing."""
+"""The report of a table: rows, aggregates, and what is missing."""
 
 import dataclasses
 import math

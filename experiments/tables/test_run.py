@@ -191,8 +191,8 @@ def test_every_suite_names_a_config_and_a_field():
 
 # Neither game takes the fields of the other.
 SHORT = {k: v for k, v in TINY.items() if not k.startswith('config.env.')} | {
-  'config.train.steps': 40,
-  'config.train.save_every': 10,
+  'config.train.steps': 80,
+  'config.train.save_every': 20,
   'config.train.train_ratio': 4.0,
   'config.train.log_every': 10,
   'config.evaluate.sampled': 'false',
@@ -224,4 +224,4 @@ def test_real_runs_go_on_after_a_kill(tmp_path, capsys):
   assert 'begins' not in again.stdout
   assert table.main(argv[:3]) == 0
   text = capsys.readouterr().out
-  assert '| catch | 40 | 2 |' in text and '| track | 40 | 2 |' in text
+  assert '| catch | 80 | 2 |' in text and '| track | 80 | 2 |' in text
