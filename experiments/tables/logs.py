@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from dreamer_nnx.errors import UserError
 METRICS, EVALUATIONS = 'metrics.jsonl', 'evaluations.jsonl'
 CONFIG = 'config.json'
 GREEDY = ', greedy'
+# Metrics that an environment gives.
+LOGGED = re.compile(r'episode/log/|crafter/')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Run:
     returns: Mean return of the training episodes that ended in between, (N,).
     counts: How many these are, (N,).
     last: Frames at the last line of the log.
-    logs: Means of other metrics of these episodes by name, (N,); NaN where a
+    logs: Metrics that the environment gives by name, (N,); NaN where a
       line does not have them.
     greedy: Mean return of the last evaluation with greedy actions; NaN if
       there was none.
@@ -96,7 +99,7 @@ def read(workdir: Path, task: str) -> Run:
   repeat = repeat_of(config)
   episodes = list(valid_episodes(lines))
   column = lambda name: np.array([x.get(name, np.nan) for x in episodes], float)
-  names = {name for x in episodes for name in x if '/log/' in name}
+  names = {x for line in episodes for x in line if LOGGED.match(x)}
   return Run(
     task=task,
     seed=int(workdir.name),

@@ -46,12 +46,13 @@ def write_run(
 
 
 def line(
-  steps: int, value: float, count: int = 1, **logs: float
+  steps: int, value: float, count: int = 1, **success: float
 ) -> dict[str, float]:
-  """A line of a log; `logs` are maxima of achievements."""
-  achieved = {f'episode/log/achievement_{k}/max': x for k, x in logs.items()}
+  """A line of a log; `success` are percentages of achievements."""
+  percent = {f'crafter/success/{k}': x for k, x in success.items()}
+  percent |= {'crafter/episodes': float(count)} if success else {}
   episodes = {'episode/return': value, 'episode/count': float(count)}
-  return {'env_steps': steps} | episodes | achieved
+  return {'env_steps': steps} | episodes | percent
 
 
 def write_published(

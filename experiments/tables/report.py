@@ -166,11 +166,7 @@ def crafter_of(
   """Crafter score over runs, with the mean success rates."""
   rates, notes = [], []
   for run in runs:
-    try:
-      found = scores.success_rates(run.logs, run.counts, run.frames, end)
-    except ValueError as error:
-      notes.append(f'{run.task}, seed {run.seed}: no Crafter score. {error}')
-      continue
+    found = scores.success_rates(run.logs, run.frames, end)
     if len(found) == scores.ACHIEVEMENTS:
       rates.append(found)
     else:

@@ -1,7 +1,6 @@
 """Scores of runs: at a number of frames, normalised, and of Crafter."""
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 from dreamer_nnx.errors import UserError
 
 NORMALIZERS = Path(__file__).with_name('normalizers.json')
-ACHIEVEMENT = re.compile(r'episode/log/achievement_(\w+)/max')
+EPISODES, SUCCESS = 'crafter/episodes', 'crafter/success/'
 # Of Crafter; a world with others is another game.
 ACHIEVEMENTS = 22
 
@@ -117,32 +116,28 @@ def normalize(score: Any, pair: Iterable[float]) -> Any:
 
 
 def success_rates(
-  logs: Mapping[str, np.ndarray],
-  counts: np.ndarray,
-  frames: np.ndarray,
-  end: float,
+  logs: Mapping[str, np.ndarray], frames: np.ndarray, end: float
 ) -> dict[str, float]:
   """Share of the episodes up to `end` that unlock each achievement, 0 to 1.
 
-  Needs `log/achievement_NAME` of the environment to be 0 until it is unlocked
-  and 1 from then on, so that the maximum over an episode tells it.
-
-  Raises:
-    ValueError: They are counts, whose means do not tell in how many episodes
-      there was one.
+  Args:
+    logs: `crafter/success/NAME` in percent and `crafter/episodes`, both of the
+      episodes since a process of the run began, (N,).
+    frames: At each of these, (N,).
   """
+  episodes = logs.get(EPISODES, np.full(len(frames), np.nan))
+  good = (frames <= end) & np.isfinite(episodes)
+  episodes = episodes[good]
+  if not len(episodes):
+    return {}
+  # Fewer episodes than before: the run was taken up by another process.
+  last = np.append(episodes[1:] < episodes[:-1], True) & (episodes > 0)
   rates = {}
-  for name, values in logs.items():
-    if not (match := ACHIEVEMENT.fullmatch(name)):
-      continue
-    good = (frames <= end) & np.isfinite(values)
-    if not good.any():
-      continue
-    if values[good].max() > 1 + 1e-9:
-      raise ValueError(
-        f'{name} is above 1: log/achievement_* must be 0 or 1, and not count.'
-      )
-    rates[match[1]] = float(np.average(values[good], weights=counts[good]))
+  for name, percent in logs.items():
+    if name.startswith(SUCCESS) and last.any():
+      shares = np.nan_to_num(percent[good][last]) / 100
+      rate = float(np.average(shares, weights=episodes[last]))
+      rates[name.removeprefix(SUCCESS)] = rate
   return rates
 
 

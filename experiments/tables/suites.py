@@ -67,10 +67,8 @@ BSUITE = (
   ' mountain_car_noise mountain_car_scale umbrella_distract umbrella_length'
 )
 MINIGRID = (
-  'MiniGrid-Empty-8x8-v0 MiniGrid-FourRooms-v0 MiniGrid-DoorKey-8x8-v0'
-  ' MiniGrid-MultiRoom-N4-S5-v0 MiniGrid-KeyCorridorS3R3-v0'
-  ' MiniGrid-SimpleCrossingS9N3-v0 MiniGrid-LavaCrossingS9N1-v0'
-  ' MiniGrid-Unlock-v0 MiniGrid-MemoryS7-v0'
+  'DoorKey-8x8 Empty-8x8 FourRooms KeyCorridorS3R3 LavaCrossingS9N1 MemoryS7'
+  ' MultiRoom-N4-S5 SimpleCrossingS9N3 Unlock'
 )
 
 

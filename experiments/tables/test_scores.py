@@ -115,15 +115,13 @@ def test_crafter_score_by_hand():
 
 def test_success_rates_are_over_all_episodes_up_to_the_end():
   logs = {
-    'episode/log/achievement_a/max': np.array([0.0, 0.5, 1.0, 1.0]),
-    'episode/log/achievement_a/sum': np.array([0.0, 70.0, 1.0, 1.0]),
-    'episode/log/reward/max': np.ones(4),
+    'crafter/episodes': np.array([4.0, 8.0, 2.0, 9.0]),
+    'crafter/success/a': np.array([0.0, 25.0, 50.0, 100.0]),
+    'crafter/score': np.ones(4),
   }
-  rates = scores.success_rates(logs, COUNTS, FRAMES, 300)
-  assert rates == {'a': (0 + 0.5 + 3) / 5}
-
-
-def test_counts_are_no_success_rates():
-  logs = {'episode/log/achievement_a/max': np.array([0.0, 1.5, 1.0, 1.0])}
-  with pytest.raises(ValueError, match='must be 0 or 1'):
-    scores.success_rates(logs, COUNTS, FRAMES, 300)
+  assert scores.success_rates(logs, FRAMES, 200) == {'a': 0.25}
+  # Another process went on, and counted from none.
+  assert scores.success_rates(logs, FRAMES, 300) == {'a': (2 + 1) / (8 + 2)}
+  assert scores.success_rates(logs, FRAMES, 400) == {'a': (2 + 9) / (8 + 9)}
+  assert scores.success_rates(logs, FRAMES, 50) == {}
+  assert scores.success_rates({}, FRAMES, 400) == {}
