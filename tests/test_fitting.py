@@ -62,7 +62,7 @@ def test_a_vector_gets_a_small_agent():
     (((16, 16),), (), 2),
     (((64, 64), (16, 16)), (), 2),
     (((210, 160),), (64, 64), 4),
-    (((84, 84),), (), 2),
+    (((84, 84),), (64, 64), 4),
     (((30, 31),), (64, 64), 4),
     (((128, 128), (16, 16)), (64, 64), 4),
   ],
@@ -104,7 +104,7 @@ def test_episodes_end(id, limit):
 
 
 def test_an_environment_that_is_not_there_is_one_message():
-  with pytest.raises(UserError, match='no environment has this id. Did you'):
+  with pytest.raises(UserError, match=r'no environment has this id\. Did you'):
     dreamer_nnx.load_config('gymnasium', ['env.gymnasium.id=CartPol-v1'])
 
 
