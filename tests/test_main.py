@@ -324,7 +324,7 @@ MISTAKES = {
   ),
   'image size': (
     ['--config.env.track.size=24', '--config.encoder.simple.mults=(2,2,2,2)'],
-    r'4 halvings of an image of 24x24 pixels must leave',
+    r"4 halvings must leave .* each image: 'image' has 24x24 \(48x48 would do",
   ),
   'steps': (['--config.train.steps=0'], r'config\.train\.steps = 0'),
   'memory': (

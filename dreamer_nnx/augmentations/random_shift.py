@@ -22,8 +22,8 @@ class RandomShift:
     y = padded[dy : dy + H, dx : dx + W],   dy, dx uniform on 0 ... 2 pad
 
   What comes in at a border repeats the pixel there. All image keys of a row
-  move alike, in pixels, so that what they show of one place stays together.
-  Vectors stay.
+  move alike, in pixels, so that what they show of one place stays together;
+  images of different sizes do so, too. Vectors stay.
 
   Args:
     pad: Most pixels that an image moves by; 0 leaves it out.
@@ -44,9 +44,9 @@ class RandomShift:
     shared: bool = True,
   ):
     self.images = image_spaces(obs_space)
-    side = min(min(space.shape[:2]) for space in self.images.values())
+    side, key = min((min(x.shape[:2]), k) for k, x in self.images.items())
     if pad >= side:
-      raise UserError(f'must be below {side}, a side of an image.', 'pad', pad)
+      raise UserError(f'must be below {side}, a side of {key!r}.', 'pad', pad)
     self.pad, self.shared = pad, shared
 
   @property

@@ -1,5 +1,6 @@
 """An MLP and heads for the vectors beside a network for the images."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -7,6 +8,7 @@ from flax import nnx
 
 from dreamer_nnx import contracts, spaces
 from dreamer_nnx.decoders.maps import groups, reading_order
+from dreamer_nnx.nn.images import by_sides, shown
 from dreamer_nnx.nn.mlp import MLP
 from dreamer_nnx.nn.vectors import concat
 from dreamer_nnx.registry import Choice
@@ -23,13 +25,14 @@ class Part(Protocol):
 class JoinedDecoder(nnx.Module):
   """Predicts vectors by an MLP with heads, and images by a part of their own.
 
-  Either is built only if there are keys for it. `notes` says it if the images
-  cannot begin with a block-linear map.
+  Either is built only if there are keys for it. Images of different sizes
+  have a part for each size, see `BySize`. `notes` says it if the images cannot
+  begin with a block-linear map.
 
   Args:
-    images: Builds the part, of the spaces of the image keys and `feat_space`,
-      and by keyword of bspace, units, act, norm, winit, outscale, precision and
-      rngs.
+    images: Builds a part, of the spaces of image keys of one size and
+      `feat_space`, and by keyword of bspace, units, act, norm, winit, outscale,
+      precision and rngs.
     layers: Of the MLP of the vectors.
     symlog: Continuous vectors are predicted in symlog space.
     bspace: Groups of the feature `deter`, see `maps.minimal_map`.
@@ -60,7 +63,9 @@ class JoinedDecoder(nnx.Module):
         f'beside another one that splits into bspace = {bspace} groups.',
       )
     if pixels:
-      self.images = images(pixels, feat_space, bspace=bspace, **kw)
+      one = len(by_sides(pixels)) == 1
+      build = images if one else functools.partial(BySize, images)
+      self.images = build(pixels, feat_space, bspace=bspace, **kw)
 
   def __call__(self, feat: contracts.Feat) -> dict[str, contracts.Output]:
     recons = {}
@@ -68,6 +73,28 @@ class JoinedDecoder(nnx.Module):
       if part:
         recons.update(part(feat))
     return recons
+
+
+class BySize(nnx.Module):
+  """Predicts images by parts, one for those of each size.
+
+  Under names such as `64x96`, which images of one size alone do without.
+
+  Args:
+    images: As of `JoinedDecoder`.
+  """
+
+  def __init__(self, images: Callable[..., Part], obs_space, feat_space, **kw):
+    self.sizes = nnx.data(
+      {
+        shown(sides): images(keys, feat_space, **kw)
+        for sides, keys in by_sides(obs_space).items()
+      }
+    )
+
+  def __call__(self, feat: contracts.Feat) -> dict[str, contracts.Output]:
+    parts = self.sizes.values()
+    return {key: x for part in parts for key, x in part(feat).items()}
 
 
 class VectorDecoder(nnx.Module):

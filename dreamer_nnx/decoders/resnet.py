@@ -14,7 +14,7 @@ from dreamer_nnx.decoders.rendering import image_outputs
 from dreamer_nnx.nn.activations import Act
 from dreamer_nnx.nn.conv import Conv
 from dreamer_nnx.nn.forms import Portions
-from dreamer_nnx.nn.images import image_sides, minimal_sides
+from dreamer_nnx.nn.images import check_halvings, minimal_sides
 from dreamer_nnx.nn.initializers import Winit
 from dreamer_nnx.nn.mlp import Layers, NormAct
 from dreamer_nnx.nn.norm import Norm
@@ -32,6 +32,9 @@ class ResNetDecoder(JoinedDecoder):
 
   A stage is residual blocks x + conv(act(norm(conv(act(norm(x)))))), a doubling
   by repetition, and a convolution; before the last doubling comes act(norm(x)).
+
+  Images of one size are the channels of one drawing, in sorted order of their
+  keys. Those of another size have another CNN, from a minimal map of their own.
 
   Args:
     depth: Unit of the channels of the images: the stage of mult m has depth ·
@@ -55,8 +58,8 @@ class ResNetDecoder(JoinedDecoder):
       one dense map of all features.
 
   Raises:
-    UserError: An image does not come from a map of 3..16 pixels a side, or
-      its channels do not split into `bspace` groups.
+    UserError: An image does not come from a map of a whole 3..16 pixels a
+      side, or its channels do not split into `bspace` groups.
 
   Source: the stages of Espeholt et al. 2018 (arXiv 1802.01561) reversed.
   """
@@ -83,6 +86,7 @@ class ResNetDecoder(JoinedDecoder):
     precision: Precision,
     rngs: nnx.Rngs,
   ):
+    check_halvings(obs_space, len(mults))
     images = functools.partial(
       ResidualImages,
       depths=tuple(depth * mult for mult in mults),
@@ -132,7 +136,7 @@ class ResidualImages(nnx.Module):
   ):
     kw = dict(winit=winit, precision=precision, rngs=rngs)
     look = dict(act=act, norm=norm, **kw)
-    height, width = minimal_sides(image_sides(obs_space), len(depths))
+    height, width = minimal_sides(obs_space, len(depths))
     shape = (height, width, depths[-1])
     self.minimal = minimal_map(
       feat_space, shape, bspace=bspace, units=units, **look

@@ -14,7 +14,7 @@ from dreamer_nnx.decoders.rendering import image_outputs
 from dreamer_nnx.nn.activations import Act
 from dreamer_nnx.nn.conv import Conv
 from dreamer_nnx.nn.forms import Portions
-from dreamer_nnx.nn.images import image_sides, minimal_sides
+from dreamer_nnx.nn.images import check_halvings, minimal_sides
 from dreamer_nnx.nn.initializers import Winit
 from dreamer_nnx.nn.mlp import Layers, NormAct
 from dreamer_nnx.nn.norm import Norm
@@ -28,6 +28,9 @@ from dreamer_nnx.spacetypes import Space
 @DECODER.register('simple')
 class SimpleDecoder(JoinedDecoder):
   """Predicts every observation key.
+
+  Images of one size are the channels of one drawing, in sorted order of their
+  keys. Those of another size have another CNN, from a minimal map of their own.
 
   Args:
     depth: Unit of the channels of the images: the stage of mult m has depth ·
@@ -53,8 +56,8 @@ class SimpleDecoder(JoinedDecoder):
     strided: Fractionally strided convolutions instead of repeat and conv.
 
   Raises:
-    UserError: An image does not come from a map of 3..16 pixels a side, or
-      its channels do not split into `bspace` groups.
+    UserError: An image does not come from a map of a whole 3..16 pixels a
+      side, or its channels do not split into `bspace` groups.
 
   Source: Hafner et al. 2023 (arXiv 2301.04104).
   """
@@ -82,6 +85,7 @@ class SimpleDecoder(JoinedDecoder):
     precision: Precision,
     rngs: nnx.Rngs,
   ):
+    check_halvings(obs_space, len(mults), outer)
     images = functools.partial(
       ImageDecoder,
       depths=tuple(depth * mult for mult in mults),
@@ -128,7 +132,7 @@ class ImageDecoder(nnx.Module):
     rngs,
   ):
     kw = dict(winit=winit, precision=precision, rngs=rngs)
-    sides = minimal_sides(image_sides(obs_space), len(depths) - int(outer))
+    sides = minimal_sides(obs_space, len(depths) - outer)
     self.minimal = minimal_map(
       feat_space,
       (*sides, depths[-1]),

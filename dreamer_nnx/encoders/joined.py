@@ -1,5 +1,6 @@
 """An MLP of the vectors beside a network of the images."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -9,6 +10,7 @@ from flax import nnx
 
 from dreamer_nnx import contracts, spaces
 from dreamer_nnx.nn.forms import Portions
+from dreamer_nnx.nn.images import by_sides, shown
 from dreamer_nnx.nn.mlp import MLP
 from dreamer_nnx.nn.precision import Precision
 from dreamer_nnx.nn.vectors import concat_vectors, vector_size
@@ -29,11 +31,12 @@ class Part(Protocol):
 class JoinedEncoder(nnx.Module):
   """Concatenates the features of an MLP of vectors and of a part for images.
 
-  Either is built only if there are keys for it.
+  Either is built only if there are keys for it. Images of different sizes
+  have a part for each size, see `BySize`.
 
   Args:
-    images: Builds the part, of the spaces of the image keys and by keyword of
-      act, norm, winit, precision and rngs.
+    images: Builds a part, of the spaces of image keys of one size and by
+      keyword of act, norm, winit, precision and rngs.
     layers, units, symlog: As of `VectorEncoder`.
   """
 
@@ -56,12 +59,33 @@ class JoinedEncoder(nnx.Module):
       )
       self.token_size += self.vectors.output_size
     if pixels:
-      self.images = images(pixels, **kw)
+      one = len(by_sides(pixels)) == 1
+      build = images if one else functools.partial(BySize, images)
+      self.images = build(pixels, **kw)
       self.token_size += self.images.output_size
 
   def __call__(self, obs: contracts.Observation) -> jax.Array:
     parts = [part(obs) for part in (self.vectors, self.images) if part]
     return jnp.concatenate(parts, -1)
+
+
+class BySize(nnx.Module):
+  """Concatenates the features of parts, one for the images of each size.
+
+  In order of (height, width), under names such as `64x96`. Images of one size
+  alone need none of this, and have no such name in theirs.
+
+  Args:
+    images: As of `JoinedEncoder`.
+  """
+
+  def __init__(self, images: Callable[..., Part], obs_space: Spaces, **kw):
+    parts = {shown(x): images(k, **kw) for x, k in by_sides(obs_space).items()}
+    self.order, self.sizes = tuple(parts), nnx.data(parts)
+    self.output_size = sum(part.output_size for part in parts.values())
+
+  def __call__(self, obs: contracts.Observation) -> jax.Array:
+    return jnp.concatenate([self.sizes[x](obs) for x in self.order], -1)
 
 
 def by_kind(obs_space: Spaces) -> tuple[dict[str, Space], dict[str, Space]]:

@@ -10,7 +10,7 @@ from flax import nnx
 from dreamer_nnx.encoders.joined import JoinedEncoder, StackedImages, channels
 from dreamer_nnx.nn.activations import Act
 from dreamer_nnx.nn.conv import Conv
-from dreamer_nnx.nn.images import image_sides, minimal_sides
+from dreamer_nnx.nn.images import check_halvings, image_sides, minimal_sides
 from dreamer_nnx.nn.initializers import Winit
 from dreamer_nnx.nn.mlp import Layers, NormAct
 from dreamer_nnx.nn.norm import Norm
@@ -29,6 +29,10 @@ class ResNetEncoder(JoinedEncoder):
   A stage is a convolution, the maximum of 2x2 windows, and residual blocks
   x + conv(act(norm(conv(act(norm(x)))))). After the last comes act(norm(x)).
 
+  Images of one size are stacked on the channels in sorted order of their keys.
+  Those of another size have another such CNN; features are joined in order of
+  (height, width).
+
   Args:
     depth: Unit of the channels of the CNN: the stage of mult m has depth · m.
     mults: Channels of the stages, in units of `depth`; each stage halves the
@@ -44,7 +48,7 @@ class ResNetEncoder(JoinedEncoder):
     symlog: Squashes continuous vectors by symlog, sign(x) log(1 + |x|).
 
   Raises:
-    UserError: An image does not shrink to 3..16 pixels a side.
+    UserError: An image does not shrink to a whole 3..16 pixels a side.
 
   Source: Espeholt et al. 2018 (arXiv 1802.01561), with norms.
   """
@@ -68,6 +72,7 @@ class ResNetEncoder(JoinedEncoder):
     precision: Precision,
     rngs: nnx.Rngs,
   ):
+    check_halvings(obs_space, len(mults))
     images = functools.partial(
       ResidualImages,
       depths=tuple(depth * mult for mult in mults),
@@ -102,7 +107,7 @@ class ResidualImages(StackedImages):
   ):
     kw = dict(winit=winit, precision=precision, rngs=rngs)
     height, width = image_sides(obs_space)
-    sides = minimal_sides((height, width), len(depths))
+    sides = minimal_sides(obs_space, len(depths))
     sizes = (channels(obs_space), *depths)
     self.convs, self.blocks, numbers = nnx.List([]), nnx.List([]), []
     for i, depth in enumerate(depths):

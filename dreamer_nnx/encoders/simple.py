@@ -10,7 +10,7 @@ from flax import nnx
 from dreamer_nnx.encoders.joined import JoinedEncoder, StackedImages, channels
 from dreamer_nnx.nn.activations import Act
 from dreamer_nnx.nn.conv import Conv
-from dreamer_nnx.nn.images import image_sides, minimal_sides
+from dreamer_nnx.nn.images import check_halvings, image_sides, minimal_sides
 from dreamer_nnx.nn.initializers import Winit
 from dreamer_nnx.nn.mlp import Layers, NormAct
 from dreamer_nnx.nn.norm import Norm
@@ -24,6 +24,10 @@ from dreamer_nnx.spacetypes import Space
 @ENCODER.register('simple')
 class SimpleEncoder(JoinedEncoder):
   """Concatenates the features of an MLP and of a CNN.
+
+  Images of one size are stacked on the channels in sorted order of their keys.
+  Those of another size have another CNN; features are joined in order of
+  (height, width).
 
   Args:
     depth: Unit of the channels of the CNN: the stage of mult m has depth · m.
@@ -42,7 +46,7 @@ class SimpleEncoder(JoinedEncoder):
     strided: Halves by a stride of 2 instead of a 2x2 maximum.
 
   Raises:
-    UserError: An image does not shrink to 3..16 pixels a side.
+    UserError: An image does not shrink to a whole 3..16 pixels a side.
 
   Source: Hafner et al. 2023 (arXiv 2301.04104).
   """
@@ -67,6 +71,7 @@ class SimpleEncoder(JoinedEncoder):
     precision: Precision,
     rngs: nnx.Rngs,
   ):
+    check_halvings(obs_space, len(mults), outer)
     images = functools.partial(
       ImageEncoder,
       depths=tuple(depth * mult for mult in mults),
@@ -101,7 +106,7 @@ class ImageEncoder(StackedImages):
     # Number of halvings of the image before each stage, and in the end.
     halved = [max(0, i - outer) for i in (*stages, len(depths))]
     height, width = image_sides(obs_space)
-    sides = minimal_sides((height, width), halved[-1])
+    sides = minimal_sides(obs_space, halved[-1])
     sizes = (channels(obs_space), *depths)
     halves = [halved[i] < halved[i + 1] for i in stages]
     self.pooled = tuple(half and not strided for half in halves)

@@ -1,7 +1,6 @@
 """Vision transformer for images, MLP for vectors."""
 
 import functools
-import math
 from collections.abc import Callable, Mapping
 
 import jax
@@ -12,7 +11,7 @@ from dreamer_nnx.encoders.joined import JoinedEncoder, StackedImages, channels
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.nn.activations import Act
 from dreamer_nnx.nn.attention import Block, Steps
-from dreamer_nnx.nn.images import image_sides
+from dreamer_nnx.nn.images import check_patch, image_sides
 from dreamer_nnx.nn.initializers import Winit
 from dreamer_nnx.nn.linear import Linear
 from dreamer_nnx.nn.mlp import Layers
@@ -36,6 +35,10 @@ class ViTEncoder(JoinedEncoder):
   of one image, and two dense layers follow. In the end each patch is mapped to
   `depth` numbers, and those of all patches are the features, side by side: so
   it stays known what is where, which a mean over the patches would lose.
+
+  Images of one size are stacked on the channels in sorted order of their keys.
+  Those of another size have another transformer; features are joined in order
+  of (height, width).
 
   Args:
     patch: Side of a patch in pixels; divides the height and width of images.
@@ -75,6 +78,7 @@ class ViTEncoder(JoinedEncoder):
     precision: Precision,
     rngs: nnx.Rngs,
   ):
+    check_patch(obs_space, patch)
     images = functools.partial(
       PatchEncoder,
       patch=patch,
@@ -112,7 +116,6 @@ class PatchEncoder(StackedImages):
       raise UserError(what, 'units', units)
     kw = dict(winit=winit, precision=precision, rngs=rngs)
     height, width = image_sides(obs_space)
-    check_patch(height, width, patch)
     count = (height // patch) * (width // patch)
     self.embed = Linear(patch * patch * channels(obs_space), units, **kw)
     draw = jax.random.normal(rngs.params(), (count, units))
@@ -154,19 +157,3 @@ def patches(images: jax.Array, size: int) -> jax.Array:
   # (N, h, size, w, size, C) to (N, h, w, size, size, C).
   x = jnp.moveaxis(x, 3, 2)
   return x.reshape(n, -1, size * size * c)
-
-
-def check_patch(height: int, width: int, patch: int) -> None:
-  """Refuses a patch that does not divide an image; says which ones do."""
-  whole = math.gcd(height, width)
-  if whole % patch == 0:
-    return
-  fitting = [size for size in range(1, whole + 1) if whole % size == 0]
-  below = [size for size in fitting if size < patch][-1:]
-  above = [size for size in fitting if size > patch][:1]
-  near = ' or '.join(map(str, below + above))
-  raise UserError(
-    f'must divide images of {height}x{width} pixels, as {near} would.',
-    'patch',
-    patch,
-  )

@@ -156,7 +156,10 @@ def test_components_can_be_swapped():
 
 def test_a_component_that_does_not_fit_the_spaces_is_refused():
   space = {'image': gs.Box(0, 255, (10, 10, 3), np.uint8)}
-  message = 'config.encoder.simple.mults: 2 halvings of an image of 10x10'
+  message = (
+    'config.encoder.simple.mults: 2 halvings must leave a whole 3 to 16 pixels '
+    "a side of each image: 'image' has 10x10 (12x12 would do). Scale"
+  )
   encoder = Choice(ENCODER, 'simple', mults=(2, 3))
   with pytest.raises(ValueError, match=re.escape(message)):
     abstract(space, encoder=encoder)

@@ -113,6 +113,6 @@ def test_it_refuses_what_it_cannot_shift():
   message = "^config.augmentations.random_shift: there is no image.*'goal', 'sp"
   with pytest.raises(UserError, match=message):
     choice(obs_space=vectors)
-  message = r'random_shift.pad = 8: must be below 8, a side of an image\.'
+  message = "random_shift.pad = 8: must be below 8, a side of 'back'."
   with pytest.raises(UserError, match=message):
     choice.replace(pad=8)(obs_space=SPACE)

@@ -146,7 +146,10 @@ def test_bfloat16_is_near_float32():
 
 def test_an_image_that_does_not_fit_is_refused_by_its_config_path():
   choice = Choice(DECODER, 'resnet', mults=(2, 3)).at('config.decoder')
-  message = 'config.decoder.resnet.mults: 2 halvings of an image of 20x10'
+  message = (
+    'config.decoder.resnet.mults: 2 halvings must leave a whole 3 to 16 pixels '
+    "a side of each image: 'image' has 20x10 (20x12 would do). Scale"
+  )
   with pytest.raises(ValueError, match=re.escape(message)):
     choice(
       obs_space={'image': image(20, 10)},

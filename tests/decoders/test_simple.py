@@ -287,6 +287,9 @@ def test_dense_map_by_hand():
 
 
 def test_an_image_that_does_not_fit_is_refused():
-  message = 'mults: 2 halvings of an image of 20x10 pixels must leave a whole 3'
-  with pytest.raises(ValueError, match=message):
+  message = (
+    'mults: 2 halvings must leave a whole 3 to 16 pixels a side of each image: '
+    "'image' has 20x10 (20x12 would do). Scale"
+  )
+  with pytest.raises(ValueError, match=re.escape(message)):
     make({'image': image(20, 10)}, mults=(1, 2))

@@ -81,14 +81,19 @@ def test_one_block_by_hand():
 
 
 @pytest.mark.parametrize(
-  ('sides', 'patch', 'near'),
-  [((64, 64), 7, '4 or 8'), ((48, 36), 5, '4 or 6'), ((8, 12), 9, '4')],
+  ('sides', 'patch', 'sizes', 'near'),
+  [
+    ((64, 64), 7, '63x63 or 70x70', '4 or 8'),
+    ((48, 36), 5, '45x35 or 50x40', '4 or 6'),
+    ((8, 12), 9, '9x9 or 9x18', '4'),
+  ],
 )
-def test_a_patch_that_does_not_fit_is_refused(sides, patch, near):
+def test_a_patch_that_does_not_fit_is_refused(sides, patch, sizes, near):
   choice = Choice(ENCODER, 'vit', patch=patch).at('config.encoder')
   message = (
-    f'config.encoder.vit.patch = {patch}: must divide images of '
-    f'{sides[0]}x{sides[1]} pixels, as {near} would.'
+    f"config.encoder.vit.patch = {patch}: must divide each image: 'image' of "
+    f'{sides[0]}x{sides[1]} pixels ({sizes} would do). Scale images in the '
+    f'environment (`image_size`, where it has that), or choose {near}.'
   )
   with pytest.raises(ValueError, match=re.escape(message)):
     choice(
