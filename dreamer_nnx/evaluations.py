@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import json
 import pathlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 from ml_collections import ConfigDict
 
@@ -48,10 +48,12 @@ class Evaluations:
     agent: str,
     policy: str,
     progress: Progress,
+    counted: Mapping[str, int] | None = None,
   ) -> dict[str, float]:
     """Evaluates a state.
 
     Args:
+      counted: Further counters for the file, beside `env_steps`.
       agent: The agent in a word: untrained, trained, restored or imported.
       policy: `greedy` or `sampled`.
 
@@ -73,17 +75,20 @@ class Evaluations:
       if processes.anywhere(self.stop()):
         return {}
       # Before the environments are closed, which may hang.
-      self._tell(returns, env_steps, f'{agent}, {policy}')
+      counters = {'env_steps': env_steps} | dict(counted or {})
+      self._tell(returns, counters, f'{agent}, {policy}')
     return {} if returns.problem else returns.metrics(GROUPS[policy])
 
-  def _tell(self, returns: Returns, env_steps: int, what: str) -> None:
+  def _tell(
+    self, returns: Returns, counters: Mapping[str, int], what: str
+  ) -> None:
     print_once = processes.print_once
     print_once(f'Return {what}: {returns}')
     if returns.problem:
       self.incomplete = True
       print_once(f'The evaluation is incomplete: {returns.problem}')
     if processes.first():
-      line = {'env_steps': env_steps, 'policy': what}
+      line = {**counters, 'policy': what}
       line |= returns.metrics('eval') | {'returns': returns.returns}
       line |= {'problem': returns.problem} if returns.problem else {}
       # An evaluation of an import may be the first in its workdir.

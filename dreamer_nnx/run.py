@@ -21,6 +21,7 @@ from dreamer_nnx.saved import elapsed, env_steps, resume, saved_config
 from dreamer_nnx.training import checkpoint, processes, run_info
 from dreamer_nnx.training.changes import Changes, described
 from dreamer_nnx.training.divergence import Diverged, remedy
+from dreamer_nnx.training.frames import Frames
 from dreamer_nnx.training.interrupt import Interrupt
 from dreamer_nnx.training.layout import State
 from dreamer_nnx.training.loop import Trainer
@@ -134,14 +135,16 @@ class Run(contextlib.ExitStack):
     return self.workdir / checkpoint.FOLDER / str(step)
 
   def _make_envs(self, found: int | None) -> None:
-    self.env_steps = 0
+    self.env_steps, counters = 0, {}
     if found is not None:
       meta = checkpoint.load_meta(self._root(found))
       self.env_steps = env_steps(meta, found)
+      counters = meta.get('counters', {})
     self.seed = streams.seed_of_start(self.parts['seed'], self.rewinds)
     self.seeded = configs.Bound(self.parts | {'seed': self.seed})
     self.envs = workflow.make_envs(self.seeded, self.env_steps)
     self.life.callback(self.envs.close)
+    self.frames = Frames.of(self.envs, self.env_steps, counters)
 
   def _restore(self, found: int | None) -> None:
     self.saved = None
@@ -233,7 +236,12 @@ class Run(contextlib.ExitStack):
     flags = self.source.flags() or Record.read(folder).source or {}
     agent = agent_word(self.updates, flags)
     metrics = evaluations.play(
-      self.state, self.env_steps, agent, policy, progress
+      self.state,
+      self.env_steps,
+      agent,
+      policy,
+      progress,
+      self.frames.metrics(self.env_steps),
     )
     self.incomplete |= evaluations.incomplete
     return metrics
@@ -243,6 +251,7 @@ class Run(contextlib.ExitStack):
       self.config.train.steps,
       enabled=processes.first(),
       hint=limit_hint(self.config),
+      frames=self.frames,
     )
 
   def _stopped(self) -> bool:

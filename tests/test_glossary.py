@@ -53,7 +53,7 @@ def logged(tmp_path_factory):
   names = set()
 
   def log(self, metrics):
-    names.update(metrics)
+    names.update(self.frames.metrics(self.env_steps), metrics)
 
   breaking.Once.steps = 0
   runs = ('images', 'back', 'offline')

@@ -21,7 +21,9 @@ class VectorEnv(Protocol):
   loggers alone.
 
   It may have an attribute `interface`, an `interface.Interface` between it and
-  what it wraps: policies that are loaded then speak as that does.
+  what it wraps: policies that are loaded then speak as that does. And `repeat`,
+  an int: how many steps of its simulator an action stands for. If it tells
+  this, `frames` are logged, env steps times `repeat`.
   """
 
   num_envs: int

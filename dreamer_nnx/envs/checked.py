@@ -1,5 +1,6 @@
 """Checks of what a vector of environments returns."""
 
+import numbers
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,7 +27,8 @@ class CheckedVectorEnv:
     where: The config path, for errors.
 
   Raises:
-    UserError: Its spaces are not of the normalised kinds.
+    UserError: Its spaces are not of the normalised kinds, or `repeat` is no
+      number of steps.
     EnvError: An answer of `reset` or `step` is not as it must be.
   """
 
@@ -35,6 +37,8 @@ class CheckedVectorEnv:
     self._step = 0
     self.num_envs = env.num_envs
     self.obs_space, self.action_space = env.obs_space, env.action_space
+    if hasattr(env, 'repeat'):
+      self.repeat = _checked_repeat(env.repeat, where)
     spaces.check_keys(self.obs_space, self.action_space, where)
     for key, space in {**self.obs_space, **self.action_space}.items():
       if not _is_normal(space):
@@ -130,6 +134,17 @@ class CheckedVectorEnv:
 
   def _error(self, what: str) -> EnvError:
     return EnvError(f'at step {self._step}: {what}', self._where)
+
+
+def _checked_repeat(repeat: Any, where: str) -> int:
+  whole = isinstance(repeat, numbers.Integral) and not isinstance(repeat, bool)
+  if whole and repeat > 0:
+    return int(repeat)
+  raise UserError(
+    f'its attribute `repeat` is {repeat!r}. It is a whole number from 1, of '
+    'simulated steps for an action; leave it out if that is not fixed.',
+    where,
+  )
 
 
 def _is_normal(space: gymnasium.Space) -> bool:

@@ -56,6 +56,8 @@ class JaxVectorEnv:
   Continuous actions are presented as [-1, 1]; see `interface.Bounds`.
   """
 
+  repeat = 1
+
   def __init__(self, env: JaxEnv, num_envs: int, seed: int) -> None:
     self.num_envs = num_envs
     self.obs_space = dict(env.obs_space)

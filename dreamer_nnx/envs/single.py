@@ -33,7 +33,8 @@ class Options:
   Args:
     workers: Place of the environments: `sync` for this process, `async` for a
       process each, `ray` for actors of a Ray cluster.
-    repeat: How often each action is taken; rewards are added up.
+    repeat: How often each action is taken; rewards are added up. All of them
+      are one environment step.
     image_size: Height and width in pixels that images are scaled to; () keeps
       theirs.
     render: Adds the drawing as the observation 'image'.
@@ -109,6 +110,7 @@ def vectorize(
       max_restarts=options.max_restarts,
       step_timeout=options.step_timeout,
       where=where,
+      repeat=options.repeat,
     )
   except UserError as error:
     error.within(where)

@@ -46,6 +46,7 @@ class GymVectorEnv:
       may take; 0 for any. One that takes longer is restarted; with 'sync' it
       ends this process with status 1 and its stack (see `Watchdog`).
     where: The config path of this environment, for errors.
+    repeat: How often each takes an action, to be told.
 
   Raises:
     EnvError: On numbers that are not finite, on values that do not fit their
@@ -62,8 +63,9 @@ class GymVectorEnv:
     max_restarts: int,
     step_timeout: float,
     where: str,
+    repeat: int = 1,
   ) -> None:
-    self.num_envs = num_envs
+    self.num_envs, self.repeat = num_envs, repeat
     self._where = where
     self._seeds = [
       streams.seed(seed, Stream.RESET, index) for index in range(num_envs)

@@ -25,6 +25,7 @@ from dreamer_nnx.training.batch_check import check_batch, step_spaces
 from dreamer_nnx.training.callbacks import Callbacks
 from dreamer_nnx.training.clocks import Every, Ratio
 from dreamer_nnx.training.divergence import Diverged
+from dreamer_nnx.training.frames import Frames
 from dreamer_nnx.training.layout import State
 from dreamer_nnx.training.metrics import Episodes, Metrics, Rates, Stopwatch
 from dreamer_nnx.training.options import TrainOptions
@@ -91,6 +92,7 @@ class Trainer:
     self.carry = self.learner.initial_rows(options.batch_size)
     self.episodes = Episodes(self.envs.num_envs)
     self.metrics, self.rates = Metrics(), Rates()
+    self.frames = Frames.of(self.envs)
     self.batch: dict[str, Any] | None = None
     self.pending: tuple[Any, dict[str, jax.Array]] | None = None
     self.should_train = Ratio(
@@ -340,14 +342,16 @@ class Trainer:
     }
 
   def log(self, metrics: Mapping[str, Any]) -> None:
-    """Hands metrics to every logger, of which the first process has some."""
+    """Hands metrics, and `frames`, to the loggers of the first process."""
+    frames = self.frames.metrics(self.env_steps) if metrics else {}
     for logger in self.loggers:
-      logger.write(self.number, metrics)
+      logger.write(self.number, {**frames, **metrics})
 
   def counters(self) -> dict[str, Any]:
     """JSON-able counters and clocks, the same in all processes."""
     return {
       'env_steps': self.env_steps,
+      **self.frames.metrics(self.env_steps),
       'updates': self.updates,
       'offline_updates': self.offline_updates,
       'evaluated': self.evaluated,

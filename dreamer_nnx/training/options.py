@@ -11,7 +11,8 @@ class TrainOptions:
   """Options of training.
 
   Args:
-    steps: Environment steps of all workers together, resets included.
+    steps: Environment steps of all workers together, resets included; a
+      `repeat` of the environment does not multiply them.
     offline: Updates before the first action, on a replay that has steps from
       the start: `dataset`, `mixture`, or one that was loaded.
     envs: W, environments stepped together, of all processes.

@@ -11,6 +11,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from dreamer_nnx.training.frames import Frames
+
 # Seconds between two looks at the counters.
 PERIOD = 0.25
 # Seconds until an evaluation is long: where lines are plain it has one then.
@@ -60,6 +62,7 @@ class Progress:
     console: Stream to draw on; by default the standard output.
     enabled: Whether anything is shown.
     hint: Advice about an evaluation in which no episode ends.
+    frames: Counts frames, shown where they are not the environment steps.
     interval: Seconds between two plain lines.
     window: Seconds that the speeds, and so the time left, look back.
     clock: Seconds from any origin, never going back.
@@ -72,13 +75,14 @@ class Progress:
     *,
     enabled: bool = True,
     hint: str = '',
+    frames: Frames | None = None,
     interval: float = 30.0,
     window: float = 60.0,
     clock: Callable[[], float] = time.monotonic,
   ):
     self._total = total_steps
     self._console = console or Console()
-    self._hint = hint
+    self._hint, self._frames = hint, frames or Frames()
     self._interval = interval
     self._window = window
     self._clock = clock
@@ -188,6 +192,9 @@ class Progress:
       Field(6, f'{_rate(training)} updates/s'),
       Field(3, f'{_duration(self.seconds_left())} left'),
     ]
+    counted = self._frames.metrics(last.env_steps).get('frames')
+    if counted not in (None, last.env_steps):
+      fields.insert(-1, Field(7, f'{counted:,} frames'))
     short = f'{percent}%' + (f'  {phase}' if phase else '')
     return _joined(fields, width, '  ', short)
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from dreamer_nnx.training import processes
 from dreamer_nnx.training.actor import Actor, named, unnamed
+from dreamer_nnx.training.frames import Frames
 from dreamer_nnx.training.loop import CLOCKS, Trainer
 from dreamer_nnx.training.sharding import put_global
 
@@ -30,6 +31,7 @@ def resume(
   for name in ('env_steps', 'updates', 'evaluated'):
     setattr(trainer, name, counters[name])
   trainer.offline_updates = counters.get('offline_updates', 0)
+  trainer.frames = Frames.of(trainer.envs, trainer.env_steps, counters)
   clocks = counters['clocks']
   for name in clocks.keys() & set(CLOCKS):
     getattr(trainer, name).restore(clocks[name])

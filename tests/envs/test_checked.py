@@ -117,3 +117,16 @@ def test_keys_are_checked():
   image = Vector().obs_space['image']
   with pytest.raises(UserError, match="'reward' is reserved"):
     CheckedVectorEnv(Vector(obs_space={'reward': image}), WHERE)
+
+
+def test_it_tells_how_often_actions_are_repeated():
+  told = CheckedVectorEnv(Vector(repeat=np.int64(4)), WHERE).repeat
+  assert told == 4 and type(told) is int
+  assert not hasattr(CheckedVectorEnv(Vector(), WHERE), 'repeat')
+
+
+@pytest.mark.parametrize('repeat', [0, -1, 1.5, True, None])
+def test_a_repeat_that_is_no_number_of_steps_is_refused(repeat):
+  message = f'config.env.mine: its attribute `repeat` is {repeat!r}. It is a'
+  with pytest.raises(UserError, match=message):
+    CheckedVectorEnv(Vector(repeat=repeat), WHERE)

@@ -5,6 +5,7 @@ import sys
 import pytest
 from rich.console import Console
 
+from dreamer_nnx.training.frames import Frames
 from dreamer_nnx.training.progress import Progress
 from tests.training.fake_clock import FakeClock
 
@@ -31,6 +32,19 @@ def test_line_tells_counters_return_speeds_and_time_left():
     '5,000/20,000 env steps (25%)  55 updates  return 12.35  '
     '300 env steps/s  1.5 updates/s  0:50 left'
   )
+
+
+@pytest.mark.parametrize(('repeat', 'shown'), [(4, '  8,000 frames'), (1, '')])
+def test_line_tells_frames_where_they_are_not_the_steps(repeat, shown):
+  progress, _, _ = plain(20_000, frames=Frames(repeat))
+  progress.update(2000, 40)
+  assert progress.line() == (
+    '2,000/20,000 env steps (10%)  40 updates  return -  '
+    f'0 env steps/s  0 updates/s{shown}  ? left'
+  )
+  # Where there is no room they are left out first.
+  assert 'frames' not in progress.line(90)
+  assert '0 updates/s' in progress.line(90)
 
 
 def test_line_before_anything_is_known():
