@@ -24,8 +24,8 @@ class Run:
   """The episodes of one run, in means of those between two lines of its log.
 
   Args:
-    frames: Environment steps times the action repeat, at the end of each
-      mean, (N,).
+    frames: Simulated steps at the end of each mean, (N,): as logged, or
+      environment steps times the action repeat.
     returns: Mean return of the training episodes that ended in between, (N,).
     counts: How many these are, (N,).
     last: Frames at the last line of the log.
@@ -97,16 +97,16 @@ def read(workdir: Path, task: str) -> Run:
     if count:
       problems += (f'{count} unreadable lines of {file} were left out',)
   repeat = repeat_of(config)
-  episodes = list(valid_episodes(lines))
+  episodes = [x | {'at': frames_of(x, repeat)} for x in valid_episodes(lines)]
   column = lambda name: np.array([x.get(name, np.nan) for x in episodes], float)
   names = {x for line in episodes for x in line if LOGGED.match(x)}
   return Run(
     task=task,
     seed=int(workdir.name),
-    frames=column('steps') * repeat,
+    frames=column('at'),
     returns=column('episode/return'),
     counts=column('episode/count'),
-    last=repeat * max((steps_of(line) for line in lines), default=0),
+    last=max((frames_of(line, repeat) for line in lines), default=0),
     logs={name: column(name) for name in sorted(names)},
     greedy=last_greedy(evaluations),
     config=config,
@@ -145,6 +145,13 @@ def numbers(line: dict[str, Any]) -> dict[str, float]:
 def steps_of(line: dict[str, Any]) -> int:
   """Environment steps of a line, without updates before the first action."""
   return int(line.get('offline/env_steps', line['env_steps']))
+
+
+def frames_of(line: dict[str, Any], repeat: int) -> int:
+  """Frames of a line, from its steps where the environment tells none."""
+  if 'frames' in line and 'offline/env_steps' not in line:
+    return int(line['frames'])
+  return repeat * int(line.get('steps', steps_of(line)))
 
 
 def repeat_of(config: dict[str, Any]) -> int:

@@ -114,6 +114,14 @@ def test_runs_of_other_frame_repeats_are_told_apart(root, capsys):
   assert 'config.env.atari.repeat = 4 in pong 0, pong 1; 1 in pong 2' in text
 
 
+def test_frames_are_those_that_were_logged(tmp_path):
+  lines = [line(10, 1.0) | {'frames': 90}, line(20, 2.0)]
+  workdir = write_run(tmp_path, 'atari100k', 'pong', 0, lines)
+  run = logs.read(workdir, 'pong')
+  assert run.frames.tolist() == [90, 80]
+  assert run.last == 90
+
+
 def test_a_resumed_run_counts_repeated_steps_once(tmp_path):
   lines = [line(10, 1.0), line(20, 2.0), line(30, 3.0), line(20, 5.0)]
   evaluation = {'env_steps': 25, 'eval/return': 9.0}
