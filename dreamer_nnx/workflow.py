@@ -30,6 +30,7 @@ from dreamer_nnx.streams import Stream
 from dreamer_nnx.training import devices, processes
 from dreamer_nnx.training import sharding as meshes
 from dreamer_nnx.training.actor import named
+from dreamer_nnx.training.async_acting import check_alone
 from dreamer_nnx.training.batch_check import step_spaces
 from dreamer_nnx.training.callbacks import Callbacks
 from dreamer_nnx.training.checkpoint import Checkpoints
@@ -48,7 +49,10 @@ def make_envs(config: Parts, env_steps: int = 0) -> contracts.VectorEnv:
   A resumed run does not repeat its episodes.
   """
   parts = configs.bind_all(config)
-  count = processes.local_share(parts['train']().envs, 'config.train.envs')
+  train = parts['train']()
+  if train.act_async:
+    check_alone(processes.count())
+  count = processes.local_share(train.envs, 'config.train.envs')
   place = processes.index(), env_steps
   seed = streams.seed(parts['seed'], Stream.ENVS, *place)
   return make_vector_env(parts['env'], count, seed)

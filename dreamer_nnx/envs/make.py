@@ -5,6 +5,7 @@ import inspect
 from dreamer_nnx.contracts import VectorEnv
 from dreamer_nnx.envs import single
 from dreamer_nnx.envs.checked import CheckedVectorEnv
+from dreamer_nnx.envs.pacing import MAX_RATE, PacedVectorEnv
 from dreamer_nnx.envs.vector import GymVectorEnv
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.registry import Choice, Part
@@ -19,6 +20,9 @@ def make_vector_env(choice: Choice, num_envs: int, seed: int) -> VectorEnv:
   process. For processes of their own choose 'custom'. If it has a field
   `step_timeout`, that is also `single.Options.step_timeout`.
 
+  A field `control_rate` of any builder is that of `single.Options`: the steps
+  of what it makes begin at that rate.
+
   Raises:
     UserError: The environment does not fit the config, or the toolkit.
     EnvError: If an environment does not start.
@@ -27,6 +31,15 @@ def make_vector_env(choice: Choice, num_envs: int, seed: int) -> VectorEnv:
     raise UserError(
       f'{num_envs} environments: at least 1 is needed.', choice.where
     )
+  rate = choice.values().get('control_rate', 0)
+  if not isinstance(rate, int | float) or not 0 <= rate <= MAX_RATE:
+    path = f'{choice.path}.control_rate'
+    raise UserError(f'must be a number from 0 to {MAX_RATE:g}.', path, rate)
+  envs = _make(choice, num_envs, seed)
+  return PacedVectorEnv(envs, rate) if rate else envs
+
+
+def _make(choice: Choice, num_envs: int, seed: int) -> VectorEnv:
   builder = choice.builder
   if 'num_envs' in inspect.signature(builder).parameters:
     envs = choice(num_envs=num_envs, seed=seed)

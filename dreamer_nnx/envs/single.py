@@ -15,6 +15,7 @@ import gymnasium
 from dreamer_nnx import meanings, spaces, streams
 from dreamer_nnx.envs import contract, wrappers
 from dreamer_nnx.envs.faults import EnvError, describe
+from dreamer_nnx.envs.pacing import MAX_RATE
 from dreamer_nnx.envs.vector import GymVectorEnv
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.interface import Interface
@@ -44,6 +45,9 @@ class Options:
       new one; 0 for none.
     step_timeout: Seconds that a step, a reset or the start of an environment
       may take; 0 for any.
+    control_rate: Steps that the agent takes a second, for what runs in real
+      time: each begins at its deadline, and deadlines that are missed are
+      logged; 0 for as many as there is time for.
   """
 
   workers: Annotated[str, OneOf('sync', 'async', 'ray')] = 'sync'
@@ -53,6 +57,7 @@ class Options:
   time_limit: Limit = 0
   max_restarts: Limit = 10
   step_timeout: Annotated[float, Range(0, MAX_TIMEOUT)] = 600.0
+  control_rate: Annotated[float, Range(0, MAX_RATE)] = 0.0
 
   def __post_init__(self):
     if self.image_size and len(self.image_size) != 2:

@@ -50,6 +50,18 @@ class Actor:
     """Takes the action last acted in the environments."""
     self.obs = self.envs.step(self.action)
 
+  def paused(self) -> None:
+    """Tells environments with a pace that what follows is not their delay."""
+    getattr(self.envs, 'paused', lambda: None)()
+
+  def stats(self) -> dict[str, float]:
+    """Returns the metrics of the environments."""
+    return self.envs.stats()
+
+  def state(self) -> dict | None:
+    """Returns the state of the environments, JSON-able, if they have one."""
+    return self.envs.state()
+
   def arrays(self) -> dict[str, np.ndarray]:
     """Returns the arrays that an exact resume needs, by name."""
     carry = {'carry': jax.device_get(self.carry)}

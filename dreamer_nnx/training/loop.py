@@ -21,6 +21,7 @@ from dreamer_nnx.errors import UserError
 from dreamer_nnx.streams import Stream
 from dreamer_nnx.training import processes
 from dreamer_nnx.training.actor import Actor, named
+from dreamer_nnx.training.async_acting import AsyncActing
 from dreamer_nnx.training.batch_check import check_batch, step_spaces
 from dreamer_nnx.training.callbacks import Callbacks
 from dreamer_nnx.training.clocks import Every, Ratio
@@ -29,7 +30,7 @@ from dreamer_nnx.training.frames import Frames
 from dreamer_nnx.training.layout import State
 from dreamer_nnx.training.metrics import Episodes, Metrics, Rates, Stopwatch
 from dreamer_nnx.training.options import TrainOptions
-from dreamer_nnx.training.pure import SIGNAL
+from dreamer_nnx.training.pure import split_signals
 from dreamer_nnx.training.sharding import local_rows, put_rows
 from dreamer_nnx.training.step import Learner
 from dreamer_nnx.training.summaries import merged
@@ -87,6 +88,7 @@ class Trainer:
     self.stop_reason = ''
     self.evaluated = -np.inf
     self.learning = self.env_failed = self.save_due = False
+    self.owed = 0
     self.acted, self.parameters = None, {}
     self.actor = Actor(self.envs, self.learner, self.seed)
     self.carry = self.learner.initial_rows(options.batch_size)
@@ -114,17 +116,14 @@ class Trainer:
     self.train_offline()
     if not self.ending() and not self.actor.obs:
       self.actor.start()
+    if self.options.act_async:
+      AsyncActing(self).run()
     while not self.ending():
       if self.acted is None:
         self.phase('compiling the policy')
       step = self.actor.act(self.acting(), self.env_steps)
       self.write_back()
-      self.replay.add(
-        {k: v for k, v in step.items() if not k.startswith('log/')}
-      )
-      finished = self.episodes.add(step, getattr(self.envs, 'cut', None))
-      self.env_steps += self.envs.num_envs * processes.count()
-      self.callbacks.stepped(self, step, finished)
+      finished = self.remember(step, getattr(self.envs, 'cut', None))
       if self.ready():
         for _ in range(self.should_train(self.env_steps)):
           self.update()
@@ -139,6 +138,16 @@ class Trainer:
     reasons = processes.gather(self.stop_reason)
     self.stop_reason = next(filter(None, reasons), '')
     return self.state
+
+  def remember(
+    self, step: dict[str, np.ndarray], cut: np.ndarray | None
+  ) -> list[dict[str, float]]:
+    """Takes in a step of every environment; returns the episodes it ended."""
+    self.replay.add({k: v for k, v in step.items() if not k.startswith('log/')})
+    finished = self.episodes.add(step, cut)
+    self.env_steps += self.envs.num_envs * processes.count()
+    self.callbacks.stepped(self, step, finished)
+    return finished
 
   def train_offline(self) -> None:
     """Makes the updates before the first action, or those that are left.
@@ -197,8 +206,12 @@ class Trainer:
   @property
   def done(self) -> bool:
     """Tells whether all steps are trained, or the task is solved."""
-    solved = self.evaluated >= self.stop_at
-    return solved or self.env_steps >= self.options.steps
+    return self.solved or self.env_steps >= self.options.steps
+
+  @property
+  def solved(self) -> bool:
+    """Tells whether an evaluation was good enough."""
+    return self.evaluated >= self.stop_at
 
   def ready(self) -> bool:
     """Tells whether the replay of every process is ready; it stays so."""
@@ -262,7 +275,7 @@ class Trainer:
       self.envs.obs_space, self.envs.action_space, self.learner
     )
     check_batch(sampled, self.replay, kept, self.options)
-    self.phase('compiling the update')
+    self.begin('compiling the update')
 
   def write_back(self) -> None:
     """Waits for the last update and tells replay what it found out."""
@@ -277,7 +290,7 @@ class Trainer:
   def tick(self) -> None:
     """Does what the clocks say is due."""
     if self.should_report(self.number) and self.batch:
-      self.phase('reporting')
+      self.begin('reporting')
       self.log(self.report())
     if self.should_log(self.number):
       self.check()
@@ -285,6 +298,7 @@ class Trainer:
     results = {}
     if self.should_evaluate(self.number):
       self.check()
+      self.actor.paused()
       results = self.evaluate(self.state, self.env_steps)
       self.log(results)
       self.evaluated = results.get('eval/return', -np.inf)
@@ -292,11 +306,16 @@ class Trainer:
     # An evaluated state is always saved, or the best could not be kept.
     if results or (self.save_due and not processes.anywhere(self.slow())):
       self.save_due = False
-      self.phase('saving')
+      self.begin('saving')
       self.write_back()
       self.check()
       self.save(self, results)
     self.phase(self.stage)
+
+  def begin(self, name: str) -> None:
+    """Tells of what may take long, for which no environment is late."""
+    self.actor.paused()
+    self.phase(name)
 
   def report(self) -> dict[str, Any]:
     """Metrics and open-loop videos of the last batch."""
@@ -322,7 +341,7 @@ class Trainer:
     return (
       self.episodes.result()
       | rates
-      | self.envs.stats()
+      | self.actor.stats()
       | {'time/elapsed': self.elapsed()}
       | self.offline_counts()
       | {
@@ -357,11 +376,11 @@ class Trainer:
       'evaluated': self.evaluated,
       'rewinds': self.rewinds,
       'clocks': {name: getattr(self, name).state() for name in CLOCKS},
-    }
+    } | ({'owed': self.owed} if self.owed else {})
 
   def local_state(self) -> dict[str, Any]:
     """Returns environments and episode sums of this process, JSON-able."""
-    return {'episodes': self.episodes.state(), 'envs': self.envs.state()}
+    return {'episodes': self.episodes.state(), 'envs': self.actor.state()}
 
   def arrays(self) -> dict[str, np.ndarray]:
     """Host arrays of all processes, alike in each.
@@ -381,14 +400,3 @@ CLOCKS = (
   'should_evaluate',
   'should_save',
 )
-
-
-def split_signals(
-  back: Mapping[str, np.ndarray],
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-  """Splits what a train step tells replay into signals and entries."""
-  signals = {
-    k.removeprefix(SIGNAL): x for k, x in back.items() if k.startswith(SIGNAL)
-  }
-  entries = {k: x for k, x in back.items() if not k.startswith(SIGNAL)}
-  return signals, entries

@@ -28,6 +28,11 @@ class TrainOptions:
     on_divergence: `stop` ends a run whose numbers are no longer finite;
       `rewind` goes back to the last checkpoint, with another seed.
     max_rewinds: Rewinds after which a run that diverges again ends.
+    act_async: Acts at its own pace while updates are made in another thread,
+      for what runs in real time. A run that is resumed is then not equal, bit
+      by bit, to one that was not; and there can be one process only.
+    max_owed: With `act_async`, updates that `train_ratio` may ask for before
+      they are made; more are dropped, which is logged.
   """
 
   steps: Annotated[int, Range(1)] = 1_000_000
@@ -41,6 +46,8 @@ class TrainOptions:
   save_every: Annotated[int, Range(0)] = 50_000
   on_divergence: Annotated[str, OneOf('stop', 'rewind')] = 'stop'
   max_rewinds: Annotated[int, Range(0)] = 3
+  act_async: bool = False
+  max_owed: Annotated[int, Range(1)] = 1_000
 
 
 @dataclasses.dataclass(frozen=True)

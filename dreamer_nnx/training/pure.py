@@ -218,3 +218,14 @@ class Pure:
   def _unpack(self, state: State):
     leaves = [state[name] for name in self._opt_names]
     return jax.tree.unflatten(self._opt_tree, leaves)
+
+
+def split_signals(
+  back: Mapping[str, Any],
+) -> tuple[dict[str, Any], dict[str, Any]]:
+  """Splits what a train step tells replay into signals and entries."""
+  signals = {
+    k.removeprefix(SIGNAL): x for k, x in back.items() if k.startswith(SIGNAL)
+  }
+  entries = {k: x for k, x in back.items() if not k.startswith(SIGNAL)}
+  return signals, entries

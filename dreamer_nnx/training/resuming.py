@@ -32,6 +32,8 @@ def resume(
     setattr(trainer, name, counters[name])
   trainer.offline_updates = counters.get('offline_updates', 0)
   trainer.frames = Frames.of(trainer.envs, trainer.env_steps, counters)
+  if trainer.options.act_async:
+    trainer.owed = counters.get('owed', 0)
   clocks = counters['clocks']
   for name in clocks.keys() & set(CLOCKS):
     getattr(trainer, name).restore(clocks[name])

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
@@ -81,6 +82,7 @@ class Learner:
       out_shardings=(stored, rows, rows, every),
     )
     self._act = jax.jit(self.pure.act, static_argnames='mode')
+    self._copy = jax.jit(lambda arrays: jax.tree.map(jnp.copy, arrays))
     self._gather = jax.jit(lambda arrays: arrays, out_shardings=every)
     self._report = jax.jit(
       functools.partial(self.pure.report, gather=gather), out_shardings=every
@@ -145,6 +147,13 @@ class Learner:
     split = {k: x for k, x in part.items() if not x.is_fully_replicated}
     part |= self._gather(split) if split else {}
     return {name: local_copy(x) for name, x in part.items()}
+
+  def published(self, state: State) -> State:
+    """Copies of what `acting` returns, when they are there.
+
+    They outlive the state, so that one thread acts while another one updates.
+    """
+    return jax.block_until_ready(self._copy(self.acting(state)))
 
   def policy(
     self,

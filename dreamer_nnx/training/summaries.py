@@ -21,13 +21,16 @@ SUMMED = {
   'replay/save_waited',
 }
 SUMMED_GROUPS = ('env/',)
+# Metrics that are the worst of any process.
+LARGEST = {'env/lateness_ms'}
 
 
 def merged(summaries: Sequence[Mapping[str, float]]) -> dict[str, float]:
   """Summaries of all processes as one.
 
   Episodes weigh alike wherever they were played; what counts things is summed;
-  the rest is averaged over the processes that have it.
+  of what is a worst case the largest counts; the rest is averaged over the
+  processes that have it.
   """
   if len(summaries) == 1:
     return dict(summaries[0])
@@ -35,7 +38,9 @@ def merged(summaries: Sequence[Mapping[str, float]]) -> dict[str, float]:
   for name in sorted(set().union(*summaries)):
     having = [x for x in summaries if name in x]
     values = [x[name] for x in having]
-    if name in SUMMED or name.startswith(SUMMED_GROUPS):
+    if name in LARGEST:
+      result[name] = float(max(values))
+    elif name in SUMMED or name.startswith(SUMMED_GROUPS):
       result[name] = float(sum(values))
     else:
       episodes = name.startswith('episode/')

@@ -11,7 +11,8 @@ from dreamer_nnx import config as configs
 from dreamer_nnx import workflow
 from dreamer_nnx.training.actor import flat, unflat
 from dreamer_nnx.training.clocks import Every
-from dreamer_nnx.training.loop import Trainer, split_signals
+from dreamer_nnx.training.loop import Trainer
+from dreamer_nnx.training.pure import split_signals
 from dreamer_nnx.training.resuming import fits, resume
 from tests import compiling
 from tests.launcher import TINY

@@ -1,0 +1,153 @@
+"""Environments stepped at a fixed rate, for what runs in real time."""
+
+import time
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from dreamer_nnx import interface
+from dreamer_nnx.contracts import VectorEnv
+from dreamer_nnx.interface import Interface
+
+MAX_RATE = 1e4
+# Share of a period by which a step may be late without having missed its
+# deadline. So the rate is kept within as much while no deadline is missed.
+TOLERANCE = 0.05
+# Seconds before a deadline from which on it is waited for awake, for the system
+# wakes who sleeps a little late.
+AWAKE = 5e-4
+
+
+class Pacer:
+  """Lets steps begin at a fixed rate, and counts those that begin too late.
+
+    deadline n = origin + n / rate
+
+  The origin is the first step, which has no deadline. A step that is asked for
+  after its deadline begins at once and becomes the new origin: nothing is
+  caught up with, so no two steps are asked of an environment in a burst. Where
+  the system wakes this thread too late the deadlines stay where they are.
+
+  Args:
+    rate: Steps a second.
+    clock: Seconds from any origin, never going back.
+    sleep: Sleeps at least so many seconds; for 0 it lets others run.
+
+  Attributes:
+    missed: Number of steps that began more than `TOLERANCE` of a period late.
+  """
+
+  def __init__(
+    self,
+    rate: float,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+  ) -> None:
+    self._period, self._clock, self._sleep = 1 / rate, clock, sleep
+    self._origin: float | None = None
+    self._steps = 0
+    self._latest = 0.0
+    self.missed = 0
+
+  def restart(self) -> None:
+    """Makes the next step the origin, however late it comes."""
+    self._origin = None
+
+  def wait(self) -> None:
+    """Waits for the deadline of the next step."""
+    now = self._clock()
+    if self._origin is None:
+      self._begin(now)
+      return
+    self._steps += 1
+    deadline = self._origin + self._steps * self._period
+    late = now > deadline
+    if late:
+      self._begin(now)
+    else:
+      now = self._sleep_until(deadline, now)
+    lateness = now - deadline
+    self._latest = max(self._latest, lateness)
+    self.missed += lateness > TOLERANCE * self._period
+
+  def lateness(self) -> float:
+    """Seconds that the latest step was late, of those since the last call."""
+    latest, self._latest = self._latest, 0.0
+    return latest
+
+  def _begin(self, now: float) -> None:
+    self._origin, self._steps = now, 0
+
+  def _sleep_until(self, deadline: float, now: float) -> float:
+    while now < deadline:
+      left = deadline - now
+      self._sleep(left - AWAKE if left > AWAKE else 0)
+      now = self._clock()
+    return now
+
+
+class PacedVectorEnv:
+  """A `VectorEnv` whose steps begin at a fixed rate.
+
+  So an action is taken at its deadline, and what is observed then is acted on
+  until the next one: the policy has a whole period. Not counted is the time of
+  an episode's first step, if all environments begin one (`reset`, and a step
+  that resets all), and time after `paused` was called.
+
+  Args:
+    rate: Steps of all environments together a second.
+  """
+
+  def __init__(
+    self, env: VectorEnv, rate: float, pacer: Pacer | None = None
+  ) -> None:
+    self._env, self._pacer = env, pacer or Pacer(rate)
+    self.num_envs = env.num_envs
+    self.obs_space, self.action_space = env.obs_space, env.action_space
+
+  @property
+  def cut(self) -> np.ndarray:
+    """Flags (W,) of the episodes that a fault ended in the last step."""
+    return getattr(self._env, 'cut', np.zeros(self.num_envs, bool))
+
+  @property
+  def interface(self) -> Interface:
+    """Spaces and units of the environments themselves."""
+    return interface.of(self._env)
+
+  @property
+  def max_restarts(self) -> int:
+    """Number of crashes in a row that the run survives."""
+    return getattr(self._env, 'max_restarts', 0)
+
+  def reset(self) -> dict[str, np.ndarray]:
+    self._pacer.restart()
+    return self._env.reset()
+
+  def step(self, action: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    self._pacer.wait()
+    result = self._env.step(action)
+    if result['is_first'].all():
+      self._pacer.restart()
+    return result
+
+  def paused(self) -> None:
+    """Takes note that time passes, until the next step, on purpose."""
+    self._pacer.restart()
+
+  def close(self) -> None:
+    self._env.close()
+
+  def state(self) -> dict | None:
+    return self._env.state()
+
+  def restore(self, state: dict) -> None:
+    self._pacer.restart()
+    self._env.restore(state)
+
+  def stats(self) -> dict[str, float]:
+    """Adds the deadlines missed so far, and how late the latest step was."""
+    return self._env.stats() | {
+      'env/missed_deadlines': float(self._pacer.missed),
+      'env/lateness_ms': 1e3 * self._pacer.lateness(),
+    }
