@@ -159,8 +159,8 @@ class AsyncActing:
     trainer = self.trainer
     try:
       while not self._over():
-        self._remember(self.exchange.take(0 if trainer.owed else POLL))
-        if trainer.owed:
+        self._remember(self.exchange.take(0 if self._due else POLL))
+        if self._due:
           trainer.update()
           trainer.write_back()
           trainer.owed -= 1
@@ -178,7 +178,13 @@ class AsyncActing:
     asked = trainer.stop() or trainer.stop_reason or trainer.solved
     if asked or self.failed or self.env_error:
       return True
-    return self.exchange.finished and not trainer.owed
+    return self.exchange.finished and not self._due
+
+  @property
+  def _due(self) -> bool:
+    """Tells whether there is an update to make, and steps for it."""
+    # A run may be resumed with a replay that is still to be filled.
+    return bool(self.trainer.owed) and self.trainer.ready()
 
   def _remember(self, steps: list) -> None:
     """Takes in steps, and counts the updates that they ask for."""
