@@ -59,12 +59,16 @@ def logged(tmp_path_factory):
   runs = ('images', 'back', 'offline')
   workdirs = [tmp_path_factory.mktemp(name) for name in runs]
   images = FLOAT16 | {'evaluate__every': 30, 'evaluate__sampled': 'true'}
-  logs = {'env__custom__make': 'tests.test_glossary:Logged'}
+  logs = {
+    'env__custom__make': 'tests.test_glossary:Logged',
+    'env__custom__control_rate': 1000.0,
+  }
   offline = {
     'replay__name': 'mixture',
     'replay__mixture__share': 0.5,
     'replay__mixture__data__dataset__path': workdirs[0] / 'replay',
     'train__offline': 4,
+    'train__act_async': True,
   }
   every = images, ONCE | logs, offline
   with mock.patch.object(Trainer, 'log', log):

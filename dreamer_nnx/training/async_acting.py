@@ -45,24 +45,28 @@ class Ages:
   """Means of the ages that the acting parameters had."""
 
   def __init__(self):
-    self._updates: list[int] = []
-    self._seconds: list[float] = []
+    self._count = self._updates = 0
+    self._seconds = self._oldest = 0.0
 
   def add(self, published: Published, updates: int) -> None:
     """Notes that an action is chosen, when so many updates were begun."""
-    self._updates.append(updates - published.updates)
-    self._seconds.append(time.monotonic() - published.time)
+    seconds = time.monotonic() - published.time
+    self._count += 1
+    self._updates += updates - published.updates
+    self._seconds += seconds
+    self._oldest = max(self._oldest, seconds)
 
   def result(self) -> dict[str, float]:
     """Returns means and the oldest since the last result."""
-    updates, self._updates = self._updates, []
-    seconds, self._seconds = self._seconds, []
-    if not updates:
+    count, updates = self._count, self._updates
+    seconds, oldest = self._seconds, self._oldest
+    self.__init__()
+    if not count:
       return {}
     return {
-      'acting/parameter_age_updates': float(np.mean(updates)),
-      'acting/parameter_age': float(np.mean(seconds)),
-      'acting/parameter_age_max': max(seconds),
+      'acting/parameter_age_updates': updates / count,
+      'acting/parameter_age': seconds / count,
+      'acting/parameter_age_max': oldest,
     }
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import threading
 import time
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -10,10 +11,12 @@ import pytest
 from dreamer_nnx import config as configs
 from dreamer_nnx import notices, workflow
 from dreamer_nnx.envs.faults import EnvError
+from dreamer_nnx.envs.pacing import Pacer
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.training import async_acting
 from dreamer_nnx.training.clocks import Every
 from dreamer_nnx.training.divergence import Diverged
+from dreamer_nnx.training.exchange import Exchange
 from dreamer_nnx.training.loop import Trainer
 from dreamer_nnx.training.resuming import resume
 from tests import compiling
@@ -123,28 +126,72 @@ def test_steps_are_those_that_the_environments_made(learner):
   assert sum(step['is_first'][0] for step in steps) == 13
 
 
+def test_environments_may_use_their_memory_again(learner):
+  trainer = make_trainer(learner, train__train_ratio=0.0)
+  envs, added, memory = trainer.envs, [], {}
+  step, add, take = envs.step, trainer.replay.add, Exchange.take
+
+  def reusing(action):
+    for key, value in step(action).items():
+      memory.setdefault(key, value.copy())[:] = value
+    return dict(memory)
+
+  envs.step = reusing
+  trainer.replay.add = lambda step: (added.append(step), add(step))
+  # Several steps at once, when the later ones are in the same memory.
+  late = lambda self, patience: (time.sleep(0.05), take(self, 0))[1]
+  with mock.patch.object(Exchange, 'take', late):
+    trainer.run()
+  found = [step['vector'][0, 1] for step in added]
+  assert found == [i % 8 for i in range(100)]
+
+
+class Idle(threading.Thread):
+  """Waits for deadlines at the same rate, which the system alone can miss."""
+
+  def __init__(self):
+    super().__init__()
+    self.pacer, self.steps, self.over = Pacer(RATE), 0, False
+    self.start()
+
+  def run(self):
+    while not self.over:
+      self.pacer.wait()
+      self.steps += 1
+
+  def end(self):
+    """Ends it; returns the share of deadlines that it missed."""
+    self.over = True
+    self.join()
+    return self.pacer.missed / self.steps
+
+
 def test_acting_keeps_its_rate_while_updates_run(learner):
   trainer = make_trainer(
     learner, env__custom__control_rate=RATE, train__train_ratio=64.0
   )
   slow_updates(trainer)
   times, updates = [], []
-  act = trainer.actor.act
+  step = trainer.envs._env.step
 
-  def timed(*arguments):
+  def timed(action):
     times.append(time.monotonic())
     updates.append(trainer.updates)
-    return act(*arguments)
+    return step(action)
 
-  trainer.actor.act = timed
+  trainer.envs._env.step = timed
   trainer.options = dataclasses.replace(trainer.options, max_owed=3)
+  idle = Idle()
   trainer.run()
-  # From when on there are updates; what the machine kept from running at all
-  # is not counted: the median does not see it, a loop that waits for its
-  # updates would be seen.
+  missed_by_system = idle.end()
+  # When there are updates, each of which takes longer than a period.
+  assert updates[-1] - updates[30] >= 10
   periods = np.diff(times)[30:]
-  assert updates[-1] - updates[30] >= 20
-  assert np.median(periods) == pytest.approx(1 / RATE, rel=0.05)
+  # Where a machine is busy with other work, much is late. If acting waited for
+  # updates, everything would be.
+  assert np.quantile(periods, 0.25) == pytest.approx(1 / RATE, rel=0.05)
+  if missed_by_system <= 0.02:
+    assert periods.mean() == pytest.approx(1 / RATE, rel=0.05)
 
 
 def test_without_it_the_same_updates_break_the_rate(learner):
@@ -189,7 +236,7 @@ def test_the_age_of_the_parameters_is_logged(learner):
   trainer.run()
   _, last = trainer.loggers[0].lines[-1]
   # While an update is made the parameters are one update old.
-  assert 0.5 < last['acting/parameter_age_updates'] <= 1
+  assert 0.1 < last['acting/parameter_age_updates'] <= 1
   assert 0.01 < last['acting/parameter_age'] < last['acting/parameter_age_max']
   assert last['env/missed_deadlines'] >= 0
 
@@ -207,7 +254,7 @@ def test_acting_is_on_the_newest_parameters(learner):
   trainer.run()
   name = next(k for k in seen[0] if k.startswith('behavior/policy'))
   values = [x[name] for x in seen]
-  assert len(set(values)) > 40
+  assert len(set(values)) > 5
   latest = np.asarray(learner.acting(trainer.state)[name]).sum()
   assert latest not in values[:-10]
 
