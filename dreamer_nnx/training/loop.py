@@ -116,7 +116,7 @@ class Trainer:
     self.train_offline()
     if not self.ending() and not self.actor.obs:
       self.actor.start()
-    if self.options.act_async:
+    if self.options.act_async and not self.ending():
       AsyncActing(self).run()
     while not self.ending():
       if self.acted is None:

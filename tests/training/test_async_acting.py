@@ -408,6 +408,10 @@ def test_a_good_evaluation_ends_it_at_once(learner):
   trainer.should_evaluate = Every(20)
   trainer.run()
   assert 20 <= trainer.env_steps < 1000
+  # Resumed, it ends before anything was observed.
+  trainer.actor.obs, steps = {}, trainer.env_steps
+  trainer.run()
+  assert trainer.env_steps == steps
 
 
 def test_what_is_saved_is_of_one_moment_and_can_be_resumed(learner):
