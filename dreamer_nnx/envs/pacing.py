@@ -11,8 +11,11 @@ from dreamer_nnx.interface import Interface
 
 MAX_RATE = 1e4
 # Share of a period by which a step may be late without having missed its
-# deadline. So the rate is kept within as much while no deadline is missed.
+# deadline.
 TOLERANCE = 0.05
+# Share of a period up to which a late step leaves the other deadlines as they
+# are. So this is the least time between two steps.
+REGULAR = 0.5
 # Seconds before a deadline from which on it is waited for awake, for the system
 # wakes who sleeps a little late.
 AWAKE = 5e-4
@@ -23,10 +26,11 @@ class Pacer:
 
     deadline n = origin + n / rate
 
-  The origin is the first step, which has no deadline. A step that is asked for
-  after its deadline begins at once and becomes the new origin: nothing is
-  caught up with, so no two steps are asked of an environment in a burst. Where
-  the system wakes this thread too late the deadlines stay where they are.
+  The origin is the first step, which has no deadline. A step that is late, for
+  it was asked for too late or the system woke this thread too late, begins at
+  once. Up to `REGULAR` of a period late, it changes no other deadline, so that
+  the rate is kept. A later one is the new origin: nothing is caught up with, so
+  no two steps are asked of an environment in a burst.
 
   Args:
     rate: Steps a second.
@@ -61,14 +65,11 @@ class Pacer:
       return
     self._steps += 1
     deadline = self._origin + self._steps * self._period
-    late = now > deadline
-    if late:
-      self._begin(now)
-    else:
-      now = self._sleep_until(deadline, now)
-    lateness = now - deadline
+    lateness = self._sleep_until(deadline, now) - deadline
     self._latest = max(self._latest, lateness)
     self.missed += lateness > TOLERANCE * self._period
+    if lateness > REGULAR * self._period:
+      self._begin(deadline + lateness)
 
   def lateness(self) -> float:
     """Seconds that the latest step was late, of those since the last call."""

@@ -125,9 +125,9 @@ def main() -> None:
     configs.apply(config, {'train.act_async': act_async})
     load = os.getloadavg()[0]
     found = measure(config, learner, float(rate), float(seconds))
-    line = {'act_async': act_async, 'asked': float(rate)} | found
-    line = {k: round(x, 4) for k, x in line.items()} | {'load': load}
-    print(json.dumps(line), flush=True)
+    numbers = {'asked': float(rate)} | found | {'load': load}
+    line = {k: round(x, 4) for k, x in numbers.items()}
+    print(json.dumps({'act_async': act_async} | line), flush=True)
 
 
 if __name__ == '__main__':

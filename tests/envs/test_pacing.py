@@ -72,11 +72,28 @@ def test_every_step_that_is_too_slow_misses_its_deadline(pacer, clock):
 
 
 def test_late_by_a_twentieth_of_a_period_is_not_yet_missed(pacer, clock):
-  begin(pacer, clock, [0.1049] * 11)
+  begin(pacer, clock, [0.1049, 0.05] * 10)
   assert pacer.missed == 0
-  begin(pacer, clock, [0.1051] * 10)
-  # The last work of the first ones is before the first of these.
-  assert pacer.missed == 9
+  assert pacer.lateness() == pytest.approx(0.0049, abs=1e-4)
+  begin(pacer, clock, [0.1051, 0.05] * 10)
+  assert pacer.missed == 10
+
+
+def test_up_to_half_a_period_late_the_other_deadlines_stay(pacer, clock):
+  times = begin(pacer, clock, [0.149, 0.05, 0.149, 0.05, 0.01])
+  expected = [0, 0.149, 0.2, 0.349, 0.4]
+  np.testing.assert_allclose(times, expected, atol=1e-4)
+  assert pacer.missed == 2
+  times = begin(pacer, clock, [0.151, 0.05, 0.01])
+  np.testing.assert_allclose(times, [0.5, 0.651, 0.751], atol=1e-4)
+  assert pacer.missed == 3
+
+
+def test_steps_are_never_closer_than_half_a_period(pacer, clock):
+  work = np.random.default_rng(0).exponential(0.08, 2000)
+  times = begin(pacer, clock, work)
+  assert np.diff(times).min() > 0.05 - 1e-6
+  assert pacer.missed > 200
 
 
 def test_a_system_that_wakes_up_late_does_not_lower_the_rate(pacer, clock):
