@@ -85,3 +85,12 @@ def test_summaries_of_processes_become_one():
 def test_returns_are_joined_in_order():
   parts = [([1.0, 2.0], [3, 4], 1, ''), ([], [], 0, ''), ([5.0], [6], 2, '')]
   assert Returns.joined(parts) == Returns((1.0, 2.0, 5.0), (3, 4, 6), 3)
+
+
+def test_deadlines_are_summed_and_the_latest_of_all_counts():
+  one = {'env/missed_deadlines': 2.0, 'env/lateness_ms': 7.0}
+  two = {'env/missed_deadlines': 3.0, 'env/lateness_ms': 4.0}
+  assert merged([one, two]) == {
+    'env/missed_deadlines': 5.0,
+    'env/lateness_ms': 7.0,
+  }
