@@ -170,7 +170,9 @@ class AsyncActing:
           trainer.owed -= 1
           self._publish()
         trainer.show(trainer.env_steps, trainer.updates, self.result)
-        trainer.tick()
+        # A step is saved once; the last one with all of its updates.
+        if trainer.env_steps < trainer.options.steps or not self._due:
+          trainer.tick()
     except BaseException as error:
       self.error = error
     finally:
