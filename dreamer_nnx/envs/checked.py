@@ -7,17 +7,17 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from dreamer_nnx import interface, spaces
+from dreamer_nnx import spaces
 from dreamer_nnx.contracts import VectorEnv
 from dreamer_nnx.envs.faults import EnvError, check_finite
+from dreamer_nnx.envs.wrapped import WrappedVectorEnv
 from dreamer_nnx.errors import UserError
-from dreamer_nnx.interface import Interface
 
 FLAGS = {'reward': 'f', 'is_first': 'b', 'is_last': 'b', 'is_terminal': 'b'}
 MAX_RANK = 2
 
 
-class CheckedVectorEnv:
+class CheckedVectorEnv(WrappedVectorEnv):
   """A `VectorEnv` that checks every value it returns against its spaces.
 
   Types of the same kind are converted (float64 to float32); all else that the
@@ -33,12 +33,10 @@ class CheckedVectorEnv:
   """
 
   def __init__(self, env: VectorEnv, where: str) -> None:
-    self._env, self._where = env, where
-    self._step = 0
-    self.num_envs = env.num_envs
-    self.obs_space, self.action_space = env.obs_space, env.action_space
+    super().__init__(env)
+    self._where, self._step = where, 0
     if hasattr(env, 'repeat'):
-      self.repeat = _checked_repeat(env.repeat, where)
+      _check_repeat(env.repeat, where)
     spaces.check_keys(self.obs_space, self.action_space, where)
     for key, space in {**self.obs_space, **self.action_space}.items():
       if not _is_normal(space):
@@ -49,21 +47,6 @@ class CheckedVectorEnv:
           where,
         )
 
-  @property
-  def cut(self) -> np.ndarray:
-    """Flags (W,) of the episodes that a fault ended in the last step."""
-    return getattr(self._env, 'cut', np.zeros(self.num_envs, bool))
-
-  @property
-  def interface(self) -> Interface:
-    """Spaces and units of the environments themselves."""
-    return interface.of(self._env)
-
-  @property
-  def max_restarts(self) -> int:
-    """Number of crashes in a row that the run survives."""
-    return getattr(self._env, 'max_restarts', 0)
-
   def reset(self) -> dict[str, np.ndarray]:
     self._step = 0
     return self._checked(self._env.reset())
@@ -71,18 +54,6 @@ class CheckedVectorEnv:
   def step(self, action: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     self._step += 1
     return self._checked(self._env.step(action))
-
-  def close(self) -> None:
-    self._env.close()
-
-  def state(self) -> dict | None:
-    return self._env.state()
-
-  def restore(self, state: dict) -> None:
-    self._env.restore(state)
-
-  def stats(self) -> dict[str, float]:
-    return self._env.stats()
 
   def _checked(self, answer: Mapping[str, Any]) -> dict[str, np.ndarray]:
     if not isinstance(answer, Mapping):
@@ -136,15 +107,14 @@ class CheckedVectorEnv:
     return EnvError(f'at step {self._step}: {what}', self._where)
 
 
-def _checked_repeat(repeat: Any, where: str) -> int:
+def _check_repeat(repeat: Any, where: str) -> None:
   whole = isinstance(repeat, numbers.Integral) and not isinstance(repeat, bool)
-  if whole and repeat > 0:
-    return int(repeat)
-  raise UserError(
-    f'its attribute `repeat` is {repeat!r}. It is a whole number from 1, of '
-    'simulated steps for an action; leave it out if that is not fixed.',
-    where,
-  )
+  if not whole or repeat < 1:
+    raise UserError(
+      f'its attribute `repeat` is {repeat!r}. It is a whole number from 1, of '
+      'simulated steps for an action; leave it out if that is not fixed.',
+      where,
+    )
 
 
 def _is_normal(space: gymnasium.Space) -> bool:

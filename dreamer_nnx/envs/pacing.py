@@ -5,9 +5,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from dreamer_nnx import interface
 from dreamer_nnx.contracts import VectorEnv
-from dreamer_nnx.interface import Interface
+from dreamer_nnx.envs.wrapped import WrappedVectorEnv
 
 MAX_RATE = 1e4
 # Share of a period by which a step may be late without having missed its
@@ -87,7 +86,7 @@ class Pacer:
     return now
 
 
-class PacedVectorEnv:
+class PacedVectorEnv(WrappedVectorEnv):
   """A `VectorEnv` whose steps begin at a fixed rate.
 
   So an action is taken at its deadline, and what is observed then is acted on
@@ -102,24 +101,8 @@ class PacedVectorEnv:
   def __init__(
     self, env: VectorEnv, rate: float, pacer: Pacer | None = None
   ) -> None:
-    self._env, self._pacer = env, pacer or Pacer(rate)
-    self.num_envs = env.num_envs
-    self.obs_space, self.action_space = env.obs_space, env.action_space
-
-  @property
-  def cut(self) -> np.ndarray:
-    """Flags (W,) of the episodes that a fault ended in the last step."""
-    return getattr(self._env, 'cut', np.zeros(self.num_envs, bool))
-
-  @property
-  def interface(self) -> Interface:
-    """Spaces and units of the environments themselves."""
-    return interface.of(self._env)
-
-  @property
-  def max_restarts(self) -> int:
-    """Number of crashes in a row that the run survives."""
-    return getattr(self._env, 'max_restarts', 0)
+    super().__init__(env)
+    self._pacer = pacer or Pacer(rate)
 
   def reset(self) -> dict[str, np.ndarray]:
     self._pacer.restart()
@@ -135,12 +118,6 @@ class PacedVectorEnv:
   def paused(self) -> None:
     """Takes note that time passes, until the next step, on purpose."""
     self._pacer.restart()
-
-  def close(self) -> None:
-    self._env.close()
-
-  def state(self) -> dict | None:
-    return self._env.state()
 
   def restore(self, state: dict) -> None:
     self._pacer.restart()

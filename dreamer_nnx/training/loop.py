@@ -85,10 +85,8 @@ class Trainer:
   def __post_init__(self):
     options = self.options
     self.env_steps = self.updates = self.offline_updates = self.rewinds = 0
-    self.stop_reason = ''
-    self.evaluated = -np.inf
+    self.owed, self.stop_reason, self.evaluated = 0, '', -np.inf
     self.learning = self.env_failed = self.save_due = False
-    self.owed = 0
     self.acted, self.parameters = None, {}
     self.actor = Actor(self.envs, self.learner, self.seed)
     self.carry = self.learner.initial_rows(options.batch_size)

@@ -1,0 +1,56 @@
+"""Around another vector of environments: what a wrapper passes on."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from dreamer_nnx import interface
+from dreamer_nnx.contracts import VectorEnv
+from dreamer_nnx.interface import Interface
+
+
+class WrappedVectorEnv:
+  """A `VectorEnv` that is another one, but for what a subclass changes."""
+
+  def __init__(self, env: VectorEnv) -> None:
+    self._env = env
+    self.num_envs = env.num_envs
+    self.obs_space, self.action_space = env.obs_space, env.action_space
+
+  @property
+  def cut(self) -> np.ndarray:
+    """Flags (W,) of the episodes that a fault ended in the last step."""
+    return getattr(self._env, 'cut', np.zeros(self.num_envs, bool))
+
+  @property
+  def interface(self) -> Interface:
+    """Spaces and units of the environments themselves."""
+    return interface.of(self._env)
+
+  @property
+  def max_restarts(self) -> int:
+    """Number of crashes in a row that the run survives."""
+    return getattr(self._env, 'max_restarts', 0)
+
+  @property
+  def repeat(self) -> int:
+    """Simulated steps of an action; no attribute where they are not told."""
+    return int(self._env.repeat)
+
+  def reset(self) -> dict[str, np.ndarray]:
+    return self._env.reset()
+
+  def step(self, action: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return self._env.step(action)
+
+  def close(self) -> None:
+    self._env.close()
+
+  def state(self) -> dict | None:
+    return self._env.state()
+
+  def restore(self, state: dict) -> None:
+    self._env.restore(state)
+
+  def stats(self) -> dict[str, float]:
+    return self._env.stats()
