@@ -24,6 +24,7 @@ Run the same command to resume. Every field of the config is a flag:
 
 --mode=show prints all fields of what is chosen, with their values.
 --mode=list prints what can be chosen, --mode=list --slot=encoder its fields.
+--mode=check says whether a run would begin, and trains nothing.
 --mode=check_env steps the environments and says what breaks their contract.
 """
 HELPS = ('--help', '-help', '-h', '--helpshort', '-helpshort', '-?')
@@ -103,10 +104,10 @@ def check_flags(mode: str, given: Collection[str], in_bucket: bool) -> None:
     if not in_bucket:
       text = 'has no effect when a workdir on this machine is evaluated.'
       _refuse(('scratch',), given, lambda _: f'{text} Leave it out.')
-  if mode in ('show', 'check_env'):
+  if mode in ('show', 'check', 'check_env'):
     text = f'has no effect with --mode={mode}. Leave it out.'
     _refuse((*TRAINING, 'scratch'), given, lambda _: text)
-    if mode == 'check_env':
+    if mode != 'show':
       _refuse(PROCESSES, given, lambda _: text)
     if 'config' in given:
       text = f'has no effect with --mode={mode} and a --config. Leave it out.'

@@ -53,7 +53,8 @@ def report(config: ConfigDict, write: Callable[[str], None]) -> int:
   if trial.account and trial.account.steps and not trial.errors:
     try:
       seconds = acting_seconds(parts, trial)
-      trial.add(*slow(trial, seconds))
+      rate = parts['env'].values().get('control_rate', 0)
+      trial.add(*(late(seconds, rate) if rate else slow(trial, seconds)))
     except UserError as error:
       what = f'no agent can be built for them: {error}'
       trial.add(Finding(ERROR, 'agent', what))
@@ -128,6 +129,18 @@ def slow(trial: Trial, acting: float) -> Iterator[Finding]:
       f'acting {1000 * acting:.3g} ms.',
       "Step them in processes of their own (workers = 'async'), more of them "
       'at once, or make them faster.',
+    )
+
+
+def late(acting: float, rate: float) -> Iterator[Finding]:
+  """A warning if acting takes longer than there is between two steps."""
+  if acting * rate > 1:
+    yield Finding(
+      WARNING,
+      'late',
+      f'acting takes {1000 * acting:.3g} ms, and control_rate = {rate:g} has a '
+      f'step every {1000 / rate:.3g} ms.',
+      'Ask for a lower rate, or a smaller agent.',
     )
 
 

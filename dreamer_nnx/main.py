@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 # Off, the collectives of a program begin in the order that it has them in.
 ORDERED = 'xla_cpu_enable_concurrency_optimized_scheduler'
 MODES = ('train', 'evaluate', 'train_and_evaluate')
-MODES += ('show', 'list', 'check_env')
+MODES += ('show', 'list', 'check', 'check_env')
 _CONFIG = flags.DEFINE_string(
   'config',
   None,
@@ -189,18 +189,18 @@ def dispatch(argv: Sequence[str]) -> None:
 
     explaining.write(show.describe(config))
     return
-  if _MODE.value == 'check_env':
-    from dreamer_nnx import env_check
+  if _MODE.value in ('check', 'check_env'):
+    from dreamer_nnx import env_check, preflight
 
-    sys.exit(env_check.report(config, explaining.write))
+    check = preflight if _MODE.value == 'check' else env_check
+    sys.exit(check.report(config, explaining.write))
   if not _WORKDIR.value:
     raise UserError('name a folder, e.g. runs/demo.', '--workdir')
   agree(config)
   from dreamer_nnx.training import devices
 
-  with devices.explaining_memory(
-    config.train.batch_size, config.train.batch_length
-  ):
+  train = config.train
+  with devices.explaining_memory(train.batch_size, train.batch_length):
     start(config, paths.parse(_WORKDIR.value, '--workdir'))
 
 
