@@ -10,6 +10,8 @@ import os
 import pathlib
 import sys
 from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
 
 import jax
 import numpy as np
@@ -32,14 +34,9 @@ class Reference:
   """
 
   def __init__(self, path: str, size: str, kind: str, settings: Mapping = {}):
-    sys.path.insert(0, path)
-    jax.jit = _with_positions(jax.jit)
-    import elements
-    import ruamel.yaml
+    elements, presets = load(path)
     from dreamerv3.agent import Agent
 
-    file = pathlib.Path(path) / 'dreamerv3' / 'configs.yaml'
-    presets = ruamel.yaml.YAML(typ='safe').load(file.read_text())
     config = elements.Config(presets['defaults'])
     config = config.update(presets[f'size{size}'])
     platform = os.environ.get('JAX_PLATFORMS', 'cpu')
@@ -54,12 +51,12 @@ class Reference:
       **{k: config[k] for k in PASSED},
     )
     observed, acted = KINDS[kind]
-    space = functools.partial(_space, elements)
+    convert = functools.partial(space, elements)
     flags = ('is_first', 'is_last', 'is_terminal')
-    self.obs_space = {k: space(v) for k, v in observed.items()}
+    self.obs_space = {k: convert(v) for k, v in observed.items()}
     self.obs_space |= {k: elements.Space(bool) for k in flags}
     self.obs_space['reward'] = elements.Space(np.float32)
-    self.act_space = {k: space(v) for k, v in acted.items()}
+    self.act_space = {k: convert(v) for k, v in acted.items()}
     self.agent = Agent(self.obs_space, self.act_space, self.config)
 
   @functools.cached_property
@@ -108,6 +105,22 @@ PASSED = ('logdir', 'seed', 'batch_size', 'batch_length', 'replay_context')
 PASSED += ('report_length', 'replica', 'replicas')
 
 
+def load(path: str) -> tuple[ModuleType, dict[str, Any]]:
+  """Makes a checkout importable.
+
+  Returns:
+    The module `elements`, and the contents of its configs.yaml.
+  """
+  sys.path.insert(0, path)
+  jax.jit = _with_positions(jax.jit)
+  import elements
+  import ruamel.yaml
+
+  file = pathlib.Path(path) / 'dreamerv3' / 'configs.yaml'
+  presets = ruamel.yaml.YAML(typ='safe').load(file.read_text())
+  return elements, presets
+
+
 def _with_positions(jit):
   """jax.jit that also takes its old positional arguments."""
   names = ('in_shardings', 'out_shardings', 'static_argnums')
@@ -120,10 +133,11 @@ def _with_positions(jit):
   return wrapped
 
 
-def _space(elements, space: gym_spaces.Space):
-  if isinstance(space, gym_spaces.Discrete):
-    return elements.Space(np.int32, (), 0, int(space.n))
-  return elements.Space(space.dtype, space.shape, space.low, space.high)
+def space(elements: ModuleType, found: gym_spaces.Space) -> Any:
+  """Converts a space of gymnasium to one of the reference."""
+  if isinstance(found, gym_spaces.Discrete):
+    return elements.Space(np.int32, (), 0, int(found.n))
+  return elements.Space(found.dtype, found.shape, found.low, found.high)
 
 
 def _random(rng, name: str, space, rows: tuple[int, ...]) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Curves of this agent and of the reference, at equal settings."""
