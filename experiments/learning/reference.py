@@ -9,7 +9,6 @@ nothing is saved after the start; a run that is stopped starts anew.
 """
 
 import functools
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +16,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from gymnasium import spaces
 
 from dreamer_nnx import config as configs
 from dreamer_nnx import streams, workflow
@@ -53,24 +51,30 @@ def make_env(task: str, seed: int, index: int) -> Any:
   seed = streams.seed(seed, Stream.MAKE, index)
   envs = workflow.make_vector_env(config['env'], 1, seed)
   space = functools.partial(reference.space, elements)
+  observed = {k: space(v) for k, v in envs.obs_space.items()}
+  observed |= {k: elements.Space(bool) for k in FLAGS}
+  taken = {k: space(v) for k, v in envs.action_space.items()}
 
   class View(embodied.Env):
     """One environment of this package."""
 
-    obs_space = {k: space(v) for k, v in envs.obs_space.items()}
-    obs_space |= {k: elements.Space(bool) for k in FLAGS}
-    obs_space['reward'] = elements.Space(np.float32)
-    act_space = {k: space(v) for k, v in envs.action_space.items()}
-    act_space['reset'] = elements.Space(bool)
-    begun = False
+    def __init__(self):
+      self.begun = False
+
+    @property
+    def obs_space(self):
+      return observed | {'reward': elements.Space(np.float32)}
+
+    @property
+    def act_space(self):
+      return taken | {'reset': elements.Space(bool)}
 
     def step(self, action):
       # The agent forbids what it does not say, in this thread.
       with jax.transfer_guard('allow'):
         if self.begun:
           # One that was last resets itself, as the driver wants it to.
-          rows = {k: np.asarray(action[k])[None] for k in envs.action_space}
-          obs = envs.step(rows)
+          obs = envs.step({k: np.asarray(action[k])[None] for k in taken})
         else:
           self.begun, obs = True, envs.reset()
       return {k: obs[k][0] for k in self.obs_space}
