@@ -138,7 +138,7 @@ class Queue:
     lines = [json.loads(line) for line in times.read_text().splitlines()]
     header = dataclasses.asdict(job) | {'machine': machine()}
     for key in ('seconds', 'processor'):
-      header[key] = round(sum(line[key] for line in lines), 1)
+      header[key] = round(sum(line[key] for line in lines), 2)
     results.pack(workdir, header, path)
     shutil.rmtree(workdir / 'replay', ignore_errors=True)
     print(f'{job.name}: {header["seconds"]} s, {header["processor"]} s of them')

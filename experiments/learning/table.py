@@ -1,0 +1,238 @@
+"""Writes docs/learning.md and its figures from the logs of the runs.
+
+  python -m experiments.learning.table [FOLDER]
+
+With a folder it takes finished runs from there first. The figures need
+matplotlib; without it they are left as they are.
+"""
+
+import importlib.util
+import math
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from experiments.learning import curves, figures, results, sweep
+from experiments.learning.results import Result
+from experiments.learning.tasks import (
+  AGENTS,
+  NAMES,
+  ROOT,
+  SEEDS,
+  TASKS,
+)
+
+DOC = ROOT / 'docs' / 'learning.md'
+Results = Mapping[str, Result]
+HEAD = """# Learning beside the reference
+
+This agent and [danijar/dreamerv3](https://github.com/danijar/dreamerv3)
+(e3f0224), trained at equal settings on the same environments, one processor
+core each. The reference runs with its own agent, replay, driver and training
+loop, on the same JAX in float32. `python -m experiments.learning.table` writes
+this page from the logs of the runs, which are kept in
+[experiments/learning](../experiments/learning/README.md).
+
+A curve is made of training episodes, whose actions are sampled, against
+environment steps: those of all environments together, resets included, counted
+alike by both. In dm_control each is two steps of the physics. Thin lines are
+seeds.
+
+- *final*: mean return of the episodes that ended in the last tenth of the
+  steps, and its standard error over seeds.
+- *area*: area under the curve divided by the steps, likewise.
+- *wall*: seconds of a whole run, compiling included; *training*: of 1,000
+  steps, those before 1,000 left out, so that all is compiled; *processor*:
+  seconds at work. Means over seeds, of one core each, while other programs kept
+  the other core busy.
+- The second table has this agent's final mean minus the reference's, and the
+  other numbers divided by the reference's.
+
+"""
+COLUMNS = (
+  'task',
+  'agent',
+  'seeds',
+  'final',
+  'area',
+  'wall, s',
+  'training, s',
+  'processor, s',
+)
+RATIOS = ('area', 'wall', 'training', 'processor')
+TITLES = {'ours': 'dreamer_nnx', 'reference': 'reference'}
+DASH = '–'
+
+
+def main(argv: Sequence[str] = ()) -> None:
+  """Writes the page, and the figures if matplotlib is there."""
+  for folder in argv:
+    for file in sorted(Path(folder).glob(f'*{results.SUFFIX}')):
+      results.FOLDER.mkdir(exist_ok=True)
+      shutil.copy(file, results.FOLDER / file.name)
+  found = results.read_all()
+  DOC.write_text(page(found), encoding='utf-8')
+  print(f'Wrote {DOC.relative_to(ROOT)}.')
+  if not importlib.util.find_spec('matplotlib'):
+    print('Without matplotlib the figures are left as they are.')
+    return
+  for task in drawn(found):
+    runs = {agent: of(found, task, agent) for agent in AGENTS}
+    path = DOC.parent / figure_of(task)
+    title = TASKS[task].title.replace('`', '')
+    figures.draw(title, runs, steps_of(task), path)
+
+
+def page(found: Results) -> str:
+  """The text of the page.
+
+  Args:
+    found: Results by the name of their run.
+  """
+  text = HEAD + table(COLUMNS, task_rows(found))
+  text += '\n' + table(
+    ('task', 'final, difference', *RATIOS), ratio_rows(found)
+  )
+  for task in drawn(found):
+    text += f'\n![{task}]({figure_of(task)})\n'
+  text += '\n## Settings\n\n' + SETTINGS
+  text += table(('setting', 'here', *TASKS), setting_rows())
+  return text + steady(found)
+
+
+SETTINGS = """Alike in both. All else is as each has it by default, which is the
+same in both, too, and they have as many parameters.
+
+"""
+
+
+def steps_of(task: str) -> int:
+  return TASKS[task].all['steps']
+
+
+def figure_of(task: str) -> str:
+  return f'learning_{task}.svg'
+
+
+def of(found: Results, task: str, agent: str) -> list[Result]:
+  """The results of an agent's seeds."""
+  names = [results.name_of(task, agent, seed) for seed in SEEDS]
+  return [found[name] for name in names if name in found]
+
+
+def drawn(found: Results) -> list[str]:
+  """The tasks of which there are results of both agents."""
+  return [t for t in TASKS if all(of(found, t, agent) for agent in AGENTS)]
+
+
+def timed(runs: Iterable[Result]) -> list[Result]:
+  """The runs that were not interrupted."""
+  return [x for x in runs if x.header['starts'] == 1]
+
+
+def wall(runs: Iterable[Result]) -> list[float]:
+  """Seconds of the runs that were not interrupted."""
+  return [x.header['seconds'] for x in timed(runs)]
+
+
+def numbers(task: str, runs: Sequence[Result]) -> dict[str, list[float]]:
+  """What is compared, of each run."""
+  steps = steps_of(task)
+  return {
+    'final': [curves.final(x, steps) for x in runs],
+    'area': [curves.area(x, steps) for x in runs],
+    'wall': wall(runs),
+    'training': [curves.training_seconds(x) for x in timed(runs)],
+    'processor': [x.header['processor'] for x in timed(runs)],
+  }
+
+
+def task_rows(found: Results) -> Iterator[tuple[str, ...]]:
+  for task in TASKS:
+    for agent in AGENTS:
+      if not (runs := of(found, task, agent)):
+        continue
+      values = numbers(task, runs)
+      yield (
+        TASKS[task].title,
+        TITLES[agent],
+        str(len(runs)),
+        *(with_error(values[key]) for key in ('final', 'area')),
+        *(rounded(values[key], 0) for key in ('wall',)),
+        rounded(values['training'], 1),
+        rounded(values['processor'], 0),
+      )
+
+
+def ratio_rows(found: Results) -> Iterator[tuple[str, ...]]:
+  for task in drawn(found):
+    ours, theirs = (numbers(task, of(found, task, agent)) for agent in AGENTS)
+    one, error = curves.summary(ours['final'])
+    other, beside = curves.summary(theirs['final'])
+    difference = f'{one - other:+.1f} ± {math.hypot(error, beside):.1f}'
+    ratios = [ratio(ours[key], theirs[key]) for key in RATIOS]
+    yield TASKS[task].title, difference, *ratios
+
+
+def ratio(values: Sequence[float], others: Sequence[float]) -> str:
+  """The ratio of two means."""
+  if not values or not others:
+    return DASH
+  return f'{curves.summary(values)[0] / curves.summary(others)[0]:.2f}'
+
+
+def setting_rows() -> Iterator[tuple[str, ...]]:
+  for name, (here, _) in NAMES.items():
+    values = [task.all.get(name) for task in TASKS.values()]
+    shown = [DASH if value is None else f'{value}' for value in values]
+    yield name, f'`{here}`', *shown
+  yield (
+    'repeat',
+    '`env.custom.repeat`',
+    *(str(t.repeat) for t in TASKS.values()),
+  )
+
+
+def steady(found: Results) -> str:
+  """The section on CartPole."""
+  rows = list(sweep_rows(found))
+  if not rows:
+    return ''
+  columns = (
+    'setting',
+    'fields',
+    *(f'seed {seed}' for seed in SEEDS),
+    'wall, s',
+  )
+  return f'\n{sweep.TEXT}\n' + table(columns, rows)
+
+
+def sweep_rows(found: Results) -> Iterator[tuple[str, ...]]:
+  for name, fields in sweep.SETTINGS.items():
+    runs = [found.get(f'sweep.{name}_ours_{seed}') for seed in SEEDS]
+    if not any(runs):
+      continue
+    means = [f'{curves.last_evaluations(x):.0f}' if x else DASH for x in runs]
+    shown = ', '.join(f'`{k} = {v}`' for k, v in fields.items())
+    seconds = rounded(wall(x for x in runs if x), 0)
+    yield name, shown or 'those of the table', *means, seconds
+
+
+def with_error(values: Sequence[float]) -> str:
+  mean, error = curves.summary(values)
+  return f'{mean:.1f}' if math.isnan(error) else f'{mean:.1f} ± {error:.1f}'
+
+
+def rounded(values: Sequence[float], digits: int) -> str:
+  return f'{curves.summary(values)[0]:,.{digits}f}' if values else DASH
+
+
+def table(columns: Sequence[str], rows: Iterable[tuple[str, ...]]) -> str:
+  """A table of Markdown."""
+  lines = [columns, ('---',) * len(columns), *rows]
+  return ''.join(f'| {" | ".join(line)} |\n' for line in lines)
+
+
+if __name__ == '__main__':
+  main(sys.argv[1:])
