@@ -1,4 +1,4 @@
-"""What happens in a run: its episodes, and marks of the clock.
+"""The log of a run: its episodes, and marks of the clock.
 
 Both agents write the same lines of JSON, with `step`, the environment steps of
 all environments together, resets included:

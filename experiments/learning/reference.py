@@ -12,13 +12,15 @@ import functools
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import jax
 import numpy as np
 
 from dreamer_nnx import config as configs
-from dreamer_nnx import streams, workflow
+from dreamer_nnx import contracts, streams
+from dreamer_nnx.envs.make import make_vector_env
 from dreamer_nnx.streams import Stream
 from experiments.benchmarks import reference
 from experiments.learning import config as runs
@@ -28,6 +30,9 @@ from experiments.learning.tasks import TASKS
 NEVER = 1e9
 SECONDS = 30
 FLAGS = ('is_first', 'is_last', 'is_terminal')
+# Of its config, what its training loop is handed beside `run`.
+PASSED = ('batch_size', 'batch_length', 'report_length', 'consec_train')
+PASSED += ('consec_report', 'replay_context', 'logdir', 'replica', 'replicas')
 SETTINGS = {
   'jax.platform': 'cpu',
   'jax.compute_dtype': 'float32',
@@ -42,47 +47,42 @@ SETTINGS = {
 }
 
 
-def make_env(task: str, seed: int, index: int) -> Any:
-  """Makes environment number `index` as the reference wants them."""
-  import elements
-  import embodied
+class View:
+  """One environment of this package, as the reference steps its own.
 
+  Args:
+    elements: The module of its spaces.
+  """
+
+  def __init__(self, elements: ModuleType, envs: contracts.VectorEnv):
+    space = functools.partial(reference.space, elements)
+    self._envs, self._begun = envs, False
+    flags = {k: elements.Space(bool) for k in FLAGS}
+    self.obs_space = {k: space(v) for k, v in envs.obs_space.items()} | flags
+    self.obs_space['reward'] = elements.Space(np.float32)
+    self.act_space = {k: space(v) for k, v in envs.action_space.items()}
+    self.act_space['reset'] = elements.Space(bool)
+
+  def step(self, action: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    # The agent forbids transfers that it does not make, in this thread.
+    with jax.transfer_guard('allow'):
+      if self._begun:
+        # After one that was last it resets itself, as the driver wants it to.
+        names = self._envs.action_space
+        obs = self._envs.step({k: np.asarray(action[k])[None] for k in names})
+      else:
+        self._begun, obs = True, self._envs.reset()
+    return {k: obs[k][0] for k in self.obs_space}
+
+  def close(self) -> None:
+    self._envs.close()
+
+
+def make_env(elements: ModuleType, task: str, seed: int, index: int) -> View:
+  """Makes environment number `index`."""
   config = configs.bind_all(runs.get_config(task))
   seed = streams.seed(seed, Stream.MAKE, index)
-  envs = workflow.make_vector_env(config['env'], 1, seed)
-  space = functools.partial(reference.space, elements)
-  observed = {k: space(v) for k, v in envs.obs_space.items()}
-  observed |= {k: elements.Space(bool) for k in FLAGS}
-  taken = {k: space(v) for k, v in envs.action_space.items()}
-
-  class View(embodied.Env):
-    """One environment of this package."""
-
-    def __init__(self):
-      self.begun = False
-
-    @property
-    def obs_space(self):
-      return observed | {'reward': elements.Space(np.float32)}
-
-    @property
-    def act_space(self):
-      return taken | {'reset': elements.Space(bool)}
-
-    def step(self, action):
-      # The agent forbids what it does not say, in this thread.
-      with jax.transfer_guard('allow'):
-        if self.begun:
-          # One that was last resets itself, as the driver wants it to.
-          obs = envs.step({k: np.asarray(action[k])[None] for k in taken})
-        else:
-          self.begun, obs = True, envs.reset()
-      return {k: obs[k][0] for k in self.obs_space}
-
-    def close(self):
-      envs.close()
-
-  return View()
+  return View(elements, make_vector_env(config['env'], 1, seed))
 
 
 def configure(
@@ -106,11 +106,23 @@ def train(checkout: str, task: str, seed: int, workdir: str) -> None:
   config = configure(elements, presets, task, seed, workdir)
   Path(workdir).mkdir(parents=True)
   config.save(elements.Path(workdir) / 'config.yaml')
-  make = lambda config, index: main.wrap_env(
-    make_env(task, config.seed, index), config
+  main.make_env = lambda config, index: main.wrap_env(
+    make_env(elements, task, seed, index), config
   )
-  main.make_env = make
-  events = Events(Path(workdir) / FILE)
+  args = elements.Config(**config.run, **{k: config[k] for k in PASSED})
+  embodied.run.train(
+    functools.partial(main.make_agent, config),
+    functools.partial(main.make_replay, config, 'replay'),
+    functools.partial(main.make_env, config),
+    functools.partial(main.make_stream, config),
+    functools.partial(make_logger, elements, Path(workdir)),
+    args,
+  )
+
+
+def make_logger(elements: ModuleType, workdir: Path) -> Any:
+  """Makes the logger, whose counter marks the clock."""
+  events = Events(workdir / FILE)
   events.start(0)
 
   class Marked(elements.Counter):
@@ -120,21 +132,8 @@ def train(checkout: str, task: str, seed: int, workdir: str) -> None:
       super().increment(amount)
       events.reached(self.value)
 
-  def make_logger():
-    written = elements.logger.JSONLOutput(workdir, 'metrics.jsonl')
-    return elements.Logger(Marked(), [written, functools.partial(log, events)])
-
-  passed = ('batch_size', 'batch_length', 'report_length', 'consec_train')
-  passed += ('consec_report', 'replay_context', 'logdir', 'replica', 'replicas')
-  args = elements.Config(**config.run, **{k: config[k] for k in passed})
-  embodied.run.train(
-    functools.partial(main.make_agent, config),
-    functools.partial(main.make_replay, config, 'replay'),
-    functools.partial(make, config),
-    functools.partial(main.make_stream, config),
-    make_logger,
-    args,
-  )
+  written = elements.logger.JSONLOutput(workdir, 'metrics.jsonl')
+  return elements.Logger(Marked(), [written, functools.partial(log, events)])
 
 
 def log(events: Events, summaries) -> None:

@@ -49,7 +49,7 @@ class Job:
     return results.name_of(self.task, self.agent, self.seed)
 
   def command(self, checkout: str, workdir: Path) -> list[str]:
-    """What runs it."""
+    """The command that makes it."""
     if self.agent == 'reference':
       module = 'experiments.learning.reference'
       place = [checkout, self.task, str(self.seed), str(workdir)]

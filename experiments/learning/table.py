@@ -137,7 +137,7 @@ def wall(runs: Iterable[Result]) -> list[float]:
 
 
 def numbers(task: str, runs: Sequence[Result]) -> dict[str, list[float]]:
-  """What is compared, of each run."""
+  """Lists what is compared, of each run."""
   steps = steps_of(task)
   return {
     'final': [curves.final(x, steps) for x in runs],

@@ -5,6 +5,7 @@ import itertools
 import json
 import math
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ import pytest
 from dreamer_nnx import config as configs
 from experiments.learning import config as runs
 from experiments.learning import (
+  control,
   curves,
   events,
+  reference,
   results,
   run,
   sweep,
@@ -167,6 +170,55 @@ def test_callback_writes_the_episodes(tmp_path):
   assert start == {'start': 496}
   assert episode == {'step': 500, 'return': 2, 'length': 3}
   assert mark['step'] == 500
+
+
+def space(dtype, shape=(), low=None, high=None):
+  return dtype, shape
+
+
+def test_reference_is_handed_whole_episodes():
+  elements = types.SimpleNamespace(Space=space)
+  env = reference.make_env(elements, 'track', 0, 0)
+  assert env.obs_space['image'] == (np.uint8, (16, 16, 3))
+  assert env.act_space == {'action': (np.int32, ()), 'reset': (bool, ())}
+  action = {'action': np.int32(1), 'reset': np.array(True)}
+  steps = [env.step(action) for _ in range(34)]
+  assert steps[0].keys() == env.obs_space.keys()
+  assert steps[0]['image'].shape == (16, 16, 3)
+  assert [i for i, x in enumerate(steps) if x['is_first']] == [0, 33]
+  assert [i for i, x in enumerate(steps) if x['is_last']] == [32]
+  assert not any(x['is_terminal'] for x in steps)
+
+
+def test_environments_of_the_reference_differ():
+  elements = types.SimpleNamespace(Space=space)
+  first = [
+    reference.make_env(elements, 'cartpole', seed, index).step({})['vector']
+    for seed, index in ((0, 0), (0, 0), (0, 1), (1, 0))
+  ]
+  same = [np.array_equal(first[0], other) for other in first]
+  assert same == [True, True, False, False]
+
+
+def test_episodes_of_the_reference_count_actions(tmp_path):
+  log = events.Events(tmp_path / 'events')
+  numbers = (5, 'episode/score', 2.0), (5, 'episode/length', 4), (5, 'fps', 1)
+  reference.log(log, numbers)
+  line = {'step': 5, 'return': 2.0, 'length': 3}
+  assert events.read((tmp_path / 'events').read_text()) == [line]
+
+
+def test_control_cuts_episodes_and_never_ends_them():
+  pytest.importorskip('dm_control')
+  env = control.make('cartpole', 'swingup', seed=0)
+  first, _ = env.reset(seed=3)
+  again, _ = env.reset(seed=3)
+  assert all(np.array_equal(first[k], again[k]) for k in first)
+  assert env.observation_space.contains(first)
+  action = np.zeros(1, np.float32)
+  steps = [env.step(action) for _ in range(1_000)]
+  assert [x[3] for x in steps] == [False] * 999 + [True]
+  assert not any(x[2] for x in steps)
 
 
 JOB = run.Job('track', 'ours', 0)
