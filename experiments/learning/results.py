@@ -54,12 +54,14 @@ def pack(workdir: Path, header: Mapping[str, Any], path: Path) -> None:
   lines = [x for x in lines if 'start' not in x or x['start']]
   file = workdir / EVALUATIONS
   if file.exists():
-    found = map(json.loads, file.read_text().splitlines())
-    lines += [
-      {'step': x['env_steps'], 'greedy': round(x['eval/return'], 3)}
+    found = list(map(json.loads, file.read_text().splitlines()))
+    # The last state is evaluated once more, at the end.
+    greedy = {
+      x['env_steps']: round(x['eval/return'], 3)
       for x in found
       if x['policy'] == TRAINED
-    ]
+    }
+    lines += [{'step': k, 'greedy': v} for k, v in greedy.items()]
   text = '\n'.join(map(json.dumps, [header, *lines])) + '\n'
   path.parent.mkdir(parents=True, exist_ok=True)
   draft = path.with_suffix('.part')

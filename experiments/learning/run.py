@@ -54,14 +54,17 @@ class Job:
       module = 'experiments.learning.reference'
       place = [checkout, self.task, str(self.seed), str(workdir)]
       return [sys.executable, '-m', module, *place]
+    swept = self.task.startswith(f'{KIND}.')
+    # The reference compiles in each run, too. Those of the sweep are not timed.
+    cache = workdir.parent / 'xla' if swept else ''
     return [
-      *(sys.executable, '-m', 'dreamer_nnx.main', '--mode=train'),
+      *(sys.executable, '-m', 'dreamer_nnx.main'),
+      f'--mode={"train_and_evaluate" if swept else "train"}',
       f'--config={CONFIG}:{self.task}',
       f'--config.seed={self.seed}',
       f'--config.callbacks.episodes.file={workdir / "events.jsonl"}',
       f'--workdir={workdir}',
-      # The reference compiles in each run, too.
-      '--compilation_cache=',
+      f'--compilation_cache={cache}',
       f'--stopped_status={STOPPED}',
     ]
 

@@ -28,8 +28,8 @@ def linear(updates: int = UPDATES) -> dict[str, Any]:
 RETNORM = 'behavior.actor_critic.retnorm.perc.limit'
 # Name to the fields that it sets beside those of the task.
 SETTINGS: dict[str, dict[str, Any]] = {
-  'base': {},
   'linear': linear(),
+  'base': {},
   'horizon': {'agent.horizon': 100},
   'limit': {RETNORM: 10.0},
   'starts': {'agent.imag_last': 0},

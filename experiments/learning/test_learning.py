@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import math
+import pathlib
 import sys
 import types
 
@@ -231,7 +232,8 @@ text = chr(10).join(map(json.dumps, lines))
 (workdir / 'events.jsonl').write_text(text)
 (workdir / 'metrics.jsonl').write_text(json.dumps({'train/opt/param_count': 7}))
 line = {'env_steps': 40, 'policy': 'trained, greedy', 'eval/return': 5.0}
-(workdir / 'evaluations.jsonl').write_text(json.dumps(line))
+text = chr(10).join([json.dumps(line)] * 2)
+(workdir / 'evaluations.jsonl').write_text(text)
 """
 
 
@@ -281,6 +283,16 @@ def test_run_of_another_queue_is_left_to_it(queue):
     assert alone and not again
   with queue.alone(JOB) as alone:
     assert alone
+
+
+@pytest.mark.parametrize(
+  ('task', 'mode', 'cache'),
+  [('track', 'train', ''), ('sweep.base', 'train_and_evaluate', '/runs/xla')],
+)
+def test_only_settings_of_the_sweep_are_evaluated(task, mode, cache):
+  command = run.Job(task, 'ours', 0).command('', pathlib.Path('/runs/a'))
+  assert f'--mode={mode}' in command
+  assert f'--compilation_cache={cache}' in command
 
 
 def test_agents_alternate():
