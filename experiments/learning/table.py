@@ -170,7 +170,9 @@ def ratio_rows(found: Results) -> Iterator[tuple[str, ...]]:
     ours, theirs = (numbers(task, of(found, task, agent)) for agent in AGENTS)
     one, error = curves.summary(ours['final'])
     other, beside = curves.summary(theirs['final'])
-    difference = f'{one - other:+.1f} ± {math.hypot(error, beside):.1f}'
+    difference = f'{one - other:+.1f}'
+    if not math.isnan(error + beside):
+      difference += f' ± {math.hypot(error, beside):.1f}'
     ratios = [ratio(ours[key], theirs[key]) for key in RATIOS]
     yield TASKS[task].title, difference, *ratios
 
