@@ -217,7 +217,7 @@ def sweep_rows(found: Results) -> Iterator[tuple[str, ...]]:
       continue
     means = [f'{curves.last_evaluations(x):.0f}' if x else DASH for x in runs]
     shown = ', '.join(f'`{k} = {v}`' for k, v in fields.items())
-    seconds = rounded(wall(x for x in runs if x), 0)
+    seconds = rounded([x.header['processor'] for x in runs if x], 0)
     yield name, shown or 'those of the table', *means, seconds
 
 
