@@ -70,13 +70,10 @@ class Job:
 
 
 def jobs() -> list[Job]:
-  """The runs of all tasks, in their order."""
-  return [
-    Job(task, agent, seed)
-    for task in TASKS
-    for seed in SEEDS
-    for agent in AGENTS
-  ]
+  """The runs of all tasks, in their order; seeds beyond SEEDS last."""
+  seeds = [(t, s) for t, task in TASKS.items() for s in range(task.seeds)]
+  seeds.sort(key=lambda pair: pair[1] not in SEEDS)
+  return [Job(t, agent, s) for t, s in seeds for agent in AGENTS]
 
 
 def sweep_jobs() -> list[Job]:

@@ -117,7 +117,8 @@ def figure_of(task: str) -> str:
 
 def of(found: Results, task: str, agent: str) -> list[Result]:
   """The results of an agent's seeds."""
-  names = [results.name_of(task, agent, seed) for seed in SEEDS]
+  seeds = range(TASKS[task].seeds)
+  names = [results.name_of(task, agent, seed) for seed in seeds]
   return [found[name] for name in names if name in found]
 
 

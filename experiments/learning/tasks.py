@@ -64,12 +64,14 @@ class Task:
     settings: Values by the names of NAMES, beside COMMON.
     env: Fields of a config here that choose the environment.
     repeat: Steps of the environment itself in one step of the agent.
+    seeds: Those beyond SEEDS are trained last.
   """
 
   title: str
   settings: Mapping[str, Any]
   env: Mapping[str, Any]
   repeat: int = 1
+  seeds: int = len(SEEDS)
 
   @property
   def all(self) -> dict[str, Any]:
@@ -95,6 +97,7 @@ TASKS = {
       'steps': 8_000,
     },
     {'env.name': 'track'},
+    seeds=6,
   ),
   'cartpole': Task(
     'CartPole-v1',

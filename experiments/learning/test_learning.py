@@ -295,6 +295,9 @@ def test_only_settings_of_the_sweep_are_evaluated(task, mode, cache):
   assert f'--compilation_cache={cache}' in command
 
 
-def test_agents_alternate():
-  names = [job.agent for job in run.jobs()]
-  assert names == list(tasks.AGENTS) * 9
+def test_agents_alternate_and_more_seeds_come_last():
+  found = run.jobs()
+  assert [job.agent for job in found] == list(tasks.AGENTS) * (len(found) // 2)
+  first = [job.seed in tasks.SEEDS for job in found]
+  assert first == sorted(first, reverse=True)
+  assert sum(first) == 18 and len({job.name for job in found}) == len(found)
