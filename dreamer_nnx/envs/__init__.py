@@ -1,6 +1,6 @@
 """Environments: the built-ins of the slot `ENV`, and `make_vector_env`."""
 
-from dreamer_nnx.envs import catch, custom, gym_suite, track
+from dreamer_nnx.envs import catch, custom, gym_suite, pinpad, track
 from dreamer_nnx.envs.faults import EnvError
 from dreamer_nnx.envs.make import make_vector_env
 
@@ -10,5 +10,6 @@ __all__ = [
   'custom',
   'gym_suite',
   'make_vector_env',
+  'pinpad',
   'track',
 ]
