@@ -74,13 +74,22 @@ class Evaluations:
       progress.phase('')
       if processes.anywhere(self.stop()):
         return {}
+      stats = workflow.env_metrics(envs)
       # Before the environments are closed, which may hang.
       counters = {'env_steps': env_steps} | dict(counted or {})
-      self._tell(returns, counters, f'{agent}, {policy}')
-    return {} if returns.problem else returns.metrics(GROUPS[policy])
+      self._tell(returns, stats, counters, f'{agent}, {policy}')
+    if returns.problem:
+      return {}
+    group = GROUPS[policy]
+    told = {f'{group}/{name}': value for name, value in stats.items()}
+    return returns.metrics(group) | told
 
   def _tell(
-    self, returns: Returns, counters: Mapping[str, int], what: str
+    self,
+    returns: Returns,
+    stats: Mapping[str, float],
+    counters: Mapping[str, int],
+    what: str,
   ) -> None:
     print_once = processes.print_once
     print_once(f'Return {what}: {returns}')
@@ -89,7 +98,9 @@ class Evaluations:
       print_once(f'The evaluation is incomplete: {returns.problem}')
     if processes.first():
       line = {**counters, 'policy': what}
-      line |= returns.metrics('eval') | {'returns': returns.returns}
+      line |= returns.metrics('eval')
+      line |= {f'eval/{name}': value for name, value in stats.items()}
+      line |= {'returns': returns.returns}
       line |= {'problem': returns.problem} if returns.problem else {}
       # An evaluation of an import may be the first in its workdir.
       self.file.parent.mkdir(parents=True, exist_ok=True)

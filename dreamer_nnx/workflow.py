@@ -24,7 +24,7 @@ from dreamer_nnx.agent.build import build
 from dreamer_nnx.agent.checks import check_agent
 from dreamer_nnx.checks import check_optimizer, check_trained_names
 from dreamer_nnx.envs.make import make_vector_env
-from dreamer_nnx.registry import fields
+from dreamer_nnx.registry import Choice, fields
 from dreamer_nnx.spacetypes import Space
 from dreamer_nnx.streams import Stream
 from dreamer_nnx.training import devices, processes
@@ -38,6 +38,7 @@ from dreamer_nnx.training.checkpoint_fit import check_savable
 from dreamer_nnx.training.evaluate import Returns, evaluate
 from dreamer_nnx.training.layout import State
 from dreamer_nnx.training.step import Learner
+from dreamer_nnx.training.summaries import merged
 
 Spaces = Mapping[str, Space]
 Parts = configs.Bound | ConfigDict
@@ -59,12 +60,28 @@ def make_envs(config: Parts, env_steps: int = 0) -> contracts.VectorEnv:
 
 
 def make_eval_envs(config: Parts) -> contracts.VectorEnv:
-  """The evaluation environments of this process, with seeds of their own."""
+  """The evaluation environments of this process, with seeds of their own.
+
+  A field `results` of an environment is for training: here it is ''.
+  """
   parts = configs.bind_all(config)
   count = max(1, parts['evaluate']().envs // processes.count())
   stream = Stream.EVALUATION_ENVS
   seed = streams.seed(parts['seed'], stream, processes.index())
-  return make_vector_env(parts['env'], count, seed)
+  choice = parts['env']
+  if choice.values().get('results'):
+    fields = {**choice.differences, 'results': ''}
+    choice = Choice(choice.slot, choice.name, **fields).at(choice.where)
+  return make_vector_env(choice, count, seed)
+
+
+def env_metrics(envs: contracts.VectorEnv) -> dict[str, float]:
+  """What environments say of their episodes, of all processes together.
+
+  Of their `stats`, all but `env/*`; every process has to ask.
+  """
+  stats = {k: v for k, v in envs.stats().items() if not k.startswith('env/')}
+  return merged(processes.gather(stats))
 
 
 def make_learner(

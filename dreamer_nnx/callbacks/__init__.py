@@ -1,1 +1,5 @@
-"""Callbacks; there are none yet, so all are yours: `config.plugins`."""
+"""Callbacks: the built-ins of the slot `CALLBACK`."""
+
+from dreamer_nnx.callbacks import episode_limit
+
+__all__ = ['episode_limit']

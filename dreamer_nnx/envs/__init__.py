@@ -1,15 +1,27 @@
 """Environments: the built-ins of the slot `ENV`, and `make_vector_env`."""
 
-from dreamer_nnx.envs import catch, custom, gym_suite, pinpad, track
+from dreamer_nnx.envs import (
+  bsuite,
+  catch,
+  crafter,
+  custom,
+  gym_suite,
+  minigrid,
+  pinpad,
+  track,
+)
 from dreamer_nnx.envs.faults import EnvError
 from dreamer_nnx.envs.make import make_vector_env
 
 __all__ = [
   'EnvError',
+  'bsuite',
   'catch',
+  'crafter',
   'custom',
   'gym_suite',
   'make_vector_env',
+  'minigrid',
   'pinpad',
   'track',
 ]

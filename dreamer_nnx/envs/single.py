@@ -8,7 +8,7 @@ import importlib
 import inspect
 from collections.abc import Callable
 from types import ModuleType
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import gymnasium
 
@@ -25,6 +25,7 @@ from dreamer_nnx.streams import Stream
 MAX_TIMEOUT = 1e6
 Number = Annotated[int, Range(1)]
 Limit = Annotated[int, Range(0)]
+Vector = TypeVar('Vector', bound=GymVectorEnv)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,18 +97,20 @@ def vectorize(
   num_envs: int,
   seed: int,
   where: str,
-) -> GymVectorEnv:
+  kind: type[Vector] = GymVectorEnv,
+) -> Vector:
   """Makes W environments by a function that makes number i.
 
   Args:
     where: Beginning of error messages.
+    kind: The class of the vector of environments.
 
   Raises:
     EnvError: If an environment does not start, with its own words.
     UserError: If it starts but does not fit.
   """
   try:
-    return GymVectorEnv(
+    return kind(
       Wrapped(create, options, where),
       num_envs,
       seed,

@@ -6,6 +6,7 @@ import numpy as np
 
 # Metrics that count what each process has or did.
 SUMMED = {
+  'crafter/episodes',
   'episode/count',
   'replay/steps',
   'replay/sequences',
