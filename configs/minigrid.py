@@ -1,4 +1,4 @@
-"""MiniGrid's DoorKey from the tiles in view, as classes.
+"""MiniGrid's DoorKey from the tiles in view, as symbols.
 
   python -m dreamer_nnx.main --config=minigrid --workdir=runs/doorkey \
     --config.env.minigrid.task=DoorKey-6x6

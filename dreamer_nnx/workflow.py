@@ -76,7 +76,7 @@ def make_eval_envs(config: Parts) -> contracts.VectorEnv:
 
 
 def env_metrics(envs: contracts.VectorEnv) -> dict[str, float]:
-  """What environments say of their episodes, of all processes together.
+  """Sums up what environments say of their episodes, in all processes.
 
   Of their `stats`, all but `env/*`; every process has to ask.
   """

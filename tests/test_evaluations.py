@@ -36,7 +36,10 @@ def play(tmp_path, monkeypatch):
     progress(2, 2, 10)
     return Returns((1.0, 3.0), (4, 6), 1, answers['problem'])
 
-  envs = types.SimpleNamespace(close=lambda: print('closed'))
+  envs = types.SimpleNamespace(
+    close=lambda: print('closed'),
+    stats=lambda: {'env/restarts': 0.0, 'game/score': 7.0},
+  )
   workflow = evaluations.workflow
   monkeypatch.setattr(workflow, 'evaluate_policy', evaluate_policy)
   monkeypatch.setattr(workflow, 'make_eval_envs', lambda parts: envs)
@@ -60,6 +63,9 @@ def test_policies_have_metrics_of_their_own(play, capsys):
   assert greedy.found['eval/return'] == 2.0
   assert sampled.found['eval_sampled/length'] == 5.0
   assert not greedy.found.keys() & sampled.found.keys()
+  assert greedy.found['eval/game/score'] == 7.0
+  assert sampled.found['eval_sampled/game/score'] == 7.0
+  assert not [key for key in greedy.found if 'restarts' in key]
   assert sampled.asked == [('state', 'mode'), ('state', 'sample')]
   assert 'Return trained, sampled: 2.00' in capsys.readouterr().out
 
@@ -82,4 +88,5 @@ def test_an_incomplete_evaluation_is_told_and_ranks_nothing(
   assert '1 episode was cut by faults and not counted' in out
   lines = (tmp_path / 'evaluations.jsonl').read_text().splitlines()
   assert json.loads(lines[0])['problem'] == 'the simulator is gone'
+  assert json.loads(lines[0])['eval/game/score'] == 7.0
   assert 'problem' not in json.loads(lines[1])

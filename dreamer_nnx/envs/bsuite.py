@@ -70,17 +70,20 @@ class Experiment(gymnasium.Env):
 def load(library: ModuleType, task: str, seed: int) -> Any:
   """Loads a setting, with a seed where it has none of its own.
 
-  Some experiments take no seed: `bandit`, `deep_sea` and `discounting_chain`
-  draw nothing beside their mapping, and `deep_sea_stochastic` draws by the seed
-  of its mapping.
+  `bandit`, `bandit_scale`, `deep_sea` and `discounting_chain` draw nothing but
+  what the seed of their setting says.
   """
   settings = dict(library.sweep.SETTINGS[task])
   name, _ = library.unpack_bsuite_id(task)
   builder = library.EXPERIMENT_NAME_TO_ENVIRONMENT[name]
+  if name == 'deep_sea_stochastic':
+    # Its loader has no seed, the environment that it makes has.
+    settings['deterministic'] = False
+    builder = library.deep_sea.load
   takes = 'seed' in inspect.signature(builder).parameters
   if takes and settings.get('seed') is None:
     settings['seed'] = int(seed) % 2**32
-  return library.load(name, settings)
+  return builder(**settings)
 
 
 def _vector(observation):

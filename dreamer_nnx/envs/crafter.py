@@ -144,8 +144,8 @@ def reproducible(library: ModuleType) -> None:
   """Lets Crafter go the same way with the same seed and actions.
 
   Of the creatures in an area it draws one to take away, from a set that is
-  ordered by their addresses in memory. With equal hashes a set of Python is in
-  the order in which it was filled.
+  ordered by their addresses in memory. With equal hashes the order of a set
+  is a matter of how it was filled alone.
   """
   library.objects.Object.__hash__ = _equal_hash
 

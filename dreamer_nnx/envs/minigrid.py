@@ -1,6 +1,7 @@
 """`minigrid`: MiniGrid's and BabyAI's rooms of keys, doors and boxes."""
 
 import functools
+import itertools
 import zlib
 from typing import Annotated, Any
 
@@ -24,35 +25,37 @@ WORDS = 128
 
 
 class Symbols(gymnasium.ObservationWrapper):
-  """Observes the tiles in view as classes: what, which colour, which state.
+  """Observes the tiles in view: what, which colour, which state, each one-hot.
 
-  Of (n, n, 3) whole numbers it makes one MultiDiscrete (3 n n,), all kinds
-  first, then all colours, then all states. As pixels of an image they would be
-  too few for an encoder, and numbers that are near stand for nothing alike.
+  Of (n, n, 3) whole numbers it makes (n n (kinds + colours + states),), tile by
+  tile. As pixels of an image they would be too few for an encoder, and numbers
+  that are near stand for nothing alike.
   """
 
   def __init__(self, env: gymnasium.Env, mission: bool) -> None:
     super().__init__(env)
     constants = packages.load('minigrid.core.constants', 'minigrid', WHERE)
+    tables = constants.OBJECT_TO_IDX, constants.COLOR_TO_IDX
+    counts = [len(x) for x in (*tables, constants.STATE_TO_IDX)]
     tiles = int(np.prod(env.observation_space['image'].shape[:2]))
-    counts = [
-      len(constants.OBJECT_TO_IDX),
-      len(constants.COLOR_TO_IDX),
-      len(constants.STATE_TO_IDX),
-    ]
+    self._size = tiles * sum(counts)
+    # Places of the zeros of each number, (3 n n,).
+    starts = np.cumsum([0, *counts[:-1]])
+    self._starts = (np.arange(tiles)[:, None] * sum(counts) + starts).ravel()
     self._mission = mission
     self.observation_space = gymnasium.spaces.Dict(
       {
-        'tiles': gymnasium.spaces.MultiDiscrete(np.repeat(counts, tiles)),
+        'tiles': gymnasium.spaces.Box(0, 1, (self._size,), np.float32),
         'direction': env.observation_space['direction'],
         **_mission_space(mission),
       }
     )
 
   def observation(self, observation: dict[str, Any]) -> dict[str, Any]:
-    tiles = observation['image'].transpose(2, 0, 1).reshape(-1)
+    tiles = np.zeros(self._size, np.float32)
+    tiles[self._starts + observation['image'].ravel()] = 1
     return {
-      'tiles': tiles.astype(np.int64),
+      'tiles': tiles,
       'direction': observation['direction'],
       **_mission_value(self._mission, observation),
     }
@@ -103,7 +106,7 @@ def hashed(text: str) -> np.ndarray:
   Without the pairs "the box next to the ball" is "the ball next to the box".
   """
   words = text.lower().split()
-  pairs = [' '.join(x) for x in zip(words, words[1:], strict=False)]
+  pairs = [' '.join(x) for x in itertools.pairwise(words)]
   counts = np.zeros(WORDS, np.float32)
   for part in (*words, *pairs):
     counts[zlib.crc32(part.encode()) % WORDS] += 1
@@ -143,7 +146,7 @@ def minigrid(
   Args:
     task: 'DoorKey-6x6' for 'MiniGrid-DoorKey-6x6-v0', or a whole id
       ('BabyAI-GoToObj-v0').
-    view: 'symbolic' for kind, colour and state of each tile as classes, or
+    view: 'symbolic' for kind, colour and state of each tile, one-hot, or
       'pixels' for a picture of 64x64.
     mission: Whether the text of the mission is observed, as 128 counts of its
       words and pairs of words. Many tasks have the same one always.

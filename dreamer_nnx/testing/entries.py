@@ -45,12 +45,21 @@ ARGUMENTS: dict[tuple[str, str], dict[str, Any]] = {
   ('objective', 'infonce'): {'size': 4},
   ('objective', 'rnd'): {'size': 4},
   ('objective', 'masks'): {'obs_space': MASKS, 'action_space': BUTTONS},
+  ('callback', 'episode_limit'): {'episodes': 9},
   ('env', 'gymnasium'): {'id': 'CartPole-v1'},
+  ('env', 'crafter'): {'time_limit': 40},
+  ('env', 'minigrid'): {'time_limit': 40},
+  ('env', 'pinpad'): {'length': 40},
   ('env', 'custom'): {'make': 'gymnasium.envs.classic_control:CartPoleEnv'},
   ('replay', 'chunked'): {'chunk_size': 8, 'capacity': 1000},
 }
 # Packages of extras, without which an entry cannot be checked.
-NEEDED = {('logger', 'wandb'): 'wandb'}
+NEEDED = {
+  ('env', 'bsuite'): 'bsuite',
+  ('env', 'crafter'): 'crafter',
+  ('env', 'minigrid'): 'minigrid',
+  ('logger', 'wandb'): 'wandb',
+}
 
 
 def missing(slot: str, name: str) -> str:
