@@ -275,7 +275,9 @@ class Logged:
     """Arrays of `flat` as arrays of `spaces`."""
     result = {}
     for key, value in values.items():
-      if key.startswith('log/'):
+      if key.startswith('log/') and np.size(value) == 1:
+        result[key] = np.asarray(value, np.float32).reshape(())
+      elif key.startswith('log/'):
         numbers = np.asarray(value, np.float32).reshape(-1)
         result |= dict(zip(_numbered(key, numbers.size), numbers, strict=True))
       else:
