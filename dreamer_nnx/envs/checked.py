@@ -46,6 +46,18 @@ class CheckedVectorEnv(WrappedVectorEnv):
           'Discrete from 0 and MultiDiscrete of rank 1 from 0.',
           where,
         )
+    # By key: shape, type, and the space if it has classes.
+    kinds = {'f': np.dtype(np.float32), 'b': np.dtype(bool)}
+    self._wanted = {
+      key: ((self.num_envs,), kinds[kind], None) for key, kind in FLAGS.items()
+    } | {
+      key: (
+        (self.num_envs, *space.shape),
+        spaces.data_type(space),
+        space if spaces.is_discrete(space) else None,
+      )
+      for key, space in self.obs_space.items()
+    }
 
   def reset(self) -> dict[str, np.ndarray]:
     self._step = 0
@@ -58,7 +70,7 @@ class CheckedVectorEnv(WrappedVectorEnv):
   def _checked(self, answer: Mapping[str, Any]) -> dict[str, np.ndarray]:
     if not isinstance(answer, Mapping):
       raise self._error(f'a step is a dict of arrays, not {type(answer)}.')
-    for key in {**self.obs_space, **FLAGS}:
+    for key in self._wanted:
       if key not in answer:
         raise self._error(f'{key!r} is missing, got {sorted(answer)}.')
     result = {k: self._array(k, np.asarray(v)) for k, v in answer.items()}
@@ -71,25 +83,22 @@ class CheckedVectorEnv(WrappedVectorEnv):
     return result
 
   def _array(self, key: str, value: np.ndarray) -> np.ndarray:
-    space = self.obs_space.get(key)
-    if space is None and key not in FLAGS and not key.startswith('log/'):
-      raise self._error(f'{key!r} is in no space; keys log/* may be.')
-    shape = (self.num_envs, *(space.shape if space else ()))
+    shape, want, classes = self._wanted.get(key) or self._logged(key, value)
     if value.shape != shape:
       raise self._error(f'{key!r} has the shape {value.shape}, not {shape}.')
-    want = spaces.data_type(space) if space else self._type(key, value)
     if value.dtype != want:
       if not np.can_cast(value.dtype, want, 'same_kind'):
         raise self._error(f'{key!r} is {value.dtype}, not {want}.')
       value = value.astype(want)
-    if space and spaces.is_discrete(space):
-      self._check_classes(key, value, space)
+    if classes is not None:
+      self._check_classes(key, value, classes)
     return value
 
-  def _type(self, key: str, value: np.ndarray) -> np.dtype:
-    if key.startswith('log/'):
-      return value.dtype if value.dtype.kind in 'fiub' else np.dtype(float)
-    return np.dtype({'f': np.float32, 'b': bool}[FLAGS[key]])
+  def _logged(self, key, value):
+    if not key.startswith('log/'):
+      raise self._error(f'{key!r} is in no space; keys log/* may be.')
+    kept = value.dtype.kind in 'fiub'
+    return (self.num_envs,), value.dtype if kept else np.dtype(float), None
 
   def _check_classes(
     self, key: str, value: np.ndarray, space: gymnasium.Space
