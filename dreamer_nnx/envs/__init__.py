@@ -1,13 +1,16 @@
 """Environments: the built-ins of the slot `ENV`, and `make_vector_env`."""
 
 from dreamer_nnx.envs import (
+  atari,
   bsuite,
   catch,
   crafter,
   custom,
   gym_suite,
+  minatar,
   minigrid,
   pinpad,
+  procgen,
   track,
 )
 from dreamer_nnx.envs.faults import EnvError
@@ -15,13 +18,16 @@ from dreamer_nnx.envs.make import make_vector_env
 
 __all__ = [
   'EnvError',
+  'atari',
   'bsuite',
   'catch',
   'crafter',
   'custom',
   'gym_suite',
   'make_vector_env',
+  'minatar',
   'minigrid',
   'pinpad',
+  'procgen',
   'track',
 ]

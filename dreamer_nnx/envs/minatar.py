@@ -129,14 +129,10 @@ def minatar(
   Source: Young and Tian 2019 (arXiv 1903.03176).
   """
   package = packages.load('minatar', 'minatar', "config.env.name = 'minatar'")
-  games = [
-    package.Environment(task, sticky, ramping) for _ in range(num_envs)
-  ]
+  games = [package.Environment(task, sticky, ramping) for _ in range(num_envs)]
   every = list(range(games[0].num_actions()))
   kept = every if actions == 'all' else games[0].minimal_action_set()
   seeds = [streams.seed(seed, Stream.RESET, i) for i in range(num_envs)]
   scale = scale if form == 'image' else 0
-  played = MinAtarGames(
-    games, seeds, scale=scale, actions=kept, length=length
-  )
+  played = MinAtarGames(games, seeds, scale=scale, actions=kept, length=length)
   return GameVectorEnv(played, WHERE)

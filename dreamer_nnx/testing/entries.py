@@ -46,6 +46,9 @@ ARGUMENTS: dict[tuple[str, str], dict[str, Any]] = {
   ('objective', 'rnd'): {'size': 4},
   ('objective', 'masks'): {'obs_space': MASKS, 'action_space': BUTTONS},
   ('callback', 'episode_limit'): {'episodes': 9},
+  ('env', 'atari'): {'task': 'breakout', 'size': (16, 16)},
+  ('env', 'minatar'): {'scale': 1},
+  ('env', 'procgen'): {'task': 'leaper', 'steps': 520},
   ('env', 'gymnasium'): {'id': 'CartPole-v1'},
   ('env', 'crafter'): {'time_limit': 40},
   ('env', 'minigrid'): {'time_limit': 40},
@@ -59,6 +62,10 @@ NEEDED = {
   ('env', 'crafter'): 'crafter',
   ('env', 'minigrid'): 'minigrid',
   ('logger', 'wandb'): 'wandb',
+  ('logger', 'wandb'): 'wandb',
+  ('env', 'atari'): 'ale_py',
+  ('env', 'minatar'): 'minatar',
+  ('env', 'procgen'): 'envpool',
 }
 
 
