@@ -5,10 +5,10 @@
     python -m dreamer_nnx.main --config=configs/procgen.py \
       --workdir=runs/coinrun --config.env.procgen.task=coinrun
 
-The settings of danijar/dreamerv3, but for the image: 64 x 64 pixels as the games
-give it. The reference scales a drawing of 512 x 512 to 96 x 96:
-`--config.env.procgen.backend=procgen --config.env.procgen.size=96,96`. It takes
-a time limit for the end of the game: `--config.env.procgen.limit_terminal=True`.
+The settings of danijar/dreamerv3, but for the image of 64 x 64 pixels. The
+reference scales a drawing of 512 x 512 to 96 x 96, and takes a time limit for
+the end of a game, as does `--config.env.procgen.backend=procgen
+--config.env.procgen.size=96,96 --config.env.procgen.limit_terminal=True`.
 `configs/procgen.py:12m` is a smaller agent.
 
 Cost: 6.9 million updates, 5.1 days on an H200 at 64 ms each (docs/results.md).

@@ -44,8 +44,7 @@ class AtariGames:
     return Played(self._images(seen), reward, over, cut)
 
   def close(self) -> None:
-    self._native.close()
-    # Its threads end when it is deleted.
+    # Its threads end when it is deleted, and it has nothing else to close.
     self._native = None
 
   def _images(self, stacks):
@@ -77,8 +76,8 @@ def atari(
 
   A step acts `repeat` times; its image is the maximum of the last `pooling`
   frames, scaled by the mean of areas. An episode is over with the game. In the
-  step that ends it the image is still that of the step before: ale-py takes no
-  frame of a game that is over.
+  step that ends it the image is mostly that of the step before, for ale-py does
+  not look at a game that is over.
 
   Args:
     task: Name of the game, as in Atari-57: 'ms_pacman', 'james_bond'.

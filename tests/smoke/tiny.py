@@ -37,6 +37,8 @@ OTHERS = {
     {'env.name': 'dm_env', 'env.dm_env.make': 'tests.smoke.counting:make'},
   ),
   'gymnasium': ('gymnasium', {'env.gymnasium.id': 'CartPole-v1'}),
+  # Its images come to 5 x 5 cells by one halving.
+  'minatar': ('minatar', {'**.simple.mults': (1,)}),
   'mujoco': ('gymnasium', {'env.gymnasium.id': 'Hopper-v5'}),
 }
 

@@ -1,0 +1,129 @@
+"""Steps a second of vectors of environments, beside their packages alone.
+
+  python -m experiments.benchmarks.envs atari minatar
+
+Both are stepped in turns, with the same random actions and number of
+environments, in one process. It prints environment steps a second, medians of
+the turns, and what of the package's are left. On a machine with other work
+--cpu counts the seconds of the processor instead.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from dreamer_nnx import envs
+from dreamer_nnx.registry import Choice
+from dreamer_nnx.slots import ENV
+
+NUM_ENVS = 16
+Stepper = Callable[[np.ndarray], object]
+
+
+def ours(name: str, num_envs: int, **fields) -> Stepper:
+  """The vector of a config, with one discrete action."""
+  env = envs.make_vector_env(Choice(ENV, name, **fields), num_envs, 0)
+  env.reset()
+  return lambda actions: env.step({'action': actions})
+
+
+def atari(num_envs: int) -> tuple[Stepper, Stepper, int]:
+  """Pong of 96 x 96 gray pixels."""
+  from ale_py.vector_env import AtariVectorEnv
+
+  native = AtariVectorEnv(
+    'pong',
+    num_envs,
+    img_height=96,
+    img_width=96,
+    stack_num=1,
+    noop_max=31,
+    reward_clipping=False,
+    use_fire_reset=False,
+    full_action_space=True,
+    repeat_action_probability=0.25,
+  )
+  native.reset(seed=0)
+  return native.step, ours('atari', num_envs), 18
+
+
+def minatar(num_envs: int) -> tuple[Stepper, Stepper, int]:
+  """Seaquest, a pixel a cell."""
+  from minatar import Environment
+
+  games = [Environment('seaquest') for _ in range(num_envs)]
+
+  def step(actions):
+    cells = []
+    for game, action in zip(games, actions.tolist(), strict=True):
+      _, over = game.act(action)
+      if over:
+        game.reset()
+      cells.append(game.state())
+    return np.stack(cells)
+
+  return step, ours('minatar', num_envs, task='seaquest', scale=1), 6
+
+
+def procgen(num_envs: int) -> tuple[Stepper, Stepper, int]:
+  """CoinRun of hard levels."""
+  import envpool
+
+  pool = envpool.make_gymnasium(
+    'CoinrunHard-v0', num_envs=num_envs, channel_first=False
+  )
+  pool.reset()
+  return pool.step, ours('procgen', num_envs), 15
+
+
+# By name: makes the package's step and ours, and says how many actions there
+# are.
+SUITES = {'atari': atari, 'minatar': minatar, 'procgen': procgen}
+
+
+def measure(
+  steppers: Iterable[Stepper],
+  actions: np.ndarray,
+  turns: int,
+  clock: Callable[[], float],
+) -> list[float]:
+  """Environment steps a second of each, medians of alternating turns."""
+  steppers = list(steppers)
+  rates = [[] for _ in steppers]
+  for turn in range(turns + 1):
+    for stepper, found in zip(steppers, rates, strict=True):
+      start = clock()
+      for row in actions:
+        stepper(row)
+      # The first turn warms up.
+      if turn:
+        found.append(actions.size / (clock() - start))
+  return [statistics.median(found) for found in rates]
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
+  parser.add_argument('suite', nargs='*', help='suites; all without one')
+  parser.add_argument('--envs', type=int, default=NUM_ENVS)
+  parser.add_argument('--steps', type=int, default=200, help='of a turn')
+  parser.add_argument('--turns', type=int, default=7)
+  parser.add_argument('--cpu', action='store_true')
+  flags = parser.parse_args()
+  clock = time.process_time if flags.cpu else time.perf_counter
+  draw = np.random.default_rng(0).integers
+  for name in flags.suite or SUITES:
+    package, our, count = SUITES[name](flags.envs)
+    actions = draw(0, count, (flags.steps, flags.envs)).astype(np.int32)
+    direct, mine = measure((package, our), actions, flags.turns, clock)
+    print(
+      f'{name}: package {direct:.0f}, here {mine:.0f} steps/s, '
+      f'{100 * mine / direct:.0f}%',
+      flush=True,
+    )
+
+
+if __name__ == '__main__':
+  main()
