@@ -210,15 +210,17 @@ def procgen(
 def _pool(task: str, mode: str) -> Callable[..., Any]:
   """Finds what makes games of envpool."""
   pool = packages.load('envpool', 'procgen', CHOSEN)
-  try:
-    packages.load('envpool.procgen', 'procgen', CHOSEN)
-  except UserError as error:
-    if 'libQt5' in str(error.__cause__):
-      text = f'{CHOSEN} needs: {QT}. Here envpool says: {error.__cause__}'
-      raise UserError(text) from error
-    raise
   name = f'{task.capitalize()}{mode.capitalize()}-v0'
-  return functools.partial(pool.make_gymnasium, name, channel_first=False)
+
+  def make(**options):
+    # It loads the games, and their libraries, only here.
+    try:
+      return pool.make_gymnasium(name, channel_first=False, **options)
+    except ImportError as error:
+      lines = str(error).splitlines()
+      raise UserError(f'{CHOSEN} needs: {QT}. Here: {lines[0]}') from error
+
+  return make
 
 
 def _game(task: str, scaled: bool, seed: int, **options: Any) -> Any:

@@ -98,13 +98,13 @@ def test_fields_that_do_not_fit(fields, message):
 
 
 def test_missing_libraries_of_qt_are_named_with_their_command(monkeypatch):
-  def load(name):
-    if name == 'envpool.procgen':
-      raise ImportError('libQt5Gui.so.5: cannot open shared object file')
-    return types.ModuleType(name)
+  def make_gymnasium(name, **options):
+    raise ImportError('libQt5Gui.so.5: cannot open shared object file')
 
+  package = types.ModuleType('envpool')
+  package.make_gymnasium = make_gymnasium
   monkeypatch.setattr(importlib.metadata, 'version', lambda name: '1.2.5')
-  monkeypatch.setattr(importlib, 'import_module', load)
+  monkeypatch.setitem(sys.modules, 'envpool', package)
   with pytest.raises(UserError) as caught:
     make()
   assert 'needs: apt-get install -y --no-install-recommends libqt5core5a' in (
