@@ -62,7 +62,6 @@ NEEDED = {
   ('env', 'crafter'): 'crafter',
   ('env', 'minigrid'): 'minigrid',
   ('logger', 'wandb'): 'wandb',
-  ('logger', 'wandb'): 'wandb',
   ('env', 'atari'): 'ale_py',
   ('env', 'minatar'): 'minatar',
   ('env', 'procgen'): 'envpool',
