@@ -3,12 +3,12 @@
 import importlib
 import importlib.metadata
 from types import ModuleType
+from typing import Self
 
 from packaging.requirements import Requirement
 
 from dreamer_nnx.errors import UserError
 
-PROJECT = 'dreamer-nnx'
 # What each extra of a suite installs, as in pyproject.toml.
 NEEDED = {
   'atari': ('ale-py>=0.12',),
@@ -28,6 +28,13 @@ NEEDED = {
 }
 
 
+class PackageError(UserError):
+  """Packages that are missing; its message names the place by itself."""
+
+  def within(self, path: str) -> Self:
+    return self
+
+
 def check(extra: str, where: str) -> None:
   """Checks that all packages of an extra are installed, in versions that work.
 
@@ -36,26 +43,26 @@ def check(extra: str, where: str) -> None:
     where: What of the config needs them: "config.env.name = 'crafter'".
 
   Raises:
-    UserError: One is missing, or of another version; with the command that
+    PackageError: One is missing, or of another version; with the command that
       installs them.
   """
   wrong = [text for line in NEEDED[extra] if (text := _wrong(line))]
   if wrong:
-    raise UserError(_remedy(extra, where, ', '.join(wrong)))
+    raise PackageError(_remedy(extra, where, ', '.join(wrong)))
 
 
 def load(module: str, extra: str, where: str) -> ModuleType:
   """Imports a module of a package that an extra installs; see `check`.
 
   Raises:
-    UserError: A package is missing, or the module does not import.
+    PackageError: A package is missing, or the module does not import.
   """
   check(extra, where)
   try:
     return importlib.import_module(module)
   except ImportError as error:
     text = f'{module} is installed but cannot be imported: {error}'
-    raise UserError(_remedy(extra, where, text)) from error
+    raise PackageError(_remedy(extra, where, text)) from error
 
 
 def _wrong(line: str) -> str:

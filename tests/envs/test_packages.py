@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from dreamer_nnx.envs import packages
+from dreamer_nnx.envs.make import make_vector_env
 from dreamer_nnx.errors import UserError
+from dreamer_nnx.registry import Choice
+from dreamer_nnx.slots import ENV
 
 ROOT = Path(__file__).resolve().parents[2]
 WHERE = "config.env.name = 'crafter'"
@@ -38,6 +41,15 @@ def test_a_missing_package_is_one_line(monkeypatch):
     "config.env.name = 'crafter' needs: pip install crafter numba (in a "
     "checkout: pip install -e '.[crafter]'). Here numba is not installed."
   )
+
+
+@pytest.mark.parametrize('name', ['bsuite', 'crafter', 'minatar', 'minigrid'])
+def test_the_message_is_all_that_is_said(monkeypatch, name):
+  installed(monkeypatch)
+  with pytest.raises(UserError) as caught:
+    make_vector_env(Choice(ENV, name), 2, 0)
+  start = f"config.env.name = '{name}' needs: pip install {name}"
+  assert str(caught.value).startswith(start)
 
 
 def test_a_version_that_does_not_work_is_named(monkeypatch):
