@@ -1,0 +1,176 @@
+"""Specs of dm_env as gymnasium's spaces, and conversions of their values.
+
+What a spec is, is read from its attributes, so dm_env need not be installed.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+from dreamer_nnx.errors import UserError
+from dreamer_nnx.spaces import RESERVED
+
+# Integers of an action with at most so many values each are classes.
+MAX_CLASSES = 1024
+
+
+class Read(NamedTuple):
+  """A spec that was read.
+
+  Args:
+    space: None if there are no numbers in it.
+    convert: Makes the value of the space of one of the spec, for observations;
+      and the other way round for actions.
+  """
+
+  space: gymnasium.Space | None
+  convert: Callable[[Any], Any]
+
+
+def plain_name(key: str) -> str:
+  """Names an observation as its key; the toolkit's own names become 'obs_*'."""
+  return f'obs_{key}' if key in RESERVED else key
+
+
+def observed(spec: Any, place: str, rename: Callable[[str], str]) -> Read:
+  """Reads the spec of an observation; arrays without numbers are left out.
+
+  Args:
+    place: Beginning of error messages.
+    rename: Makes the name of an entry of its key.
+
+  Raises:
+    UserError: Text, bounds that are none, or two entries of one name.
+  """
+  if isinstance(spec, Mapping):
+    parts = {k: observed(x, f'{place} {k!r}', rename) for k, x in spec.items()}
+    kept = {k: x for k, x in parts.items() if x.space is not None}
+    names = {key: rename(str(key)) for key in kept}
+    if len({*names.values()}) < len(names):
+      raise UserError(f'two of {sorted(names)} would have one name.', place)
+    entries = {names[key]: part.space for key, part in kept.items()}
+    taken = [(names[key], key, part.convert) for key, part in kept.items()]
+    convert = functools.partial(_take_entries, taken)
+    return Read(spaces.Dict(entries) if entries else None, convert)
+  if isinstance(spec, list | tuple):
+    parts = [observed(x, f'{place} {i}', rename) for i, x in enumerate(spec)]
+    kept = [(i, x) for i, x in enumerate(parts) if x.space is not None]
+    entries = [part.space for _, part in kept]
+    taken = [(i, part.convert) for i, part in kept]
+    convert = functools.partial(_take_items, taken)
+    return Read(spaces.Tuple(entries) if entries else None, convert)
+  return Read(_space(spec, place), _same)
+
+
+def acted(spec: Any, place: str) -> Read:
+  """Reads the spec of an action; integers with bounds are classes.
+
+  Arrays without numbers are in no space, but in the actions that are made.
+
+  Raises:
+    UserError: Text, or bounds that are none.
+  """
+  if isinstance(spec, Mapping):
+    parts = {k: acted(x, f'{place} {k!r}') for k, x in spec.items()}
+    kept = {str(k): x.space for k, x in parts.items() if x.space is not None}
+    given = [(key, str(key), part.convert) for key, part in parts.items()]
+    convert = functools.partial(_give_entries, given)
+    return Read(spaces.Dict(kept) if kept else None, convert)
+  if isinstance(spec, list | tuple):
+    parts = [acted(x, f'{place} {i}') for i, x in enumerate(spec)]
+    kept = [x.space for x in parts if x.space is not None]
+    given = [(part.space is None, part.convert) for part in parts]
+    make = getattr(type(spec), '_make', type(spec))
+    convert = functools.partial(_give_items, make, given)
+    return Read(spaces.Tuple(kept) if kept else None, convert)
+  space = _space(spec, place, acted=True)
+  shape, dtype = tuple(spec.shape), np.dtype(spec.dtype)
+  if space is None:
+    return Read(None, lambda value: np.zeros(shape, dtype))
+  if not shape:
+    return Read(space, lambda value: dtype.type(np.asarray(value).item()))
+  return Read(space, lambda value: np.asarray(value, dtype).reshape(shape))
+
+
+def _same(value):
+  return value
+
+
+def _take_entries(taken, value):
+  return {name: convert(value[key]) for name, key, convert in taken}
+
+
+def _take_items(taken, value):
+  return tuple(convert(value[index]) for index, convert in taken)
+
+
+def _give_entries(given, value):
+  return {key: convert(value.get(name)) for key, name, convert in given}
+
+
+def _give_items(make, given, value):
+  items = iter(value or ())
+  return make(
+    [convert(None if empty else next(items)) for empty, convert in given]
+  )
+
+
+def _space(spec: Any, place: str, acted: bool = False):
+  """The space of one array; None if it is empty."""
+  if not hasattr(spec, 'shape') or not hasattr(spec, 'dtype'):
+    raise UserError(
+      f'a {type(spec).__name__} is no spec of dm_env: an Array, or a dict or '
+      'tuple of them.',
+      place,
+    )
+  shape, dtype = tuple(spec.shape), np.dtype(spec.dtype)
+  if hasattr(spec, 'string_type') or dtype.kind not in 'fiub':
+    raise UserError(
+      f'it is a {type(spec).__name__} of {dtype}, but only real numbers are '
+      'read. Leave it out, or encode it, in a wrapper.',
+      place,
+    )
+  if 0 in shape:
+    return None
+  if hasattr(spec, 'num_values'):
+    return spaces.Discrete(int(spec.num_values))
+  if dtype.kind == 'b':
+    return spaces.MultiBinary(shape) if shape else spaces.Discrete(2)
+  low, high = _bounds(spec, shape, dtype, place)
+  if acted and dtype.kind in 'iu' and len(shape) < 2:
+    counts = high.astype(object) - low.astype(object) + 1
+    if np.max(counts) <= MAX_CLASSES:
+      return _classes(counts, low)
+  return spaces.Box(low, high, shape, dtype)
+
+
+def _classes(counts: np.ndarray, low: np.ndarray) -> gymnasium.Space:
+  if not low.shape:
+    return spaces.Discrete(int(counts), start=int(low))
+  counts, start = np.asarray(counts, np.int64), low.astype(np.int64)
+  return spaces.MultiDiscrete(counts, np.int64, start=start)
+
+
+def _bounds(spec, shape, dtype, place):
+  """The lowest and the highest numbers, of the shape and type of the spec."""
+  if dtype.kind in 'iu':
+    lowest, highest = np.iinfo(dtype).min, np.iinfo(dtype).max
+  else:
+    lowest, highest = -np.inf, np.inf
+  ends = getattr(spec, 'minimum', lowest), getattr(spec, 'maximum', highest)
+  try:
+    low, high = (np.broadcast_to(np.asarray(x), shape) for x in ends)
+  except ValueError as error:
+    raise UserError(
+      f'its bounds do not fit its shape {shape}.', place
+    ) from error
+  whole = dtype.kind == 'f' or np.isfinite([low, high]).all()
+  # A NaN bounds nothing.
+  if not whole or not np.all(low <= high):
+    raise UserError(f'its bounds are no bounds: {low} to {high}.', place)
+  with np.errstate(over='ignore'):
+    return low.astype(dtype), high.astype(dtype)

@@ -1,0 +1,68 @@
+"""`dm_env`: your own environment that has the interface of dm_env."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from dreamer_nnx.envs import packages, single
+from dreamer_nnx.envs.dm_env_adapter import FromDmEnv
+from dreamer_nnx.envs.vector import GymVectorEnv
+from dreamer_nnx.errors import UserError
+from dreamer_nnx.schema import Imports
+from dreamer_nnx.slots import ENV
+
+WHERE = 'config.env.dm_env'
+
+
+@ENV.register('dm_env')
+@single.with_options
+def dm_env_suite(
+  *,
+  num_envs,
+  seed,
+  make: Annotated[str, Imports()] = '',
+  arguments: Annotated[tuple[str, ...], Imports()] = (),
+  options: single.Options,
+) -> GymVectorEnv:
+  """Makes W environments of dm_env's interface by calls of your own function.
+
+  See `FromDmEnv` for how specs and steps are read.
+
+  Args:
+    make: 'package.module:make_env'. The function returns a dm_env.Environment,
+      or what has its methods; it may name `seed` and `index`.
+    arguments: Passed on to the function, as 'name=value' with a Python literal
+      for the value.
+
+  Raises:
+    UserError: If the function is not found, and for specs that cannot be read.
+    EnvError: If the function raises.
+  """
+  try:
+    function = single.load(make, f'{WHERE}.make')
+  except UserError as error:
+    if getattr(error.__cause__, 'name', '') == 'dm_env':
+      packages.check('dm_env', "config.env.name = 'dm_env'")
+    raise
+  if not callable(function):
+    raise UserError('it cannot be called.', f'{WHERE}.make', make)
+  fields = single.literals(arguments, f'{WHERE}.arguments')
+  where = f'{WHERE}.make = {make!r}'
+  return single.vectorize(
+    Adapted(single.Maker(function, fields, seed), where),
+    options,
+    num_envs=num_envs,
+    seed=seed,
+    where=where,
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Adapted:
+  """Makes environment number i and adapts it; can be pickled."""
+
+  create: Callable[[int], Any]
+  where: str
+
+  def __call__(self, index: int) -> FromDmEnv:
+    return FromDmEnv(self.create(index), self.where)
