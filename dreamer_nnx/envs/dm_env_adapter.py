@@ -29,6 +29,9 @@ class FromDmEnv(gymnasium.Env):
     reseed: Seeds the environment before an episode; without it a seed that
       `reset` is given has no effect.
 
+  Attributes:
+    dm_env: The environment itself.
+
   Raises:
     UserError: A spec that cannot be read: text, bounds that are none.
     EnvError: An answer of `reset` or `step` breaks the rules of dm_env.
@@ -48,7 +51,7 @@ class FromDmEnv(gymnasium.Env):
         'have the interface of dm_env.Environment.',
         where,
       )
-    self.dm_env, self._where, self._reseed = env, where, reseed
+    self.dm_env, self.where, self._reseed = env, where, reseed
     place = f'{where}: observation'
     observed = dm_env_specs.observed(env.observation_spec(), place, rename)
     acted = dm_env_specs.acted(env.action_spec(), f'{where}: action')
@@ -76,7 +79,10 @@ class FromDmEnv(gymnasium.Env):
         'the episode before.'
       )
     over = self._over(step.discount, last)
-    return self._observation(step), step.reward, over, last and not over, {}
+    # Floats of numpy are checked for longer than those of Python.
+    reward = step.reward
+    reward = float(reward) if isinstance(reward, float) else reward
+    return self._observation(step), reward, over, last and not over, {}
 
   def render(self) -> Any:
     draw = getattr(self.dm_env, 'render', None)
@@ -109,10 +115,10 @@ class FromDmEnv(gymnasium.Env):
       )
     if 0 < number < 1 or (number == 0 and not last):
       warn_once(
-        f'{self._where}: a step has the discount {number:g}. It is not used: '
+        f'{self.where}: a step has the discount {number:g}. It is not used: '
         'only a discount of 0 in the last step is, for an episode that is '
         'over; the agent has its own, agent.horizon.',
-        f'{self._where}: discount',
+        f'{self.where}: discount',
       )
     return last and number == 0
 

@@ -39,6 +39,9 @@ def plain_name(key: str) -> str:
 def observed(spec: Any, place: str, rename: Callable[[str], str]) -> Read:
   """Reads the spec of an observation; arrays without numbers are left out.
 
+  Floats of rank 3 or more that have no bounds, as those of an image, become a
+  vector.
+
   Args:
     place: Beginning of error messages.
     rename: Makes the name of an entry of its key.
@@ -63,7 +66,12 @@ def observed(spec: Any, place: str, rename: Callable[[str], str]) -> Read:
     taken = [(i, part.convert) for i, part in kept]
     convert = functools.partial(_take_items, taken)
     return Read(spaces.Tuple(entries) if entries else None, convert)
-  return Read(_space(spec, place), _same)
+  space = _space(spec, place)
+  if _is_deep(space):
+    low, high = space.low.reshape(-1), space.high.reshape(-1)
+    flat = spaces.Box(low, high, low.shape, space.dtype)
+    return Read(flat, lambda value: np.reshape(value, low.shape))
+  return Read(space, _same)
 
 
 def acted(spec: Any, place: str) -> Read:
@@ -98,6 +106,15 @@ def acted(spec: Any, place: str) -> Read:
 
 def _same(value):
   return value
+
+
+def _is_deep(space):
+  """Tells whether an array is neither a vector nor an image or stack."""
+  floats = isinstance(space, spaces.Box) and space.dtype.kind == 'f'
+  if not floats or len(space.shape) < 3:
+    return False
+  shades = np.isfinite([space.low, space.high]).all()
+  return len(space.shape) > 4 or not shades
 
 
 def _take_entries(taken, value):

@@ -1,0 +1,142 @@
+"""Tasks of dm_control by name: the suite, manipulation and the rodents."""
+
+import functools
+import types
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dreamer_nnx.envs import packages
+from dreamer_nnx.errors import UserError
+from dreamer_nnx.schema import suggest
+
+WHERE = "config.env.name = 'dmc'"
+# Short names of domains in the literature.
+SHORT = {'cup': 'ball_in_cup'}
+# The camera of a domain's images where it is not the first one.
+CAMERAS = {'quadruped': 2, 'rodent': 4}
+# Sides of the shadow map in the two qualities; that of dm_control's models.
+SHADOWS = 512
+
+
+class Loaded(NamedTuple):
+  """A task that was loaded.
+
+  Args:
+    env: The dm_env.Environment.
+    reseed: Seeds what it draws from here on.
+    camera: Number of the camera that its images are from.
+  """
+
+  env: Any
+  reseed: Callable[[int], None]
+  camera: int
+
+
+def load(
+  task: str, seed: int, path: str, *, cameras: bool, pixels: bool, fast: bool
+) -> Loaded:
+  """Makes the environment of a task.
+
+  Args:
+    path: The config path of the field that names it.
+    cameras: Keeps what cameras of the task itself observe, which it renders
+      in each step.
+    pixels: Prefers a task's version that is meant to be seen.
+    fast: Makes the map of shadows smaller.
+
+  Raises:
+    UserError: There is no such task, or dm_control is not installed.
+  """
+  domain = task.partition('_')[0]
+  if domain == 'manip':
+    env = _manipulation(task, seed, path, pixels)
+  elif domain == 'rodent':
+    env = _rodent(task, seed, path, cameras)
+  else:
+    env = _of_suite(task, seed, path)
+    if fast:
+      env.physics.model.vis.quality.shadowsize = SHADOWS
+    return Loaded(env, env.task.random.seed, CAMERAS.get(domain, 0))
+  if fast:
+    env.task.root_entity.mjcf_model.visual.quality.shadowsize = SHADOWS
+  if not cameras:
+    turn_off_cameras(env.task)
+  # What an environment observes is settled when an episode begins.
+  env.reset()
+  return Loaded(env, env.random_state.seed, CAMERAS.get(domain, 0))
+
+
+def names_of_suite() -> dict[str, tuple[str, str]]:
+  """Domain and task of each name, 'cup_catch' and 'ball_in_cup_catch'."""
+  suite = packages.load('dm_control.suite', 'dmc', WHERE)
+  short = {long: name for name, long in SHORT.items()}
+  names = {
+    f'{domain}_{task}': (domain, task) for domain, task in suite.ALL_TASKS
+  }
+  for domain, task in suite.ALL_TASKS:
+    if domain in short:
+      names[f'{short[domain]}_{task}'] = domain, task
+  return names
+
+
+def turn_off_cameras(task: Any) -> None:
+  """Leaves out what the cameras of a composer task would observe."""
+  observable = packages.load(
+    'dm_control.composer.observation.observable', 'dmc', WHERE
+  )
+  kinds = observable.MJCFCamera, observable.MujocoCamera
+  for found in task.observables.values():
+    if isinstance(found, kinds):
+      found.enabled = False
+
+
+def _of_suite(task, seed, path):
+  names = names_of_suite()
+  if task not in names:
+    more = 'manip_lift_brick and rodent_run_gaps, too'
+    raise _unknown(task, names, path, f'walker_walk; {more}')
+  suite = packages.load('dm_control.suite', 'dmc', WHERE)
+  return suite.load(*names[task], task_kwargs={'random': seed})
+
+
+def _manipulation(task, seed, path, pixels):
+  tasks = packages.load('dm_control.manipulation', 'dmc', WHERE)
+  kinds = ('vision', 'features') if pixels else ('features', 'vision')
+  name = task.removeprefix('manip_')
+  for full in (name, *(f'{name}_{kind}' for kind in kinds)):
+    if full in tasks.ALL:
+      return tasks.load(full, seed=seed)
+  raise _unknown(
+    task, [f'manip_{x}' for x in tasks.ALL], path, 'manip_lift_brick'
+  )
+
+
+def _rodent(task, seed, path, cameras):
+  module = 'dm_control.locomotion.examples.basic_rodent_2020'
+  tasks = vars(packages.load(module, 'dmc', WHERE))
+  known = [name for name in tasks if name.startswith('rodent_')]
+  # The reference repeats the word.
+  name = task.removeprefix('rodent_') if task not in known else task
+  if name not in known:
+    raise _unknown(task, known, path, 'rodent_run_gaps')
+  if cameras:
+    return tasks[name](random_state=seed)
+  # The environment that the function makes would draw at once.
+  composer = tasks['composer']
+  dark = types.SimpleNamespace(
+    Environment=functools.partial(_dark, composer.Environment)
+  )
+  make = types.FunctionType(tasks[name].__code__, {**tasks, 'composer': dark})
+  return make(np.random.RandomState(seed))
+
+
+def _dark(make, *, task, **arguments):
+  turn_off_cameras(task)
+  return make(task=task, **arguments)
+
+
+def _unknown(task, names, path, examples):
+  text = f'dm_control has no such task.{suggest(task, names)}'
+  return UserError(f'{text} Names are like {examples}.', path, task)

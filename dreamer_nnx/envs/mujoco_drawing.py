@@ -1,0 +1,20 @@
+"""Advice where MuJoCo cannot draw."""
+
+import os
+
+from dreamer_nnx.errors import UserError
+
+APT = 'libegl1 libegl-mesa0 libgl1-mesa-dri libopengl0'
+
+
+def advice(error: Exception, where: str) -> UserError:
+  """The message that tells how to draw, where that has failed."""
+  given = os.environ.get('MUJOCO_GL')
+  now = f'it is {given!r}' if given else 'it is not set'
+  return UserError(
+    f'MuJoCo cannot draw: {type(error).__name__}: {error}. The variable '
+    f'MUJOCO_GL says by what it draws, here {now}, and must be set before '
+    'Python starts: MUJOCO_GL=egl without a display, glfw with one, osmesa '
+    f'without a GPU and EGL. On Debian, egl needs: apt-get install {APT}',
+    where,
+  )
