@@ -181,6 +181,10 @@ def dispatch(argv: Sequence[str]) -> None:
       listing.describe(make_config(argv, folder), _SLOT.value, width)
     )
     return
+  from dreamer_nnx import displays
+
+  if renderer := displays.renderer():
+    os.environ.setdefault('MUJOCO_GL', renderer)
   use_cache(_CACHE.value)
   join_processes()
   config = make_config(argv, folder)

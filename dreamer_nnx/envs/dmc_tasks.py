@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dreamer_nnx.envs import packages
+from dreamer_nnx.envs import mujoco_drawing, packages
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.schema import suggest
 
@@ -68,9 +68,27 @@ def load(
   return Loaded(env, env.random_state.seed, CAMERAS.get(domain, 0))
 
 
+def load_module(name: str) -> types.ModuleType:
+  """Imports a module of dm_control.
+
+  Raises:
+    UserError: It is not installed, or cannot draw as it is told to, which it
+      tries when it is imported.
+  """
+  try:
+    return packages.load(name, 'dmc', WHERE)
+  except (AttributeError, RuntimeError) as error:
+    raise mujoco_drawing.advice(error, WHERE) from error
+  except UserError as error:
+    cause = error.__cause__
+    if cause is None or isinstance(cause, ModuleNotFoundError):
+      raise
+    raise mujoco_drawing.advice(cause, WHERE) from error
+
+
 def names_of_suite() -> dict[str, tuple[str, str]]:
   """Domain and task of each name, 'cup_catch' and 'ball_in_cup_catch'."""
-  suite = packages.load('dm_control.suite', 'dmc', WHERE)
+  suite = load_module('dm_control.suite')
   short = {long: name for name, long in SHORT.items()}
   names = {
     f'{domain}_{task}': (domain, task) for domain, task in suite.ALL_TASKS
@@ -83,9 +101,7 @@ def names_of_suite() -> dict[str, tuple[str, str]]:
 
 def turn_off_cameras(task: Any) -> None:
   """Leaves out what the cameras of a composer task would observe."""
-  observable = packages.load(
-    'dm_control.composer.observation.observable', 'dmc', WHERE
-  )
+  observable = load_module('dm_control.composer.observation.observable')
   kinds = observable.MJCFCamera, observable.MujocoCamera
   for found in task.observables.values():
     if isinstance(found, kinds):
@@ -97,12 +113,12 @@ def _of_suite(task, seed, path):
   if task not in names:
     more = 'manip_lift_brick and rodent_run_gaps, too'
     raise _unknown(task, names, path, f'walker_walk; {more}')
-  suite = packages.load('dm_control.suite', 'dmc', WHERE)
+  suite = load_module('dm_control.suite')
   return suite.load(*names[task], task_kwargs={'random': seed})
 
 
 def _manipulation(task, seed, path, pixels):
-  tasks = packages.load('dm_control.manipulation', 'dmc', WHERE)
+  tasks = load_module('dm_control.manipulation')
   kinds = ('vision', 'features') if pixels else ('features', 'vision')
   name = task.removeprefix('manip_')
   for full in (name, *(f'{name}_{kind}' for kind in kinds)):
@@ -115,7 +131,7 @@ def _manipulation(task, seed, path, pixels):
 
 def _rodent(task, seed, path, cameras):
   module = 'dm_control.locomotion.examples.basic_rodent_2020'
-  tasks = vars(packages.load(module, 'dmc', WHERE))
+  tasks = vars(load_module(module))
   known = [name for name in tasks if name.startswith('rodent_')]
   # The reference repeats the word.
   name = task.removeprefix('rodent_') if task not in known else task

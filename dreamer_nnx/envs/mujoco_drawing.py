@@ -12,9 +12,9 @@ def advice(error: Exception, where: str) -> UserError:
   given = os.environ.get('MUJOCO_GL')
   now = f'it is {given!r}' if given else 'it is not set'
   return UserError(
-    f'MuJoCo cannot draw: {type(error).__name__}: {error}. The variable '
-    f'MUJOCO_GL says by what it draws, here {now}, and must be set before '
-    'Python starts: MUJOCO_GL=egl without a display, glfw with one, osmesa '
-    f'without a GPU and EGL. On Debian, egl needs: apt-get install {APT}',
+    f'MuJoCo cannot draw ({type(error).__name__}: {error}). By what it draws '
+    f'is said by the variable MUJOCO_GL, here {now}, before Python starts: '
+    'egl without a display, glfw with one, osmesa in software, disable where '
+    f'nothing is drawn. On Debian, egl needs: apt-get install {APT}',
     where,
   )
