@@ -25,7 +25,8 @@ class FromDmEnv(gymnasium.Env):
   Args:
     env: Anything with `reset`, `step`, `observation_spec` and `action_spec`.
     where: Beginning of error messages.
-    rename: Makes the name of an observation of its key.
+    rename: Makes the name of an observation of its key; by default they are
+      the same, but for those that the toolkit keeps for itself.
     reseed: Seeds the environment before an episode; without it a seed that
       `reset` is given has no effect.
 
@@ -42,7 +43,7 @@ class FromDmEnv(gymnasium.Env):
     env: Any,
     where: str,
     *,
-    rename: Callable[[str], str] = str,
+    rename: Callable[[str], str] = dm_env_specs.plain_name,
     reseed: Callable[[int], None] | None = None,
   ) -> None:
     if missing := [x for x in METHODS if not callable(getattr(env, x, None))]:

@@ -23,6 +23,8 @@ from dreamer_nnx.slots import ENV
 from dreamer_nnx.streams import Stream
 
 WHERE = 'config.env.dmc'
+# The largest number of MuJoCo, which stands for no limit.
+LARGEST = 1e10
 
 Pixels = Annotated[tuple[int, ...], Range(1, length=2)]
 
@@ -115,6 +117,7 @@ class Maker:
       loaded.env, self.where, rename=underscored, reseed=loaded.reseed
     )
     env.size, env.camera = self.size, camera
+    env.action_space = unlimited(env.action_space)
     if self.options.time_limit:
       env = gymnasium.wrappers.TimeLimit(env, self.options.time_limit)
     if self.options.repeat > 1:
@@ -125,6 +128,13 @@ class Maker:
 def underscored(key: str) -> str:
   """Names an observation as the reference does."""
   return plain_name(key.replace('/', '_'))
+
+
+def unlimited(space: gymnasium.spaces.Box) -> gymnasium.spaces.Box:
+  """Takes away the limits of a control that MuJoCo does not limit."""
+  low = np.where(space.low <= -LARGEST, -np.inf, space.low)
+  high = np.where(space.high >= LARGEST, np.inf, space.high)
+  return gymnasium.spaces.Box(low, high, space.shape, space.dtype)
 
 
 class Drawn(FromDmEnv):
