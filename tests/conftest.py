@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from dreamer_nnx import displays
 from tests import buckets
 from tests.plain import CACHED, PLAIN
 
@@ -13,6 +14,9 @@ from tests.plain import CACHED, PLAIN
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 for name, value in (PLAIN | CACHED).items():
   os.environ.setdefault(name, value)
+# Read when MuJoCo is first imported.
+if renderer := displays.renderer():
+  os.environ.setdefault('MUJOCO_GL', renderer)
 
 
 def pytest_collection_finish() -> None:

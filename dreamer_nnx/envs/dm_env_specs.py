@@ -95,17 +95,32 @@ def acted(spec: Any, place: str) -> Read:
     make = getattr(type(spec), '_make', type(spec))
     convert = functools.partial(_give_items, make, given)
     return Read(spaces.Tuple(kept) if kept else None, convert)
+  return _acted_array(spec, place)
+
+
+def _acted_array(spec, place):
   space = _space(spec, place, acted=True)
   shape, dtype = tuple(spec.shape), np.dtype(spec.dtype)
   if space is None:
     return Read(None, lambda value: np.zeros(shape, dtype))
-  if not shape:
+  if not shape and dtype.kind != 'f':
     return Read(space, lambda value: dtype.type(np.asarray(value).item()))
-  return Read(space, lambda value: np.asarray(value, dtype).reshape(shape))
+  shaped = lambda value: np.asarray(value, dtype).reshape(shape)
+  if dtype.kind != 'f' or (_is_exact(space.low) and _is_exact(space.high)):
+    return Read(space, shaped)
+  # As float32 the bounds may be outside of themselves.
+  low, high = space.low, space.high
+  return Read(space, lambda value: np.clip(shaped(value), low, high))
 
 
 def _same(value):
   return value
+
+
+def _is_exact(bounds):
+  """Tells whether numbers are the same in float32."""
+  with np.errstate(over='ignore'):
+    return np.array_equal(bounds.astype(np.float32), bounds)
 
 
 def _is_deep(space):

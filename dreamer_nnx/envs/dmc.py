@@ -72,14 +72,13 @@ def dmc(
   maker = Maker(
     task, proprio, pixels, size, camera, render_quality == 'fast', seed, options
   )
-  return single.vectorize(
-    maker,
-    # What counts steps is below the pictures.
-    dataclasses.replace(options, repeat=1, time_limit=0),
-    num_envs=num_envs,
-    seed=seed,
-    where=maker.where,
+  # Steps are counted and repeated below the pictures.
+  rest = dataclasses.replace(options, repeat=1, time_limit=0)
+  made = single.vectorize(
+    maker, rest, num_envs=num_envs, seed=seed, where=maker.where
   )
+  made.repeat = options.repeat
+  return made
 
 
 @dataclasses.dataclass(frozen=True)

@@ -154,5 +154,6 @@ def _dark(make, *, task, **arguments):
 
 
 def _unknown(task, names, path, examples):
-  text = f'dm_control has no such task.{suggest(task, names)}'
+  same = [x for x in names if x.lower() == task.lower()]
+  text = f'dm_control has no such task.{suggest(task, same or names)}'
   return UserError(f'{text} Names are like {examples}.', path, task)

@@ -45,8 +45,8 @@ def memory_maze(
   packages.check('memory_maze', CHOSEN)
   where = f'{WHERE}.task = {task!r}'
   return single.vectorize(
-    Maker(task, limit_terminal, seed, where),
-    options,
+    Maker(task, limit_terminal, options.time_limit, seed, where),
+    dataclasses.replace(options, time_limit=0),
     num_envs=num_envs,
     seed=seed,
     where=where,
@@ -59,6 +59,7 @@ class Maker:
 
   task: str
   limit_terminal: bool
+  time_limit: int
   seed: int
   where: str
 
@@ -75,6 +76,8 @@ class Maker:
       # It draws as soon as it is made.
       raise mujoco_drawing.advice(error, self.where) from error
     env = FromDmEnv(env, self.where)
+    if self.time_limit:
+      env = gymnasium.wrappers.TimeLimit(env, self.time_limit)
     return LimitTerminal(env) if self.limit_terminal else env
 
 

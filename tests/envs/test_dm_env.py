@@ -171,6 +171,17 @@ def test_actions_are_of_their_spec(name):
   assert len({str(x) for x in env.actions}) > 1
 
 
+def test_actions_stay_within_bounds_that_no_float32_is():
+  spec = specs.BoundedArray((2,), np.float64, -0.8, 0.7)
+  env = Scripted([(MID, 0.0, 1.0)], acted=spec)
+  vectors = vector(env)
+  vectors.reset()
+  assert float(np.float32(-0.8)) < -0.8
+  vectors.step({'action': np.float32([[-1, 0.5]])})
+  action = spec.validate(env.actions[0])
+  np.testing.assert_allclose(action, [-0.8, 0.325])
+
+
 def test_actions_are_nested_as_their_spec():
   spec = {
     'arm': (
