@@ -5,18 +5,18 @@ import os
 import sys
 
 
-def renderer() -> str:
-  """The value of MUJOCO_GL for a machine without a display, if it can draw.
+def variables() -> dict[str, str]:
+  """MUJOCO_GL for a machine without a display that can draw; else nothing.
 
   MuJoCo reads it when it is imported, here or in a worker. Without it MuJoCo
-  would open a window; and where that of the result is not installed, it could
-  not even be imported.
+  would open a window, and set to what is not installed, it could not even be
+  imported. One that is set already is left alone.
   """
-  display = {'DISPLAY', 'WAYLAND_DISPLAY'} & os.environ.keys()
-  if display or sys.platform != 'linux':
-    return ''
+  given = {'DISPLAY', 'WAYLAND_DISPLAY', 'MUJOCO_GL'} & os.environ.keys()
+  if given or sys.platform != 'linux':
+    return {}
   try:
     ctypes.CDLL('libEGL.so.1')
   except OSError:
-    return ''
-  return 'egl'
+    return {}
+  return {'MUJOCO_GL': 'egl'}

@@ -181,10 +181,6 @@ def dispatch(argv: Sequence[str]) -> None:
       listing.describe(make_config(argv, folder), _SLOT.value, width)
     )
     return
-  from dreamer_nnx import displays
-
-  if renderer := displays.renderer():
-    os.environ.setdefault('MUJOCO_GL', renderer)
   use_cache(_CACHE.value)
   join_processes()
   config = make_config(argv, folder)
@@ -280,6 +276,10 @@ def make_config(argv: Sequence[str], folder: pathlib.Path) -> ConfigDict:
   Args:
     folder: Folder that a relative path of a config file begins in.
   """
+  from dreamer_nnx import displays
+
+  # Before a plugin or an environment imports what reads them.
+  os.environ.update(displays.variables())
   configs.load_plugins(overrides.plugins_from_argv(argv))
   change = lambda made: refuse(overrides.override(made, list(argv)), made)
   if _CONFIG.value:

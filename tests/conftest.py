@@ -15,8 +15,7 @@ os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 for name, value in (PLAIN | CACHED).items():
   os.environ.setdefault(name, value)
 # Read when MuJoCo is first imported.
-if renderer := displays.renderer():
-  os.environ.setdefault('MUJOCO_GL', renderer)
+os.environ.update(displays.variables())
 
 
 def pytest_collection_finish() -> None:

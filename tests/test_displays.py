@@ -14,7 +14,7 @@ def machine(monkeypatch):
 
   def change(system='linux', library=True, **variables):
     monkeypatch.setattr(sys, 'platform', system)
-    for name in ('DISPLAY', 'WAYLAND_DISPLAY'):
+    for name in ('DISPLAY', 'WAYLAND_DISPLAY', 'MUJOCO_GL'):
       monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
       monkeypatch.setenv(name, value)
@@ -31,17 +31,17 @@ def machine(monkeypatch):
 
 def test_without_a_display_it_is_egl_where_there_is_one(machine):
   machine()
-  assert displays.renderer() == 'egl'
+  assert displays.variables() == {'MUJOCO_GL': 'egl'}
   machine(library=False)
-  assert displays.renderer() == ''
+  assert displays.variables() == {}
 
 
-@pytest.mark.parametrize('name', ['DISPLAY', 'WAYLAND_DISPLAY'])
-def test_a_display_is_left_to_mujoco(machine, name):
+@pytest.mark.parametrize('name', ['DISPLAY', 'WAYLAND_DISPLAY', 'MUJOCO_GL'])
+def test_a_display_and_what_is_set_are_left_alone(machine, name):
   machine(**{name: ':0'})
-  assert displays.renderer() == ''
+  assert displays.variables() == {}
 
 
 def test_other_systems_are_left_to_mujoco(machine):
   machine(system='darwin')
-  assert displays.renderer() == ''
+  assert displays.variables() == {}
