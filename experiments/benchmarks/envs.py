@@ -24,7 +24,7 @@ Stepper = Callable[[np.ndarray], object]
 
 
 def ours(name: str, num_envs: int, **fields) -> Stepper:
-  """The vector of a config, with one discrete action."""
+  """The vector of a config, with one action."""
   env = envs.make_vector_env(Choice(ENV, name, **fields), num_envs, 0)
   env.reset()
   return lambda actions: env.step({'action': actions})
@@ -79,9 +79,29 @@ def procgen(num_envs: int) -> tuple[Stepper, Stepper, int]:
   return pool.step, ours('procgen', num_envs), 15
 
 
+def dmc(num_envs: int) -> tuple[Stepper, Stepper, tuple[int, ...]]:
+  """walker_walk from state; dm_control begins episodes anew by itself."""
+  from dm_control import suite
+
+  natives = [suite.load('walker', 'walk') for _ in range(num_envs)]
+
+  def step(actions):
+    return [x.step(y) for x, y in zip(natives, actions, strict=True)]
+
+  return step, ours('dmc', num_envs, task='walker_walk'), (6,)
+
+
 # By name: makes the package's step and ours, and says how many actions there
-# are.
-SUITES = {'atari': atari, 'minatar': minatar, 'procgen': procgen}
+# are, or the shape of one that is continuous.
+SUITES = {'atari': atari, 'dmc': dmc, 'minatar': minatar, 'procgen': procgen}
+
+
+def drawn(count: int | tuple[int, ...], shape: tuple[int, int]) -> np.ndarray:
+  """Random actions (T, W, ...)."""
+  rng = np.random.default_rng(0)
+  if isinstance(count, int):
+    return rng.integers(0, count, shape).astype(np.int32)
+  return rng.uniform(-1, 1, (*shape, *count)).astype(np.float32)
 
 
 def measure(
@@ -100,7 +120,7 @@ def measure(
         stepper(row)
       # The first turn warms up.
       if turn:
-        found.append(actions.size / (clock() - start))
+        found.append(actions.shape[0] * actions.shape[1] / (clock() - start))
   return [statistics.median(found) for found in rates]
 
 
@@ -113,10 +133,9 @@ def main() -> None:
   parser.add_argument('--cpu', action='store_true')
   flags = parser.parse_args()
   clock = time.process_time if flags.cpu else time.perf_counter
-  draw = np.random.default_rng(0).integers
   for name in flags.suite or SUITES:
     package, our, count = SUITES[name](flags.envs)
-    actions = draw(0, count, (flags.steps, flags.envs)).astype(np.int32)
+    actions = drawn(count, (flags.steps, flags.envs))
     direct, mine = measure((package, our), actions, flags.turns, clock)
     print(
       f'{name}: package {direct:.0f}, here {mine:.0f} steps/s, '
