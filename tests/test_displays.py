@@ -1,11 +1,14 @@
 """The way in which MuJoCo draws, by what the machine has."""
 
 import ctypes
+import os
+import subprocess
 import sys
 
 import pytest
 
 from dreamer_nnx import displays
+from tests.launcher import ROOT
 
 
 @pytest.fixture
@@ -45,3 +48,23 @@ def test_a_display_and_what_is_set_are_left_alone(machine, name):
 def test_other_systems_are_left_to_mujoco(machine):
   machine(system='darwin')
   assert displays.variables() == {}
+
+
+def test_the_launcher_sets_it_before_anything_is_imported(
+  tmp_path, monkeypatch
+):
+  for name in ('DISPLAY', 'WAYLAND_DISPLAY', 'MUJOCO_GL'):
+    monkeypatch.delenv(name, raising=False)
+  (tmp_path / 'nearby.py').write_text(
+    "import os\nprint(os.environ.get('MUJOCO_GL'))"
+  )
+  argv = ['--config.plugins=nearby', '--config=nowhere.py']
+  done = subprocess.run(
+    [sys.executable, '-m', 'dreamer_nnx.main', *argv],
+    cwd=tmp_path,
+    env=os.environ | {'PYTHONPATH': str(ROOT)},
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.stdout == f'{displays.variables().get("MUJOCO_GL")}\n'
