@@ -7,7 +7,7 @@
 The settings of danijar/dreamerv3: 64 x 64 pixels, each action is taken once,
 episodes of 1000 steps; scores are read at a million. For a smaller agent name
 `configs/dmc_vision.py:12m`. Drawing needs a GPU, or a library that does it in
-software: see MUJOCO_GL in docs/environments.md.
+software: see MUJOCO_GL in docs/suites.md.
 
 Cost: 275,000 updates, 5 hours on an H200 at 64 ms each, or 2 hours at size 12m
 (docs/results.md); in software a core draws 30 to 50 pictures a second, twice as

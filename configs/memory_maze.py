@@ -7,7 +7,7 @@
 The benchmark is 100 million steps. danijar/dreamerv3 has the environment, but
 no settings for it: these are its defaults. For a smaller agent name
 `configs/memory_maze.py:12m`. Every step is drawn, so that each environment has
-a process of its own; see MUJOCO_GL in docs/environments.md.
+a process of its own; see MUJOCO_GL in docs/suites.md.
 
 Cost: 3.1 million updates, 56 hours on an H200 at 64 ms each (docs/results.md).
 In software a core draws about 20 steps a second, which is too slow for it.

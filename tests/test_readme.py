@@ -12,6 +12,7 @@ import tomllib
 import gymnasium
 import numpy as np
 import pytest
+from packaging.requirements import Requirement
 
 from dreamer_nnx import config as configs
 from dreamer_nnx import main, spaces
@@ -224,6 +225,10 @@ def check_command(words: list[str]) -> None:
       check_make(rest)
     case ['python', '-m', 'dreamer_nnx.main', *_]:
       pass  # `test_launches_parse`
+    case ['pip', 'install', *packages]:
+      assert [Requirement(x) for x in packages if not x.startswith('--')]
+    case ['git', 'clone', *_] | ['git', '-C', _, 'checkout', _]:
+      pass  # Of what is not of this project.
     case ['python', '-m', 'dreamer_nnx.testing', 'new', slot, name, *rest]:
       known = {slot.name for slot in SLOTS}
       assert slot in known and name.isidentifier(), words

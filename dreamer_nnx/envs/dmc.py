@@ -55,7 +55,7 @@ def dmc(
       'humanoid_CMU_run', 'manip_lift_brick', 'rodent_run_gaps'.
     proprio: Observes positions, velocities and so on, each by its name in
       dm_control, with underscores for slashes.
-    pixels: Observes an image; see MUJOCO_GL in docs/environments.md.
+    pixels: Observes an image; see MUJOCO_GL in docs/suites.md.
     size: Height and width of the image in pixels.
     camera: Number of the camera; -1 for the first, in the domain `quadruped`
       for number 2, and for number 4 with rodents.
