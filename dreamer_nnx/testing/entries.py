@@ -54,12 +54,26 @@ ARGUMENTS: dict[tuple[str, str], dict[str, Any]] = {
   ('env', 'minigrid'): {'time_limit': 40},
   ('env', 'pinpad'): {'length': 40},
   ('env', 'custom'): {'make': 'gymnasium.envs.classic_control:CartPoleEnv'},
+  ('env', 'dm_env'): {
+    'make': 'dm_control.suite:load',
+    'arguments': (
+      "domain_name='cartpole'",
+      "task_name='balance'",
+      "task_kwargs={'random': 0}",
+    ),
+    'time_limit': 40,
+  },
+  ('env', 'dmc'): {'task': 'cartpole_balance', 'time_limit': 40},
+  ('env', 'memory_maze'): {'time_limit': 3, 'steps': 5},
   ('replay', 'chunked'): {'chunk_size': 8, 'capacity': 1000},
 }
 # Packages of extras, without which an entry cannot be checked.
 NEEDED = {
   ('env', 'bsuite'): 'bsuite',
   ('env', 'crafter'): 'crafter',
+  ('env', 'dm_env'): 'dm_control',
+  ('env', 'dmc'): 'dm_control',
+  ('env', 'memory_maze'): 'memory_maze',
   ('env', 'minigrid'): 'minigrid',
   ('logger', 'wandb'): 'wandb',
   ('env', 'atari'): 'ale_py',

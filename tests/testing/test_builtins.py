@@ -41,8 +41,10 @@ def test_entry_keeps_its_promises(slot, name, tmp_path, monkeypatch):
     library.init = lambda **options: Run(**options)
     library.Video = lambda file, format: format
     monkeypatch.setitem(sys.modules, 'wandb', library)
-  elif package := entries.NEEDED.get((slot, name)):
+  elif package := entries.missing(slot, name):
     pytest.importorskip(package)
+  elif name == 'memory_maze':
+    pytest.importorskip('mujoco.egl', reason='no EGL', exc_type=Exception)
   entries.run(slot, name, tmp_path)
 
 
