@@ -64,7 +64,7 @@ ARGUMENTS: dict[tuple[str, str], dict[str, Any]] = {
     'time_limit': 40,
   },
   ('env', 'dmc'): {'task': 'cartpole_balance', 'time_limit': 40},
-  ('env', 'memory_maze'): {'time_limit': 3, 'steps': 5},
+  ('env', 'memory_maze'): {'time_limit': 1, 'steps': 1, 'repeats': False},
   ('replay', 'chunked'): {'chunk_size': 8, 'capacity': 1000},
 }
 # Packages of extras, without which an entry cannot be checked.
