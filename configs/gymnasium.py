@@ -6,8 +6,6 @@ A small agent whose settings suit the environment's spaces, see `fitting.fit`;
 half an hour on one core.
 """
 
-from typing import Any
-
 from dreamer_nnx import config as configs
 from dreamer_nnx import fitting
 
@@ -21,6 +19,6 @@ def get_config(size: str = '') -> configs.ConfigDict:
   return config
 
 
-def adapt(config: configs.ConfigDict, size: str = '') -> tuple[str, Any]:
+def adapt(config: configs.ConfigDict, size: str = '') -> tuple[str, dict]:
   """Settings for the environment that the flags name."""
   return fitting.fit(config, size)
