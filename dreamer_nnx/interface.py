@@ -9,7 +9,7 @@ environment.
 import dataclasses
 import functools
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +25,8 @@ MAX_SIDE = 2**12
 Lead = tuple[int, ...]
 
 
-class Bounds(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Bounds:
   """Limits of a continuous action, any of them infinite.
 
     native = low + (clip(action, -1, 1) + 1) / 2 (high - low)
@@ -50,12 +51,12 @@ class Bounds(NamedTuple):
 
   def native(self, action: np.ndarray) -> np.ndarray:
     """Numbers of the environment for (..., A) of the policy."""
-    value = np.asarray(action, np.float64)
-    start = np.where(self.finite, self.low, 0)
-    span = np.where(self.finite, self.high, 0) - start
-    scaled = start + (np.clip(value, -1, 1) + 1) / 2 * span
-    value = np.where(self.finite, scaled, value)
-    return np.clip(value, self.low, self.high)
+    value = np.asarray(action)
+    # What `np.clip` does, in half the time.
+    if self._same and value.dtype.kind == 'f':
+      return np.minimum(np.maximum(value, -1), 1)
+    value = self._scaled(np.float64(value))
+    return np.minimum(np.maximum(value, self.low), self.high)
 
   def presented(self, native: np.ndarray) -> np.ndarray:
     """Numbers of the policy for (..., A) of the environment; not clipped."""
@@ -64,6 +65,20 @@ class Bounds(NamedTuple):
     span = np.where(ranged, self.high - start, 1)
     inside = 2 * (np.asarray(native, np.float64) - start) / span - 1
     return np.where(ranged, inside, native).astype(np.float32)
+
+  @functools.cached_property
+  def _same(self) -> bool:
+    return bool(((self.low == -1) & (self.high == 1)).all())
+
+  @functools.cached_property
+  def _scale(self) -> tuple[np.ndarray, np.ndarray]:
+    start = np.where(self.finite, self.low, 0)
+    return start, (np.where(self.finite, self.high, 0) - start) / 2
+
+  def _scaled(self, value: np.ndarray) -> np.ndarray:
+    start, half = self._scale
+    scaled = start + (np.minimum(np.maximum(value, -1), 1) + 1) * half
+    return scaled if self.finite.all() else np.where(self.finite, scaled, value)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,6 +4,7 @@ An environment is not to be believed: an array that its space does not hold is
 refused before it is converted, for it would come out as another number.
 """
 
+import contextvars
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,6 +18,14 @@ from dreamer_nnx.spacetypes import Space, kind
 # of a NetHack terminal, say) are grids of codes, which are read as vectors.
 MIN_GRAY_SIDE = 32
 WHITE = 255
+# Types of one number that are read without an array, where a space holds one.
+WHOLE = frozenset((int, np.int64, np.int32))
+NUMBERS = WHOLE | {float, np.float64, np.float32}
+FLOAT32 = np.dtype(np.float32)
+LARGEST = float(np.finfo(np.float32).max)
+# Where no overflow is told. To enter `np.errstate` takes ten times as long.
+_SILENT = contextvars.Context()
+_SILENT.run(np.seterr, over='ignore')
 
 
 class Converter(NamedTuple):
@@ -25,7 +34,8 @@ class Converter(NamedTuple):
   Args:
     space: The normalised one; see `dreamer_nnx.spaces`.
     encode: Maps a native array, of the native shape, to the normalised one;
-      raises ValueError for one that is not in the native space.
+      raises ValueError for one that is not in the native space. For the shape
+      () it takes one of NUMBERS, too.
     decode: Maps back.
     note: A note for the user on the conversion, or empty.
   """
@@ -64,12 +74,14 @@ def converter(space: Space, where: str) -> Converter:
 def _discrete(space: Space) -> Converter:
   start, count = int(space.start), int(space.n)
 
-  def encode(value: np.ndarray) -> np.ndarray:
-    value = _whole_numbers(value.reshape(()), space)
+  def encode(value: np.ndarray | int) -> np.ndarray:
+    if type(value) in WHOLE and start <= value < start + count:
+      return np.int32(int(value) - start)
+    value = _whole_numbers(np.reshape(value, ()), space)
     _check_bounds(value, start, start + count - 1, space)
     return (value - start).astype(np.int32)
 
-  decode = lambda array: np.int64(array) + start
+  decode = lambda array: np.int64(array) + start if start else np.int64(array)
   return Converter(spacetypes.discrete(count), encode, decode)
 
 
@@ -101,16 +113,22 @@ def _box(space: Space, where: str) -> Converter:
   if gray or len(shape) > 2:
     return _image(space, where)
   low, high = (_cast(bound, np.float32) for bound in (space.low, space.high))
+  floats = dtype.kind == 'f'
 
-  def encode(value: np.ndarray) -> np.ndarray:
+  def encode(value: np.ndarray | float) -> np.ndarray:
+    if type(value) in NUMBERS:
+      if floats and -LARGEST <= value <= LARGEST:
+        return np.float32(value)
+      value = np.asarray(value)
+    if floats and value.dtype == FLOAT32:
+      return value.copy()
     if dtype.kind in 'iub':
       value = _whole_numbers(value, space)
       _check_bounds(value, space.low, space.high, space)
     elif value.dtype.kind not in 'fiub':
       raise _outside(value.flat[0], space)
     # A float64 larger than every float32 becomes infinite and is refused later.
-    with np.errstate(over='ignore'):
-      return value.astype(np.float32)
+    return _narrowed(value, FLOAT32)
 
   decode = lambda array: _cast(array, dtype).reshape(shape)
   return Converter(spacetypes.box(low, high, shape), encode, decode)
@@ -245,15 +263,20 @@ def _outside(number: Any, space: Space, why: str = '') -> ValueError:
   return ValueError(f'{number!r} is not in its space {space}{why}.')
 
 
+def _narrowed(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+  return _SILENT.copy().run(values.astype, dtype)
+
+
 def _cast(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
   """Casts to another type; rounds to integers and clips to the type's range."""
   values = np.asarray(values)
   if dtype == np.bool_:
     return values > 0.5
+  if values.dtype == dtype:
+    return values.copy()
   if not np.issubdtype(dtype, np.integer):
     # Bounds such as 1.8e308 of a float64 box become infinite in float32.
-    with np.errstate(over='ignore'):
-      return values.astype(dtype)
+    return _narrowed(values, dtype)
   low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
   if not np.issubdtype(values.dtype, np.floating):
     return np.clip(values, low, high).astype(dtype)

@@ -11,6 +11,7 @@ MultiBinary, Dict and Tuple into this form and converts values both ways.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ import numpy as np
 
 from dreamer_nnx import spacetypes
 from dreamer_nnx.errors import UserError
-from dreamer_nnx.native import converter
+from dreamer_nnx.native import NUMBERS, converter
 from dreamer_nnx.spacetypes import Space, kind
 
 FlatSpaces = dict[str, Space]
@@ -118,6 +119,11 @@ class Leaf:
   decode: Callable[[np.ndarray], Any]
   note: str = ''
 
+  @functools.cached_property
+  def shape(self) -> tuple[int, ...]:
+    """The shape of native values."""
+    return tuple(self.native.shape)
+
 
 @dataclasses.dataclass(frozen=True)
 class Normalized:
@@ -142,10 +148,19 @@ class Normalized:
     Raises:
       ValueError: If an entry is missing or has another shape than its space.
     """
+    if single := self._single:
+      return {single.key: _encode(single, value)}
     return {leaf.key: _encode(leaf, value) for leaf in self.leaves}
+
+  @functools.cached_property
+  def _single(self) -> Leaf | None:
+    """The only leaf, of a space that is not nested."""
+    return None if self.leaves[0].path else self.leaves[0]
 
   def unflatten(self, arrays: Mapping[str, np.ndarray]) -> Any:
     """Converts flat arrays to the native value."""
+    if single := self._single:
+      return single.decode(arrays[single.key])
     values = {leaf.key: leaf.decode(arrays[leaf.key]) for leaf in self.leaves}
     return nested(self, values)
 
@@ -258,6 +273,12 @@ class Logged:
           self.where,
         )
 
+  @functools.cached_property
+  def _alike(self) -> bool:
+    """Whether all values are logged as they are."""
+    logged = [x for k, x in self.flat.items() if k.startswith(LOG)]
+    return all(x.shape == () and x.dtype == np.float32 for x in logged)
+
   @property
   def spaces(self) -> FlatSpaces:
     """The spaces, with a scalar one for each number that is logged."""
@@ -273,6 +294,8 @@ class Logged:
 
   def split(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Arrays of `flat` as arrays of `spaces`."""
+    if self._alike:
+      return values
     result = {}
     for key, value in values.items():
       if key.startswith('log/') and np.size(value) == 1:
@@ -317,14 +340,18 @@ def _encode(leaf, value):
       raise ValueError(
         f'{leaf.key!r}: the value has no entry {part!r}, its space has one.'
       ) from error
-  shape = leaf.native.shape
+  shape = leaf.shape
   try:
-    value = np.asarray(value)
-    # A scalar may come as (1,) and the other way round; nothing else may.
-    if value.shape != shape and not value.size == np.prod(shape) == 1:
-      raise ValueError(
-        f'the value has the shape {value.shape}, its space {shape}.'
-      )
-    return leaf.encode(value.reshape(shape))
+    type_ = type(value)
+    fits = type_ is np.ndarray and value.shape == shape
+    if not fits and (shape or type_ not in NUMBERS):
+      value = np.asarray(value)
+      # A scalar may come as (1,) and the other way round; nothing else may.
+      if value.shape != shape and not value.size == np.prod(shape) == 1:
+        raise ValueError(
+          f'the value has the shape {value.shape}, its space {shape}.'
+        )
+      value = value.reshape(shape)
+    return leaf.encode(value)
   except ValueError as error:
     raise ValueError(f'{leaf.key!r}: {error}') from error

@@ -10,6 +10,10 @@ import numpy as np
 
 from dreamer_nnx.envs.faults import EnvError
 
+# Types of one number each, which need no look inside.
+NUMBERS = frozenset(
+  (float, int, np.float64, np.float32, np.int64, np.int32, np.bool_, bool)
+)
 STEP = '(observation, reward, terminated, truncated, info)'
 OLD = (
   ' This is the interface of gym before 0.26: wrap it, for instance by '
@@ -78,7 +82,12 @@ def _takes(function: Callable[..., Any], arguments: dict[str, Any]) -> bool:
 
 def _step(step: Callable[[Any], Any], action: Any) -> tuple:
   result = step(action)
-  if not isinstance(result, tuple | list) or len(result) != 5:
+  if type(result) is tuple and len(result) == 5:
+    _, reward, terminated, truncated, _ = result
+    bools = type(terminated) is bool and type(truncated) is bool
+    if bools and type(reward) is float:
+      return result
+  elif not isinstance(result, tuple | list) or len(result) != 5:
     old = isinstance(result, tuple | list) and len(result) == 4
     raise EnvError(
       f'step must return 5 values, {STEP}; it returned {_kind(result)}.'
@@ -90,14 +99,14 @@ def _step(step: Callable[[Any], Any], action: Any) -> tuple:
 
 
 def _reward(value: Any) -> float:
-  if type(value) is float:
-    return value
+  if type(value) in NUMBERS:
+    return float(value)
   return float(_scalar(value, 'the reward must be one number'))
 
 
 def _flag(name: str, value: Any) -> bool:
-  if type(value) is bool:
-    return value
+  if type(value) in NUMBERS:
+    return bool(value)
   return bool(_scalar(value, f'{name} must be True or False'))
 
 

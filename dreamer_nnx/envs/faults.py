@@ -47,7 +47,10 @@ def check_finite(
     EnvError: Naming the key, the first environment concerned and the step.
   """
   for key, value in values.items():
-    if value.dtype.kind == 'f' and not np.isfinite(value).all():
+    if value.dtype.kind != 'f':
+      continue
+    # Counting takes a third of the time of `all`.
+    if np.count_nonzero(np.isfinite(value)) < value.size:
       bad = ~np.isfinite(value).reshape(len(value), -1)
       index = int(np.flatnonzero(bad.any(1))[0])
       number = value.reshape(len(value), -1)[index][bad[index]][0]

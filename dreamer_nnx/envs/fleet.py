@@ -122,21 +122,16 @@ class Fleet:
       raise
     self.spaces: Spaces = spaces
 
-  def reset(self, seeds: Sequence[int]) -> dict[str, np.ndarray]:
-    """Begins an episode in each environment; returns (W, ...) observations."""
+  def reset(self, seeds: Sequence[int]) -> list[Answer]:
+    """Begins an episode in each environment; returns their first steps."""
     for worker, seed in zip(self._workers, seeds, strict=True):
       worker.ask_reset(seed)
-    return self._receive()[0]
+    return self._receive()
 
-  def step(
-    self, action: Mapping[str, np.ndarray]
-  ) -> tuple[dict[str, np.ndarray], *tuple[np.ndarray, ...]]:
-    """Takes (W, ...) actions.
+  def step(self, action: Mapping[str, np.ndarray]) -> list[Answer]:
+    """Takes (W, ...) actions; returns what each environment answers.
 
     The step after the last one of an episode is the reset.
-
-    Returns:
-      Observations, reward, terminated, truncated, cut; (W, ...).
 
     Raises:
       EnvError: No environment could take its first step.
@@ -167,19 +162,17 @@ class Fleet:
 
   def _receive(self):
     answers = [worker.receive() for worker in self._workers]
-    self._check_first_step(answers)
+    if not self._stepped:
+      self._check_first_step(answers)
     faults, self._faults = self._faults, []
     for index, fault in faults:
       self._notify(index, fault)
-    obs = {k: np.stack([a.obs[k] for a in answers]) for k in answers[0].obs}
-    names = ('reward', 'terminated', 'truncated', 'cut')
-    return obs, *(np.array([getattr(a, n) for a in answers]) for n in names)
+    return answers
 
   def _check_first_step(self, answers: Sequence[Answer]) -> None:
     """Ends the run if every environment failed in its first step."""
-    if self._stepped or not any(answer.cut for answer in answers):
-      self._stepped = self._stepped or self._begun
-      self._begun = True
+    if not any(answer.cut for answer in answers):
+      self._stepped, self._begun = self._begun, True
       return
     if all(answer.cut for answer in answers):
       index, fault = self._faults[0]

@@ -1,5 +1,6 @@
 """`gymnasium`: any environment that is registered with gymnasium."""
 
+import copy
 import dataclasses
 from collections.abc import Callable
 from types import ModuleType
@@ -70,9 +71,12 @@ class Registered:
   def __call__(self, index: int) -> gymnasium.Env:
     limit = {'max_episode_steps': self.time_limit} if self.time_limit else {}
     draw = {'render_mode': 'rgb_array'} if self.render else {}
+    # A host resets before it steps, so nothing has to enforce it.
+    spec = copy.copy(self.spec)
+    spec.order_enforce = False
     try:
       return gymnasium.make(
-        self.spec, disable_env_checker=True, **limit, **draw, **self.fields
+        spec, disable_env_checker=True, **limit, **draw, **self.fields
       )
     except gymnasium.error.DependencyNotInstalled:
       raise

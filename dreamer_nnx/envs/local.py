@@ -19,12 +19,15 @@ class Local:
   def __init__(self, host: Host, index: int, hub: 'LocalHub') -> None:
     self._host, self._index, self._hub = host, index, hub
     self._asked: tuple[str, tuple] = ('', ())
+    self._run = functools.partial(hub.watchdog.run, (index, 'step'))
 
   def ask(self, name: str, *arguments: Any) -> None:
     self._asked = name, arguments
 
   def receive(self) -> Any:
     name, arguments = self._asked
+    if name == 'step':
+      return self._run(self._host.step, *arguments)
     return self._hub.call(self._index, self._host, name, arguments)
 
   def discard(self) -> str:
@@ -41,6 +44,9 @@ class LocalHub:
   """Makes environments in this process; see `fleet.Hub`.
 
   One that hangs cannot be replaced: it ends this process, see `Watchdog`.
+
+  Attributes:
+    watchdog: Limits the time of every call.
   """
 
   def __init__(self, timeout: float, where: str) -> None:
@@ -52,7 +58,7 @@ class LocalHub:
       )
 
     self._where = where
-    self._watchdog = Watchdog(timeout, describe)
+    self.watchdog = Watchdog(timeout, describe)
     self._children: set[int] = set()
     self._called: set[tuple[int, str]] = set()
 
@@ -64,8 +70,6 @@ class LocalHub:
   def call(self, index: int, host: Host, name: str, arguments: tuple) -> Any:
     """Calls a method, and notes what it has changed in this process."""
     method, what = getattr(host, name), (index, name)
-    if name == 'step':
-      return self._watchdog.run(what, method, *arguments)
     folder = os.getcwd()
     # Most start their processes when they are made, which the first reset may
     # do. To look for these takes longer than a short episode.
@@ -73,14 +77,14 @@ class LocalHub:
       self._called.add(what)
       before = children.alive()
     try:
-      return self._watchdog.run(what, method, *arguments)
+      return self.watchdog.run(what, method, *arguments)
     finally:
       if new:
         self._children |= children.alive() - before
       self._check_folder(folder)
 
   def close(self) -> list[str]:
-    self._watchdog.close()
+    self.watchdog.close()
     return children.end(self._children)
 
   def _check_folder(self, before: str) -> None:

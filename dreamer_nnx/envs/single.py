@@ -165,7 +165,8 @@ class Wrapped:
     if options.image_size:
       env = wrappers.Resize(env, where, options.image_size)
     spaces.check_keys(env.observation_space, env.action_space, where)
-    env = wrappers.Rescale(env)
+    if not all(map(spaces.is_discrete, env.action_space.spaces.values())):
+      env = wrappers.Rescale(env)
     env.interface = Interface(observed, taken, options.image_size, drawn)
     return env
 

@@ -4,7 +4,7 @@ import contextlib
 import functools
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import gymnasium
@@ -12,8 +12,10 @@ import numpy as np
 
 from dreamer_nnx import spaces, streams
 from dreamer_nnx.envs import rules
+from dreamer_nnx.envs.batch import Batch
 from dreamer_nnx.envs.faults import EnvError, Fault, check_finite
 from dreamer_nnx.envs.fleet import CLOSE_SECONDS, Fleet, Link
+from dreamer_nnx.envs.host import Answer
 from dreamer_nnx.envs.local import LocalHub
 from dreamer_nnx.envs.ray_actors import ActorHub
 from dreamer_nnx.envs.subprocesses import ProcessHub
@@ -86,23 +88,28 @@ class GymVectorEnv:
     agent_keys = [k for k in self._flat if not k.startswith('log/')]
     self._bounded = {k for k in agent_keys if _has_bounds(self._flat[k])}
     self.obs_space = {key: self._flat[key] for key in agent_keys}
+    self._batch = Batch(self._flat, num_envs, self._bounded)
+    # Type and shape of the actions, by key.
+    self._taken = {
+      key: (spaces.data_type(space), (num_envs, *space.shape))
+      for key, space in self.action_space.items()
+    }
 
   def reset(self) -> dict[str, np.ndarray]:
     """Starts an episode in every environment, from the same seeds again."""
     self._steps = 0
-    obs = self._fleet.reset(self._seeds)
+    answers = self._fleet.reset(self._seeds)
     self._was_last = np.ones(self.num_envs, bool)
-    none = np.zeros(self.num_envs, bool)
-    return self._result(obs, np.zeros(self.num_envs), none, none, none)
+    return self._result(answers)
 
   def step(self, action: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Takes (W, ...) actions; see `VectorEnv`."""
     if self._was_last is None:
       raise EnvError('call reset before step.', self._where)
     self._steps += 1
-    native = {k: self._action(k, action) for k in self.action_space}
+    native = {key: self._action(key, action) for key in self._taken}
     self._check(native, 'action')
-    return self._result(*self._fleet.step(native))
+    return self._result(self._fleet.step(native))
 
   def close(self) -> None:
     """Closes the environments and ends their processes; never raises."""
@@ -143,44 +150,43 @@ class GymVectorEnv:
     return {'env/restarts': float(self._restarts)}
 
   def _action(self, key, action):
-    space = self.action_space[key]
+    dtype, shape = self._taken[key]
     if key not in action:
       raise EnvError(
         f'the action {key!r} is missing, got {sorted(action)}.', self._where
       )
-    value = np.asarray(action[key], spaces.data_type(space))
-    if value.shape != (self.num_envs, *space.shape):
+    value = np.asarray(action[key], dtype)
+    if value.shape != shape:
       raise EnvError(
-        f'the action {key!r} has the shape {value.shape}, expected '
-        f'{(self.num_envs, *space.shape)}.',
+        f'the action {key!r} has the shape {value.shape}, expected {shape}.',
         self._where,
       )
     return value
 
-  def _result(self, obs, reward, terminated, truncated, cut):
-    last, self.cut = terminated | truncated, cut
-    obs = {
-      key: value.astype(spaces.data_type(self._flat[key]), copy=False)
-      for key, value in obs.items()
-    }
-    flags = {
-      'reward': np.asarray(reward, np.float32),
-      'is_first': self._was_last,
-      'is_last': last,
-      'is_terminal': terminated.copy(),
-    }
+  def _result(self, answers: Sequence[Answer]) -> dict[str, np.ndarray]:
+    obs, reward, sound = self._batch.join(answers)
+    terminal = np.array([answer.terminated for answer in answers], bool)
+    truncated = np.array([answer.truncated for answer in answers], bool)
+    self.cut = np.array([answer.cut for answer in answers], bool)
+    first, last = self._was_last, terminal | truncated
     self._was_last = last.copy()
-    self._check(obs, 'observation')
-    self._check({'reward': flags['reward']}, 'signal')
-    return {**obs, **flags}
+    if not sound:
+      self._check(obs, 'observation')
+      self._check({'reward': reward}, 'signal')
+      self._warn_of_bounds(obs)
+    return {
+      **obs,
+      'reward': reward,
+      'is_first': first,
+      'is_last': last,
+      'is_terminal': terminal,
+    }
 
   def _check(self, values, kind):
     try:
       check_finite(values, kind, self._steps)
     except EnvError as error:
       raise EnvError(str(error), self._where) from None
-    if kind == 'observation':
-      self._warn_of_bounds(values)
 
   def _warn_of_bounds(self, values):
     """Warns once of each key that leaves the bounds of its space.
@@ -192,6 +198,7 @@ class GymVectorEnv:
       if found := rules.outside(space, value):
         number, rows = found
         self._bounded.remove(key)
+        self._batch.forget(key)
         warn_once(
           f'{self._where}: observation {key!r} of environment '
           f'{int(rows.argmax())} is {number} at step {self._steps}, which is '

@@ -47,13 +47,10 @@ class Watchdog:
       return call(*arguments)
     now = time.monotonic()
     quick = now - self._left < QUICK
-    with self._lock:
-      self._current = (what,)
-      if now - self._armed > REARM:
-        faulthandler.dump_traceback_later(
-          self._limit + BACKSTOP, exit=True, file=STDERR
-        )
-        self._armed = now
+    # Before it is looked whether it is armed: see `_disarm`.
+    self._current = (what,)
+    if now - self._armed > REARM:
+      self._arm()
     try:
       return call(*arguments)
     finally:
@@ -79,11 +76,21 @@ class Watchdog:
       elif waited >= self._limit:
         self._end(*current)
 
-  def _disarm(self):
+  def _arm(self):
     with self._lock:
-      if self._current is None and self._armed > -math.inf:
-        faulthandler.cancel_dump_traceback_later()
+      faulthandler.dump_traceback_later(
+        self._limit + BACKSTOP, exit=True, file=STDERR
+      )
+      self._armed = time.monotonic()
+
+  def _disarm(self):
+    if self._current is None and self._armed > -math.inf:
+      with self._lock:
         self._armed = -math.inf
+        faulthandler.cancel_dump_traceback_later()
+      # A call that began meanwhile may have found it armed.
+      if self._current is not None:
+        self._arm()
 
   def _end(self, what) -> NoReturn:
     # Not by way of `sys.stderr`, whose lock the call may hold.

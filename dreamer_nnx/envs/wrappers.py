@@ -150,7 +150,7 @@ class Resize(gymnasium.ObservationWrapper):
     return {**observation, **images}
 
 
-class Rescale(gymnasium.ActionWrapper):
+class Rescale(gymnasium.Wrapper):
   """Presents continuous actions as [-1, 1]; see `interface.Bounds`."""
 
   def __init__(self, env: gymnasium.Env) -> None:
@@ -164,6 +164,8 @@ class Rescale(gymnasium.ActionWrapper):
     flat |= {key: bounds.scaled for key, bounds in self._bounds.items()}
     self.action_space = gymnasium.spaces.Dict(flat)
 
-  def action(self, action: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    native = {k: bounds.native(action[k]) for k, bounds in self._bounds.items()}
-    return {**action, **native}
+  def step(self, action: Mapping[str, np.ndarray]) -> tuple:
+    native = dict(action)
+    for key, bounds in self._bounds.items():
+      native[key] = bounds.native(action[key])
+    return self.env.step(native)
