@@ -9,6 +9,7 @@ the turns, and what of the package's are left. On a machine with other work
 """
 
 import argparse
+import importlib
 import statistics
 import time
 from collections.abc import Callable, Iterable
@@ -21,6 +22,7 @@ from dreamer_nnx.slots import ENV
 
 NUM_ENVS = 16
 Stepper = Callable[[np.ndarray], object]
+Suite = Callable[[int], tuple[Stepper, Stepper, int | tuple[int, ...]]]
 
 
 def ours(name: str, num_envs: int, **fields) -> Stepper:
@@ -91,9 +93,88 @@ def dmc(num_envs: int) -> tuple[Stepper, Stepper, tuple[int, ...]]:
   return step, ours('dmc', num_envs, task='walker_walk'), (6,)
 
 
+def registered(id: str, actions: int | tuple[int, ...], fields: dict) -> Suite:
+  """An environment of gymnasium's registry, as `gymnasium.make` makes it.
+
+  Args:
+    fields: Of our suite, `name` among them.
+  """
+
+  def suite(num_envs):
+    import gymnasium
+
+    natives = [gymnasium.make(id) for _ in range(num_envs)]
+    for index, env in enumerate(natives):
+      env.reset(seed=index)
+
+    def step(actions):
+      for env, action in zip(natives, actions, strict=True):
+        _, _, terminated, truncated, _ = env.step(action)
+        if terminated or truncated:
+          env.reset()
+
+    return step, ours(num_envs=num_envs, **fields), actions
+
+  return suite
+
+
+def of_gymnasium(id: str, actions: int | tuple[int, ...]) -> Suite:
+  return registered(id, actions, {'name': 'gymnasium', 'id': id})
+
+
+def minigrid(num_envs: int) -> tuple[Stepper, Stepper, int]:
+  """DoorKey-6x6; the package's observation is no one-hot one."""
+  importlib.import_module('minigrid')
+  return registered('MiniGrid-DoorKey-6x6-v0', 7, {'name': 'minigrid'})(
+    num_envs
+  )
+
+
+def crafter(num_envs: int) -> tuple[Stepper, Stepper, int]:
+  """Crafter's 64 x 64 pictures and achievements."""
+  # First, for it changes how the package keeps its creatures.
+  our = ours('crafter', num_envs)
+  from crafter import Env
+
+  natives = [Env(seed=index) for index in range(num_envs)]
+  for env in natives:
+    env.reset()
+
+  def step(actions):
+    for env, action in zip(natives, actions, strict=True):
+      if env.step(action)[2]:
+        env.reset()
+
+  return step, our, 17
+
+
+def bsuite(num_envs: int) -> tuple[Stepper, Stepper, int]:
+  """catch/0; bsuite begins episodes anew by itself."""
+  from bsuite import load_from_id
+
+  natives = [load_from_id('catch/0') for _ in range(num_envs)]
+
+  def step(actions):
+    return [x.step(y) for x, y in zip(natives, actions, strict=True)]
+
+  return step, ours('bsuite', num_envs), 3
+
+
 # By name: makes the package's step and ours, and says how many actions there
 # are, or the shape of one that is continuous.
-SUITES = {'atari': atari, 'dmc': dmc, 'minatar': minatar, 'procgen': procgen}
+SUITES = {
+  'atari': atari,
+  'bsuite': bsuite,
+  'cartpole': of_gymnasium('CartPole-v1', 2),
+  'cheetah': of_gymnasium('HalfCheetah-v5', (6,)),
+  'crafter': crafter,
+  'dmc': dmc,
+  'lunarlander': of_gymnasium('LunarLander-v3', 4),
+  'minatar': minatar,
+  'minigrid': minigrid,
+  'pendulum': of_gymnasium('Pendulum-v1', (1,)),
+  'procgen': procgen,
+}
 
 
 def drawn(count: int | tuple[int, ...], shape: tuple[int, int]) -> np.ndarray:
