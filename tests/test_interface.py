@@ -186,3 +186,10 @@ def test_bounds_lead_back():
   bounds = Bounds.of(gs.Box(np.array([-1.0, 2, 2]), np.array([3.0, 2, np.inf])))
   native = np.array([2.0, 2.0, 5.0])
   np.testing.assert_allclose(bounds.native(bounds.presented(native)), native)
+
+
+def test_actions_that_are_presented_as_they_are_stay_exact_and_are_clipped():
+  bounds = Bounds.of(gs.Box(-1, 1, (3,), np.float32))
+  found = bounds.native(np.float32([1e-20, 5, -5]))
+  assert found.tolist() == [np.float32(1e-20), 1, -1]
+  assert np.isnan(bounds.native(np.float32([np.nan, 0, 0]))[0])
