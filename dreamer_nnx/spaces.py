@@ -275,7 +275,7 @@ class Logged:
 
   @functools.cached_property
   def _alike(self) -> bool:
-    """Whether all values are logged as they are."""
+    """Tells whether all values are logged as they are."""
     logged = [x for k, x in self.flat.items() if k.startswith(LOG)]
     return all(x.shape == () and x.dtype == np.float32 for x in logged)
 
