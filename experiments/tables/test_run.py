@@ -200,6 +200,7 @@ SHORT = {k: v for k, v in TINY.items() if not k.startswith('config.env.')} | {
 
 
 @pytest.mark.slow
+@pytest.mark.whole
 def test_real_runs_go_on_after_a_kill(tmp_path, capsys):
   flags = [f'--{name}={value}' for name, value in SHORT.items()]
   argv = ['--suite=demo', f'--root={tmp_path}', '--seeds=2', '--parallel=2']

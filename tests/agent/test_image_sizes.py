@@ -58,10 +58,10 @@ def batch_of(agent):
   ('encoder', 'decoder', 'precision'),
   [
     ('simple', 'simple', ACCELERATOR),
-    ('resnet', 'simple', CPU),
+    pytest.param('resnet', 'simple', CPU, marks=pytest.mark.whole),
     ('vit', 'resnet', ACCELERATOR),
     ('mlp', 'resnet', CPU),
-    ('vit', 'none', CPU),
+    pytest.param('vit', 'none', CPU, marks=pytest.mark.whole),
   ],
 )
 def test_every_encoder_and_decoder_takes_several_sizes(

@@ -149,7 +149,7 @@ def kept_still(episodes, **fields):
   ('fields', 'share'),
   [
     ({'sticky': 0.0}, 0.0),
-    ({'sticky': 0.25}, 0.25),
+    pytest.param({'sticky': 0.25}, 0.25, marks=pytest.mark.whole),
     ({'sticky': 0.6}, 0.6),
     ({'sticky': 0.0, 'reference': True}, 0.25),
   ],

@@ -61,6 +61,7 @@ def test_a_time_limit_is_terminal_only_if_it_is_told_to_be(
   assert (run['image'][-1] != run['image'][0]).any()
 
 
+@pytest.mark.whole
 def test_mazes_are_seeded_each_by_its_own(make):
   first, other = make(num_envs=2).reset()['image']
   np.testing.assert_array_equal(first, make().reset()['image'][0])

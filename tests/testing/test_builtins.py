@@ -14,7 +14,13 @@ from tests.loggers.test_wandb import Run
 
 OWN = 'dreamer_nnx.'
 ENTRIES = [
-  pytest.param(slot.name, entry.name, id=f'{slot.name}-{entry.name}')
+  pytest.param(
+    slot.name,
+    entry.name,
+    id=f'{slot.name}-{entry.name}',
+    # It draws some twenty steps a second.
+    marks=[pytest.mark.whole] if entry.name == 'memory_maze' else [],
+  )
   for slot in SLOTS
   for entry in slot.entries()
   if entry.builder.__module__.startswith(OWN)

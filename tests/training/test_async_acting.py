@@ -453,3 +453,13 @@ def test_several_processes_are_refused(monkeypatch):
   monkeypatch.setattr(workflow.processes, 'count', lambda: 2)
   with pytest.raises(UserError, match=message):
     workflow.make_envs(tiny_config())
+
+
+def test_a_save_of_the_last_step_has_every_update(learner):
+  trainer = make_trainer(learner)
+  trainer.should_save, saved = Every(100), []
+  trainer.save = lambda trainer, metrics: saved.append(trainer.counters())
+  slow_updates(trainer, 0.03)
+  trainer.run()
+  last = [x for x in saved if x['env_steps'] == 100]
+  assert [x['updates'] for x in last] == [trainer.updates]

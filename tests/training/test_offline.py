@@ -39,7 +39,8 @@ class Still:
   def __init__(self, envs):
     self.envs = envs
     self.stats, self.state = envs.stats, envs.state
-    self.num_envs = envs.num_envs
+    self.num_envs, self.repeat = envs.num_envs, envs.repeat
+    self.paused = lambda: None
     self.obs_space, self.action_space = envs.obs_space, envs.action_space
 
   def __getattr__(self, name):
