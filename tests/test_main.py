@@ -501,10 +501,9 @@ def test_damaged_chunk_is_named_and_can_be_left_out(tmp_path):
 
 def test_configs_all_resolve():
   for path in sorted(pathlib.Path(ROOT / 'configs').glob('*.py')):
-    argv = [f'--config={path}', '--config.train.envs=1', '--mode=show']
-    result = launch(argv)
-    missing = 'needs: pip install' in result.err
-    assert result.status == (2 if missing else 0), (path, result.err)
+    # test_sizes.py builds what they describe.
+    result = launch([f'--config={path}', '--mode=list', '--slot=train'])
+    assert result.status == 0, (path, result.err)
 
 
 def test_one_checkpoint_can_be_evaluated_by_path_or_step(trained):
