@@ -56,6 +56,10 @@ class Pacer:
     """Makes the next step the origin, however late it comes."""
     self._origin = None
 
+  def begin(self) -> None:
+    """Makes this moment the origin: the next deadline is a period later."""
+    self._begin(self._clock())
+
   def wait(self) -> None:
     """Waits for the deadline of the next step."""
     now = self._clock()
@@ -112,7 +116,7 @@ class PacedVectorEnv(WrappedVectorEnv):
     self._pacer.wait()
     result = self._env.step(action)
     if result['is_first'].all():
-      self._pacer.restart()
+      self._pacer.begin()
     return result
 
   def paused(self) -> None:

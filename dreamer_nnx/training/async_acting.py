@@ -170,8 +170,7 @@ class AsyncActing:
           trainer.owed -= 1
           self._publish()
         trainer.show(trainer.env_steps, trainer.updates, self.result)
-        # A step is saved once; the last one with all of its updates.
-        if trainer.env_steps < trainer.options.steps or not self._due:
+        if not self._ends_later:
           trainer.tick()
     except BaseException as error:
       self.error = error
@@ -191,6 +190,14 @@ class AsyncActing:
     """Tells whether there is an update to make, and steps for it."""
     # A run may be resumed with a replay that is still to be filled.
     return bool(self.trainer.owed) and self.trainer.ready()
+
+  @property
+  def _ends_later(self) -> bool:
+    """Tells whether all steps are taken in, and not all updates made.
+
+    There is one checkpoint for each step: that of the last has them all.
+    """
+    return self.trainer.env_steps >= self.trainer.options.steps and self._due
 
   def _remember(self, steps: list) -> None:
     """Takes in steps, and counts the updates that they ask for."""
@@ -245,6 +252,9 @@ class AsyncActing:
     def call(trainer: 'Trainer', metrics: dict[str, float]) -> None:
       with self.exchange.held():
         self._remember(self.exchange.take(0))
+        if self._ends_later:
+          trainer.save_due = True
+          return
         arrays = self.actor.arrays()
         self._arrays = {k: np.array(x) for k, x in arrays.items()}
         self._state = self.actor.state()

@@ -144,7 +144,7 @@ def test_resets_of_all_environments_are_no_miss(pacer, clock):
   clock.pass_by(5.0)
   firsts = [env.step(ACTION)['is_first'].all() for _ in range(8)]
   assert firsts == [False, False, False, True] * 2
-  expected = [5.0, 5.1, 5.2, 5.3, 15.3, 15.4, 15.5, 15.6]
+  expected = [5.0, 5.1, 5.2, 5.3, 15.4, 15.5, 15.6, 15.7]
   np.testing.assert_allclose(slow.times, expected, atol=1e-4)
   assert env.stats()['env/missed_deadlines'] == 0
   env.close()

@@ -463,3 +463,13 @@ def test_a_save_of_the_last_step_has_every_update(learner):
   trainer.run()
   last = [x for x in saved if x['env_steps'] == 100]
   assert [x['updates'] for x in last] == [trainer.updates]
+
+
+def test_a_save_that_takes_in_the_last_step_is_put_off(learner):
+  trainer = make_trainer(learner, env__custom__control_rate=0.0)
+  trainer.should_save, saved = Every(20), []
+  trainer.save = lambda trainer, metrics: saved.append(trainer.counters())
+  slow_updates(trainer, 0.1)
+  trainer.run()
+  last = [x for x in saved if x['env_steps'] == 100]
+  assert [x['updates'] for x in last] == [trainer.updates]
