@@ -4,7 +4,6 @@ from typing import Annotated
 
 from dreamer_nnx.envs import single
 from dreamer_nnx.envs.vector import GymVectorEnv
-from dreamer_nnx.errors import UserError
 from dreamer_nnx.schema import Imports
 from dreamer_nnx.slots import ENV
 
@@ -34,12 +33,8 @@ def custom(
       fields out of range, and for spaces that cannot be read.
     EnvError: If the function raises.
   """
-  function = single.load(make, f'{WHERE}.make')
-  if not callable(function):
-    raise UserError('it cannot be called.', f'{WHERE}.make', make)
-  fields = single.literals(arguments, f'{WHERE}.arguments')
   return single.vectorize(
-    single.Maker(function, fields, seed),
+    single.maker(make, arguments, seed, WHERE),
     options,
     num_envs=num_envs,
     seed=seed,

@@ -39,17 +39,14 @@ def dm_env_suite(
     EnvError: If the function raises.
   """
   try:
-    function = single.load(make, f'{WHERE}.make')
+    create = single.maker(make, arguments, seed, WHERE)
   except UserError as error:
     if getattr(error.__cause__, 'name', '') == 'dm_env':
       packages.check('dm_env', "config.env.name = 'dm_env'")
     raise
-  if not callable(function):
-    raise UserError('it cannot be called.', f'{WHERE}.make', make)
-  fields = single.literals(arguments, f'{WHERE}.arguments')
   where = f'{WHERE}.make = {make!r}'
   return single.vectorize(
-    Adapted(single.Maker(function, fields, seed), where),
+    Adapted(create, where),
     options,
     num_envs=num_envs,
     seed=seed,

@@ -94,9 +94,9 @@ class PacedVectorEnv(WrappedVectorEnv):
   """A `VectorEnv` whose steps begin at a fixed rate.
 
   So an action is taken at its deadline, and what is observed then is acted on
-  until the next one: the policy has a whole period. Not counted is the time of
-  an episode's first step, if all environments begin one (`reset`, and a step
-  that resets all), and time after `paused` was called.
+  until the next one: the policy has a whole period. The time of a step that
+  resets all environments does not count: the next deadline is a period after
+  it. The first step after `reset`, or after `paused`, has no deadline.
 
   Args:
     rate: Steps of all environments together a second.

@@ -191,6 +191,25 @@ class Maker:
     return self.function(**{**self.fields, **given})
 
 
+def maker(
+  make: str, arguments: tuple[str, ...], seed: int, where: str
+) -> Maker:
+  """Makes environments by the function that a config names.
+
+  Args:
+    make: 'package.module:function'.
+    arguments: Of the function, see `literals`.
+    where: Config path of the fields `make` and `arguments`.
+
+  Raises:
+    UserError: There is no such function, or an argument is not a literal.
+  """
+  function = load(make, f'{where}.make')
+  if not callable(function):
+    raise UserError('it cannot be called.', f'{where}.make', make)
+  return Maker(function, literals(arguments, f'{where}.arguments'), seed)
+
+
 def load(path: str, where: str) -> Any:
   """Imports the attribute that 'package.module:attribute' names.
 

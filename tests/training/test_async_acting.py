@@ -455,21 +455,12 @@ def test_several_processes_are_refused(monkeypatch):
     workflow.make_envs(tiny_config())
 
 
-def test_a_save_of_the_last_step_has_every_update(learner):
-  trainer = make_trainer(learner)
-  trainer.should_save, saved = Every(100), []
-  trainer.save = lambda trainer, metrics: saved.append(trainer.counters())
-  slow_updates(trainer, 0.03)
-  trainer.run()
-  last = [x for x in saved if x['env_steps'] == 100]
-  assert [x['updates'] for x in last] == [trainer.updates]
-
-
-def test_a_save_that_takes_in_the_last_step_is_put_off(learner):
+@pytest.mark.parametrize('every', [20, 100])
+def test_the_last_step_is_saved_once_with_every_update(every, learner):
   trainer = make_trainer(learner, env__custom__control_rate=0.0)
-  trainer.should_save, saved = Every(20), []
+  trainer.should_save, saved = Every(every), []
   trainer.save = lambda trainer, metrics: saved.append(trainer.counters())
-  slow_updates(trainer, 0.1)
+  slow_updates(trainer, 0.05)
   trainer.run()
   last = [x for x in saved if x['env_steps'] == 100]
   assert [x['updates'] for x in last] == [trainer.updates]
