@@ -43,6 +43,7 @@ class Experiment(gymnasium.Env):
     low, high = (np.asarray(bound(x), np.float32) for x in (low, high))
     self.observation_space = gymnasium.spaces.Box(low, high, dtype=np.float32)
     self.action_space = gymnasium.spaces.Discrete(int(taken.num_values))
+    self.episodes = int(env.bsuite_num_episodes)
 
   def reset(self, *, seed=None, options=None) -> tuple:
     super().reset(seed=seed)
