@@ -92,7 +92,7 @@ def checked(workdir: pathlib.Path) -> str:
   seen = {}
   for line in text.splitlines():
     seen.update(json.loads(line))
-  if not seen.get('updates'):
+  if not seen.get('train/opt/updates'):
     return '  its log has no updates'
   if not isinstance(seen.get('eval/return'), int | float):
     return '  its log has no evaluated return'
