@@ -78,8 +78,7 @@ def jobs() -> list[Job]:
 
 def sweep_jobs() -> list[Job]:
   """The runs of the sweep: all settings on one seed, some on all."""
-  ordered = dict.fromkeys((*sweep.FIRST, *sweep.SETTINGS))
-  names = [f'{KIND}.{name}' for name in ordered]
+  names = [f'{KIND}.{name}' for name in sweep.SETTINGS]
   more = [f'{KIND}.{name}' for name in sweep.CHOSEN]
   first = [Job(name, 'ours', SEEDS[0]) for name in names]
   return first + [Job(n, 'ours', s) for n in more for s in SEEDS[1:]]

@@ -106,7 +106,7 @@ TASKS = {
   ),
   'swingup': Task(
     'dm_control cartpole_swingup, from its state',
-    VECTOR | {'steps': 40_000},
+    VECTOR | {'steps': 24_000},
     {
       'env.name': 'custom',
       'env.custom.make': 'experiments.learning.control:make',
