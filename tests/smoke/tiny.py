@@ -29,7 +29,7 @@ PATTERNS = {
   'evaluate.envs': 1,
   'evaluate.sampled': False,
 }
-# What is tried of the suites that have no config of their own.
+# What is tried of the suites that have no config of their own, or a long one.
 OTHERS = {
   'box2d': ('gymnasium', {'env.gymnasium.id': 'LunarLander-v3'}),
   'dm_env': (
@@ -40,6 +40,8 @@ OTHERS = {
   # Its images come to 5 x 5 cells by one halving.
   'minatar': ('minatar', {'**.simple.mults': (1,)}),
   'mujoco': ('gymnasium', {'env.gymnasium.id': 'Hopper-v5'}),
+  # An episode of it has 10,000 steps.
+  'pinpad': ('pinpad', {'env.pinpad.length': 500}),
 }
 
 
