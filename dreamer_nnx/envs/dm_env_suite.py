@@ -42,7 +42,7 @@ def dm_env_suite(
     create = single.maker(make, arguments, seed, WHERE)
   except UserError as error:
     if getattr(error.__cause__, 'name', '') == 'dm_env':
-      packages.check('dm_env', "config.env.name = 'dm_env'")
+      packages.check('dm-env', "config.env.name = 'dm_env'")
     raise
   where = f'{WHERE}.make = {make!r}'
   return single.vectorize(

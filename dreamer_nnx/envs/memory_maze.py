@@ -42,7 +42,7 @@ def memory_maze(
   Raises:
     UserError: MuJoCo cannot draw here, or the package is not installed.
   """
-  packages.check('memory_maze', CHOSEN)
+  packages.check('memory-maze', CHOSEN)
   where = f'{WHERE}.task = {task!r}'
   return single.vectorize(
     Maker(task, limit_terminal, options.time_limit, seed, where),
@@ -66,7 +66,7 @@ class Maker:
   def __call__(self, index: int) -> gymnasium.Env:
     try:
       with old_gym.replaced():
-        tasks = packages.load('memory_maze.tasks', 'memory_maze', CHOSEN)
+        tasks = packages.load('memory_maze.tasks', 'memory-maze', CHOSEN)
       env = getattr(tasks, f'memory_maze_{self.task}')(
         image_only_obs=True, seed=streams.seed(self.seed, Stream.MAKE, index)
       )

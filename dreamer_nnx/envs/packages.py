@@ -14,16 +14,17 @@ NEEDED = {
   'atari': ('ale-py>=0.12',),
   'bsuite': ('bsuite>=0.3.6',),
   'crafter': ('crafter>=1.8.3', 'numba>=0.60'),
-  'dm_env': ('dm-env>=1.6',),
+  'dm-env': ('dm-env>=1.6',),
   'dmc': ('dm_control>=1.0.50', 'mujoco>=3.17,<4'),
-  'memory_maze': (
+  'memory-maze': (
     'memory-maze>=1.0.3',
     'dm_control>=1.0.50',
     'mujoco>=3.17,<4',
   ),
   'minatar': ('minatar>=1.0.15',),
   'minigrid': ('minigrid>=3',),
-  'mujoco': ('mujoco>=3.17,<4',),
+  'mujoco': ('mujoco>=3.17,<4', 'imageio>=2.14'),
+  'play': ('starlette>=0.40', 'uvicorn>=0.30', 'websockets>=13'),
   'procgen': ('envpool>=1.2.5,<1.2.6',),
 }
 

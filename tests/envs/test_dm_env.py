@@ -16,7 +16,7 @@ from dreamer_nnx.errors import UserError
 from dreamer_nnx.registry import Choice
 from dreamer_nnx.slots import ENV
 
-dm_env = pytest.importorskip('dm_env', reason='the extra dm_env')
+dm_env = pytest.importorskip('dm_env', reason='the extra dm-env')
 specs = pytest.importorskip('dm_env.specs')
 FIRST, MID, LAST = dm_env.StepType
 WHERE = 'config.env.test'

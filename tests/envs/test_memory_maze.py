@@ -13,12 +13,12 @@ from dreamer_nnx.registry import Choice
 from dreamer_nnx.slots import ENV
 
 engine = pytest.importorskip(
-  'dm_control.mujoco.engine', reason='the extra memory_maze'
+  'dm_control.mujoco.engine', reason='the extra memory-maze'
 )
 # Without an alias of `gym` it does not import.
 with old_gym.replaced():
   tasks = pytest.importorskip(
-    'memory_maze.tasks', reason='the extra memory_maze'
+    'memory_maze.tasks', reason='the extra memory-maze'
   )
 DRAWS = {'reason': 'no EGL', 'exc_type': Exception}
 
@@ -98,6 +98,6 @@ def test_where_it_cannot_draw_it_says_what_to_do(monkeypatch):
 
 def test_without_the_package_it_says_how_to_install_it(monkeypatch):
   needed = memory_maze.packages.NEEDED
-  monkeypatch.setitem(needed, 'memory_maze', ('nothing-of-the-kind>=1',))
+  monkeypatch.setitem(needed, 'memory-maze', ('nothing-of-the-kind>=1',))
   with pytest.raises(UserError, match="'memory_maze' needs: pip install not"):
     envs.make_vector_env(Choice(ENV, 'memory_maze'), 1, 0)
