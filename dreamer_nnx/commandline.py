@@ -10,7 +10,7 @@ from dreamer_nnx import nodes, overrides, shipped
 from dreamer_nnx.config import ConfigDict
 from dreamer_nnx.errors import UserError
 
-HELP = """DreamerV3 agents: train, evaluate, show, list, check.
+HELP = """DreamerV3 agents: train, evaluate, show, list, check, play.
 
   python -m dreamer_nnx.main --config=demo --workdir=runs/demo
   python -m dreamer_nnx.main --workdir=runs/demo --mode=evaluate
@@ -26,6 +26,7 @@ Run the same command to resume. Every field of the config is a flag:
 --mode=list prints what can be chosen, --mode=list --slot=encoder its fields.
 --mode=check says whether a run would begin, and trains nothing.
 --mode=check_env steps the environments and says what breaks their contract.
+--mode=play shows a page on which you drive the world model of a --workdir.
 """
 HELPS = ('--help', '-help', '-h', '--helpshort', '-helpshort', '-?')
 FULL_HELPS = ('--helpfull', '-helpfull')
@@ -112,6 +113,13 @@ def check_flags(mode: str, given: Collection[str], in_bucket: bool) -> None:
     if 'config' in given:
       text = f'has no effect with --mode={mode} and a --config. Leave it out.'
       _refuse(('restore_step',), given, lambda _: text)
+  if mode == 'play':
+    text = 'has no effect with --mode=play, which plays what is in --workdir.'
+    idle = ('config', *TRAINING, *PROCESSES, 'scratch')
+    _refuse(idle, given, lambda _: f'{text} Leave it out.')
+  else:
+    text = 'is of --mode=play. Add that, or leave this out.'
+    _refuse(('port',), given, lambda _: text)
   if mode == 'list':
     text = 'has no effect with --mode=list, which builds nothing. Leave it out.'
     idle = (*TRAINING, *PROCESSES, 'restore_step', 'scratch')

@@ -9,7 +9,7 @@ from dreamer_nnx import paths
 from dreamer_nnx.errors import UserError
 
 MODES = ('train', 'evaluate', 'train_and_evaluate')
-MODES += ('show', 'list', 'check', 'check_env')
+MODES += ('show', 'list', 'check', 'check_env', 'play')
 CONFIG = flags.DEFINE_string(
   'config',
   None,
@@ -89,6 +89,13 @@ STOPPED = flags.DEFINE_integer(
 )
 PROFILE = flags.DEFINE_bool(
   'profile', False, 'Trace a few updates into WORKDIR/profile.'
+)
+PORT = flags.DEFINE_integer(
+  'port',
+  0,
+  'Port of this machine that the page of --mode=play has; 0 for any free one.',
+  lower_bound=0,
+  upper_bound=65_535,
 )
 TRUST = flags.DEFINE_bool(
   'trust_config',

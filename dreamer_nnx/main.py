@@ -1,4 +1,4 @@
-"""The launcher: flags -> config -> train, evaluate, show, list or check.
+"""The launcher: flags -> train, evaluate, show, list, check or play.
 
   python -m dreamer_nnx.main --config=demo --workdir=runs/demo
 
@@ -41,6 +41,7 @@ from dreamer_nnx.launcher_flags import (
   EXCLUDE,
   INCLUDE,
   MODE,
+  PORT,
   PROCESS,
   PROCESSES,
   PROFILE,
@@ -119,6 +120,9 @@ def dispatch(argv: Sequence[str]) -> None:
     )
     return
   use_cache(CACHE.value)
+  if MODE.value == 'play':
+    play(argv)
+    return
   join_processes()
   config = make_config(argv, folder)
   if MODE.value == 'show':
@@ -131,14 +135,36 @@ def dispatch(argv: Sequence[str]) -> None:
 
     check = preflight if MODE.value == 'check' else env_check
     sys.exit(check.report(config, explaining.write))
-  if not launcher_flags.workdir():
-    raise UserError('name a folder, e.g. runs/demo.', '--workdir')
+  workdir = need_workdir()
   agree(config)
   from dreamer_nnx.training import devices
 
   train = config.train
   with devices.explaining_memory(train.batch_size, train.batch_length):
-    start(config, paths.parse(launcher_flags.workdir(), '--workdir'))
+    start(config, workdir)
+
+
+def play(argv: Sequence[str]) -> None:
+  """Serves the page of the player of a trained world model."""
+  from dreamer_nnx.envs import packages
+
+  refuse(argv)
+  packages.check('play', '--mode=play')
+  from dreamer_nnx.play import start as player
+
+  step = RESTORE_STEP.value
+  player.play(need_workdir(), step, TRUST.value, PORT.value, explaining.write)
+
+
+def need_workdir() -> paths.Path:
+  """The folder that --workdir names.
+
+  Raises:
+    UserError: It names none, or several.
+  """
+  if not launcher_flags.workdir():
+    raise UserError('name a folder, e.g. runs/demo.', '--workdir')
+  return paths.parse(launcher_flags.workdir(), '--workdir')
 
 
 def check_flags() -> None:

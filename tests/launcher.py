@@ -115,7 +115,7 @@ def launch(argv: list[str]) -> Result:
   for name in ('config', 'workdir', 'restore', 'import_reference'):
     flags.FLAGS[name].value = None
   names = ('mode', 'restore_step', 'restore_include', 'restore_exclude')
-  for name in (*names, 'slot', 'trust_config'):
+  for name in (*names, 'slot', 'trust_config', 'port'):
     flags.FLAGS[name].value = flags.FLAGS[name].default
   flags.FLAGS['restore_again'].value = False
   with (
