@@ -80,8 +80,8 @@ def test_eyes_follow_the_truth(session):
 @pytest.mark.parametrize(
   ('request_', 'words'),
   [
-    (None, 'do: must be one of'),
-    ([], 'do: must be one of'),
+    (None, 'do = None: must be one of'),
+    ([], 'do = None: must be one of'),
     ({'do': 'delete'}, 'must be one of reset, step, eyes'),
     ({'do': 'reset', 'from': '/etc'}, 'must be one of episode, replay'),
     ({'do': 'reset', 'from': 'replay', 'number': -1}, 'whole number from 0'),
