@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
-from dreamer_nnx import spaces, streams
+from dreamer_nnx import contracts, spaces, streams
 from dreamer_nnx.acting.dream import open_loop
 from dreamer_nnx.contracts import Replayed
 from dreamer_nnx.spacetypes import Space
@@ -34,10 +34,32 @@ def videos(
   images = [k for k, space in obs_space.items() if spaces.is_image(space)]
   if not images:
     return {}
-  world, half = replayed.world, replayed.tokens.shape[1] // 2
-  few = lambda x: x[:SEQUENCES]
-  early = lambda x: x[:SEQUENCES, :half]
-  late = lambda x: x[:SEQUENCES, half:]
+  half = replayed.tokens.shape[1] // 2
+  recons = replayed.world.decoder(unrolled(replayed, half, key, SEQUENCES))
+  return {
+    k: grid(replayed.steps[k][:SEQUENCES], recons[k].pred(), half)
+    for k in images
+    if k in recons
+  }
+
+
+def unrolled(
+  replayed: Replayed, seen: int, key: Array, count: int | None = None
+) -> contracts.Feat:
+  """Observes the first steps and imagines the others, by the true actions.
+
+  Args:
+    replayed: (B, T, ...).
+    seen: Steps that are observed.
+    count: Sequences to take; all by default.
+
+  Returns:
+    Features (B, T, n).
+  """
+  world = replayed.world
+  few = lambda x: x[:count]
+  early = lambda x: x[:count, :seen]
+  late = lambda x: x[:count, seen:]
   carry, observed = world.dynamics.observe(
     jax.tree.map(few, replayed.carry),
     early(replayed.tokens),
@@ -49,15 +71,9 @@ def videos(
   imagined = open_loop(
     world.dynamics, carry, action, streams.at(key, 'predict')
   )
-  # (B, half, ...) and (B, T - half, ...) to (B, T, ...).
-  seen = observed.feat
-  every = {k: jnp.concatenate([seen[k], imagined[k]], 1) for k in imagined}
-  recons = world.decoder(every)
-  return {
-    k: grid(few(replayed.steps[k]), recons[k].pred(), half)
-    for k in images
-    if k in recons
-  }
+  # (B, seen, ...) and (B, T - seen, ...) to (B, T, ...).
+  feat = observed.feat
+  return {k: jnp.concatenate([feat[k], imagined[k]], 1) for k in imagined}
 
 
 def grid(true: Array, prediction: Array, half: int) -> Array:

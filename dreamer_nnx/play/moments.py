@@ -5,17 +5,15 @@ Arrays are as the agent has them, (1, ...) of one step and (1, T, ...) of many.
 
 import contextlib
 import dataclasses
-import tempfile
 from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
 
 from dreamer_nnx import config as configs
-from dreamer_nnx import contracts, spaces, streams, workflow
+from dreamer_nnx import contracts, recorded, spaces, streams
 from dreamer_nnx.envs.make import make_vector_env
 from dreamer_nnx.errors import UserError
-from dreamer_nnx.saved import saved_config
 from dreamer_nnx.streams import Stream
 from dreamer_nnx.trained import Trained
 
@@ -186,7 +184,9 @@ class Moments(contextlib.ExitStack):
 
   def _draw(self) -> None:
     if self._replay is None:
-      self._replay = self._load()
+      self._replay = self.enter_context(
+        recorded.replay(self._trained, self._parts)
+      )
     batch, _ = self._replay.sample()
     kept = {*self._trained.interface.obs_space, 'reward', *FLAGS}
     kept |= set(self._trained.interface.action_space)
@@ -194,29 +194,6 @@ class Moments(contextlib.ExitStack):
       self._windows.append(
         {k: np.array(x[row]) for k, x in batch.items() if k in kept}
       )
-
-  def _load(self) -> contracts.Replay:
-    trained, parts = self._trained, self._parts
-    found = trained.meta.get('processes') or [{}]
-    index = found[0].get('replay') if isinstance(found[0], dict) else None
-    workdir = trained.root.parents[1]
-    if not index:
-      raise UserError(f'{trained} has no replay. Play a fresh episode.')
-    faces = trained.interface.obs_space, trained.interface.action_space
-    learner = workflow.make_learner(parts, *faces)
-    # A run that goes on there keeps its steps on disk in a folder of its own.
-    scratch = self.enter_context(tempfile.TemporaryDirectory())
-    replay = workflow.make_replay(parts, *faces, learner, workdir, scratch)
-    states = [state.get('replay') for state in found]
-    if len(states) == 1:
-      replay.load(index)
-    else:
-      replay.load_share(states, 0, 1)
-    if not replay.ready:
-      raise UserError(
-        f'the replay of {trained} has too few steps to draw from.'
-      )
-    return replay
 
   def _seen(self, step: Step) -> Step:
     kept = {*self._trained.interface.obs_space, 'is_first'}
@@ -229,8 +206,4 @@ def open_moments(trained: Trained, trust_config: bool) -> Moments:
   Raises:
     UntrustedError: Its config names code and is not trusted.
   """
-  root = trained.root
-  config = saved_config(
-    root.parents[1], int(root.name), trust_config=trust_config
-  )
-  return Moments(trained, config)
+  return Moments(trained, recorded.config(trained, trust_config))

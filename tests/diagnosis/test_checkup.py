@@ -1,0 +1,102 @@
+"""The diagnosis of a run, and of what was broken on purpose."""
+
+import jax
+import numpy as np
+import pytest
+
+from dreamer_nnx import streams
+from dreamer_nnx.diagnosis import checkup, gradients
+from dreamer_nnx.trained import Trained
+from tests import stored
+from tests.play.conftest import TRACK
+
+NAME = 'encoder/'
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('checkup') / 'run'
+  return Trained(stored.write(folder, **TRACK))
+
+
+@pytest.fixture(scope='module')
+def found(trained):
+  return checkup.diagnose(trained)
+
+
+def test_everything_is_known(found):
+  assert found.missing == ()
+  assert found.bad == ''
+  errors = found.errors
+  assert errors.seen == 3
+  assert set(errors.imagined) == {'image', 'reward', 'cont'}
+  for part in (errors.imagined, errors.observed, errors.still):
+    assert all(x.shape == (6,) for x in part.values())
+    assert all(np.nanmin(x) >= 0 for x in part.values())
+    assert np.nanmax(part['image']) <= 1
+  # What is seen is not guessed.
+  np.testing.assert_array_equal(errors.still['image'][:3], 0)
+  assert errors.still['image'][3:].max() > 0
+  np.testing.assert_allclose(
+    errors.imagined['image'][:3], errors.observed['image'][:3], atol=0.05
+  )
+  assert (errors.count[:3] == errors.count[0]).all()
+  assert found.codes.used.size == 2
+  assert found.codes.kl.shape == (6,)
+  assert {'dyn', 'rep', 'rew', 'con', 'image'} <= set(found.losses)
+  assert np.isfinite(found.calibration.error)
+  assert len(found.calibration.predicted) == 8 * 12
+
+
+def test_gradients_are_those_of_each_loss(trained, found):
+  assert set(found.norms) >= {'image', 'rew', 'con', 'policy', 'value'}
+  assert found.norms['image'] > 0
+  assert all(np.isfinite(x) for x in found.norms.values())
+
+
+def test_a_norm_is_that_of_the_loss_alone(trained):
+  layout = trained.layout
+  arrays = trained.arrays(layout.shapes)
+  rng, key = np.random.default_rng(0), streams.key(0, 17)
+  parts = {
+    'image': rng.integers(0, 255, (2, 7, 8, 8, 3), np.uint8),
+    'action': rng.integers(0, 3, (2, 7), np.int32),
+    'reward': rng.normal(size=(2, 7)).astype(np.float32),
+    **{k: np.zeros((2, 7), bool) for k in ('is_first', 'is_last')},
+    'is_terminal': np.zeros((2, 7), bool),
+  }
+  dynamics = layout.merge(arrays).dynamics
+  parts |= {
+    f'latent/{k}': np.zeros((2, 7, *x.shape), x.dtype)
+    for k, x in dynamics.entry_space.items()
+  }
+  norms = gradients.Gradients(layout, 6).norms(arrays, parts, key)
+
+  def reward_loss(params):
+    agent = layout.merge(arrays | params)
+    carry = agent.initial(2)
+    _, aux = agent.loss(carry, parts, key, length=6, update=False)
+    return agent.scales.weight('rew') * aux['losses']['rew'].mean()
+
+  grads = jax.grad(reward_loss)({k: arrays[k] for k in layout.trained})
+  norm = np.sqrt(sum(float((g**2).sum()) for g in grads.values()))
+  assert norms['rew'] == pytest.approx(norm, rel=1e-4)
+  assert norm > 0
+
+
+def test_the_first_bad_array_is_named(trained):
+  arrays = trained.arrays(trained.layout.shapes)
+  names = sorted(arrays)
+  broken = dict(arrays)
+  for name in (names[3], names[7]):
+    broken[name] = arrays[name] * np.nan
+  assert gradients.first_bad(broken) == names[3]
+  assert gradients.first_bad(arrays) == ''
+
+
+def test_a_run_without_replay_says_so(trained, monkeypatch):
+  monkeypatch.setitem(trained.meta, 'processes', [{}])
+  found = checkup.diagnose(trained)
+  assert found.errors is None
+  assert found.calibration is not None
+  assert 'has no replay' in found.missing[0]
