@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import json
-import math
 import pathlib
 import sys
 import types
@@ -95,11 +94,6 @@ def test_bins_without_episodes_have_the_mean_before():
 def test_final_is_of_the_last_tenth():
   found = result((50, 1.0), (90, 2.0), (91, 4.0), (100, 8.0))
   assert curves.final(found, 100) == 6.0
-
-
-def test_summary():
-  assert curves.summary([1.0, 3.0]) == (2.0, 1.0)
-  assert math.isnan(curves.summary([1.0])[1])
 
 
 def test_training_is_timed_after_compiling():
