@@ -1,12 +1,11 @@
-"""Writes docs/learning.md and its figures from the logs of the runs.
+"""Writes docs/learning.md from the logs of the runs.
 
   python -m experiments.learning.table [FOLDER]
 
-With a folder it takes finished runs from there first. The figures need
-matplotlib; without it they are left as they are.
+With a folder it takes finished runs from there first. `experiments.figures`
+makes the figures.
 """
 
-import importlib.util
 import math
 import shutil
 import sys
@@ -14,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from experiments.jobs.numbers import DASH, markdown, summary, with_error
-from experiments.learning import curves, figures, results, sweep
+from experiments.learning import curves, results, sweep
 from experiments.learning.results import Result
 from experiments.learning.tasks import (
   AGENTS,
@@ -66,22 +65,15 @@ TITLES = {'ours': 'dreamer_nnx', 'reference': 'reference'}
 
 
 def main(argv: Sequence[str] = ()) -> None:
-  """Writes the page, and the figures if matplotlib is there."""
+  """Writes the page."""
   for folder in argv:
     for file in sorted(Path(folder).glob(f'*{results.SUFFIX}')):
       results.FOLDER.mkdir(exist_ok=True)
       shutil.copy(file, results.FOLDER / file.name)
   found = results.read_all()
   DOC.write_text(page(found), encoding='utf-8')
-  print(f'Wrote {DOC.relative_to(ROOT)}.')
-  if not importlib.util.find_spec('matplotlib'):
-    print('Without matplotlib the figures are left as they are.')
-    return
-  for task in drawn(found):
-    runs = {agent: of(found, task, agent) for agent in AGENTS}
-    path = DOC.parent / figure_of(task)
-    title = TASKS[task].title.replace('`', '')
-    figures.draw(title, runs, steps_of(task), path)
+  print(f'Wrote {DOC.relative_to(ROOT)}. Its figures are made by')
+  print('  python -m experiments.figures learning')
 
 
 def page(found: Results) -> str:

@@ -41,11 +41,6 @@ def test_page_is_of_the_logs():
   assert written == table.page(FOUND), 'python -m experiments.learning.table'
 
 
-def test_figures_are_there():
-  for task in table.drawn(FOUND):
-    assert (table.DOC.parent / table.figure_of(task)).exists()
-
-
 def test_every_result_is_of_a_job_and_small():
   names = {job.name for job in run.jobs() + run.sweep_jobs()}
   assert FOUND.keys() <= names
