@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -97,7 +97,7 @@ class Launcher:
           self.say(f'{job.name}: is finished.')
         else:
           self.say(f'{job.name}: begins, or goes on.')
-          job.process = _spawn(job, log)
+          job.process = spawn(job.command, log, job.folder)
           self.running.append(job)
     return done
 
@@ -181,16 +181,26 @@ def _locked(path: Path) -> TextIO | None:
   return file
 
 
-def _spawn(job: Job, log: TextIO) -> subprocess.Popen:
+def spawn(
+  command: Sequence[str],
+  log: TextIO,
+  folder: Path | None = None,
+  env: Mapping[str, str] | None = None,
+) -> subprocess.Popen:
   """Starts a process that signals of the terminal do not reach by themselves.
 
   Those come from the launcher, once: a second one would end it unsaved.
+
+  Args:
+    folder: It runs in; by default the current one.
+    env: Environment variables beside those of this process.
   """
   path = filter(None, (str(ROOT), os.environ.get('PYTHONPATH')))
+  more = {'PYTHONPATH': os.pathsep.join(path)} | dict(env or {})
   return subprocess.Popen(
-    [sys.executable, str(BOUND), str(os.getpid()), *job.command],
-    cwd=job.folder,
-    env=os.environ | {'PYTHONPATH': os.pathsep.join(path)},
+    [sys.executable, str(BOUND), str(os.getpid()), *command],
+    cwd=folder,
+    env=os.environ | more,
     stdin=subprocess.DEVNULL,
     stdout=log,
     stderr=subprocess.STDOUT,
