@@ -178,6 +178,8 @@ def _locked(path: Path) -> TextIO | None:
   except BlockingIOError:
     file.close()
     return None
+  except OSError:
+    pass  # Some network file systems have no locks.
   return file
 
 

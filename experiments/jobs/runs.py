@@ -1,12 +1,15 @@
 """Runs of the launcher: their configs, their commands, and when they ended."""
 
+import copy
 import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dreamer_nnx import commandline, launcher_flags, overrides
+import absl.flags
+
+from dreamer_nnx import commandline, explaining, launcher_flags, overrides
 from dreamer_nnx import config as configs
 from dreamer_nnx.errors import UserError
 from experiments.jobs import logs
@@ -31,14 +34,35 @@ def root_of(text: str) -> Path:
 
 
 def checked(name: str, flags: Sequence[str]) -> configs.ConfigDict:
-  """The config of a run, as it will be; raises what that would raise."""
+  """The config of a run with these flags; raises what that would raise."""
+  _, rest = _parsed(flags)
 
   def change(config: configs.ConfigDict) -> None:
-    if rest := overrides.override(config, flags):
-      raise commandline.unknown(rest[0], launcher_flags.names(), config)
+    if unknown := overrides.override(config, rest):
+      raise commandline.unknown(unknown[0], launcher_flags.names(), config)
 
-  configs.load_plugins(overrides.plugins_from_argv(flags))
+  configs.load_plugins(overrides.plugins_from_argv(rest))
   return configs.resolve(overrides.load_file(name, change=change))
+
+
+def given_flags(argv: Sequence[str]) -> list[str]:
+  """Names of the flags of the launcher itself that are given.
+
+  Raises:
+    UserError: One has no such value.
+  """
+  return _parsed(argv)[0]
+
+
+def _parsed(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+  """Names of the flags that are no fields, and the other arguments."""
+  known = copy.deepcopy(absl.flags.FLAGS)
+  known.unparse_flags()
+  try:
+    rest = known(['', *argv], known_only=True)[1:]
+  except absl.flags.Error as error:
+    raise UserError(explaining.explain(error)) from error
+  return [name for name in known if known[name].present], rest
 
 
 def command(

@@ -1,16 +1,14 @@
 """A plan whose configs are checked, and the jobs that it is made of."""
 
-import copy
 import dataclasses
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
-import absl.flags
 from ml_collections import ConfigDict
 
-from dreamer_nnx import commandline, explaining, overrides
+from dreamer_nnx import commandline, overrides
 from dreamer_nnx.errors import UserError
 from experiments.jobs import logs, runs
 from experiments.jobs.launching import Job
@@ -78,7 +76,7 @@ def check(root: Path, plan: Plan) -> Sweep:
   texts: dict[str, str] = {}
   for name, flags in plan.settings.items():
     argv = (*plan.flags, *flags, f'--config.seed={seed}')
-    found[name] = runs.checked(plan.config, without_launcher_flags(argv))
+    found[name] = runs.checked(plan.config, argv)
     text = json.dumps(found[name].to_dict(), sort_keys=True)
     if text in texts:
       raise UserError(f'{name} and {texts[text]} are the same.', '--set')
@@ -92,7 +90,7 @@ def check_flags(plan: Plan) -> None:
   Raises:
     UserError: There is one.
   """
-  given = launcher_flags_of(plan.flags)[0]
+  given = runs.given_flags(plan.flags)
   for name in given:
     if name in OWN:
       raise UserError(f'is set {OWN[name]}. Leave it out.', f'--{name}')
@@ -106,23 +104,3 @@ def check_flags(plan: Plan) -> None:
       raise UserError(f'is set by {flag}.', f'config.{path}')
     if path == 'seed' and path in varied:
       raise UserError('is set by --seeds.', f'config.{path}')
-
-
-def without_launcher_flags(argv: Sequence[str]) -> list[str]:
-  return launcher_flags_of(argv)[1]
-
-
-def launcher_flags_of(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-  """Names of the flags of the launcher that are given, and what else is.
-
-  Raises:
-    UserError: One has no such value.
-  """
-  known = copy.deepcopy(absl.flags.FLAGS)
-  known.unparse_flags()
-  try:
-    rest = known(['', *argv], known_only=True)[1:]
-  except absl.flags.Error as error:
-    raise UserError(explaining.explain(error)) from error
-  given = [name for name in known if known[name].present]
-  return given, rest

@@ -1,5 +1,6 @@
 """The plan of a sweep: its runs, their names, and the file that keeps them."""
 
+import contextlib
 import dataclasses
 import fcntl
 import itertools
@@ -204,6 +205,16 @@ def joined(root: Path, old: Plan | None, new: Plan) -> Plan:
   return dataclasses.replace(old, runs=(*old.runs, *added))
 
 
+@contextlib.contextmanager
+def alone(root: Path) -> Iterator[None]:
+  """Waits for other programs that write files below a root."""
+  with (root / LOCK).open('w') as lock:
+    # Some network file systems have no locks.
+    with contextlib.suppress(OSError):
+      fcntl.flock(lock, fcntl.LOCK_EX)
+    yield
+
+
 def store(root: Path, new: Plan) -> Plan:
   """Adds the runs of a plan to that of the root, and returns all.
 
@@ -211,8 +222,7 @@ def store(root: Path, new: Plan) -> Plan:
     UserError: As `joined`.
   """
   root.mkdir(parents=True, exist_ok=True)
-  with (root / LOCK).open('w') as lock:
-    fcntl.flock(lock, fcntl.LOCK_EX)
+  with alone(root):
     plan = joined(root, load(root), new)
     text = json.dumps({'format': FORMAT} | dataclasses.asdict(plan), indent=2)
     paths.write(root / FILE, f'{text}\n'.encode())

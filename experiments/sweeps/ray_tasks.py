@@ -105,6 +105,6 @@ def connect() -> Any:
       ray.init(
         include_dashboard=False, logging_level='warning', runtime_env=env
       )
-  except (ray.exceptions.RayError, ConnectionError, RuntimeError) as error:
+  except Exception as error:  # Of whatever class, as Ray does not say.
     raise UserError(f'Ray did not start: {error}', '--backend=ray') from error
   return ray

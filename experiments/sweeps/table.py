@@ -10,7 +10,7 @@ from experiments.jobs import logs
 from experiments.jobs.launching import Job, Launcher, conclude, say
 from experiments.jobs.numbers import DASH, markdown, window_mean, with_error
 from experiments.sweeps.checked import Sweep
-from experiments.sweeps.plan import Run
+from experiments.sweeps.plan import Run, alone
 
 COLUMNS = ('setting', 'finished', 'failed', 'steps', 'return', 'greedy')
 # The part of a run, at its end, whose training episodes count.
@@ -29,7 +29,8 @@ def show(sweep: Sweep, failed: Collection[str] = ()) -> None:
     failed: Names of the runs that did.
   """
   text = f'{markdown(COLUMNS, rows(sweep, failed))}\n{MEANING}'
-  paths.write(sweep.root / TABLE, text.encode())
+  with alone(sweep.root):
+    paths.write(sweep.root / TABLE, text.encode())
   say(f'\n{text}')
 
 
