@@ -42,12 +42,12 @@ def test_tasks_are_stopped_and_go_on(tmp_path, number):
   log = tmp_path / 'a.log'
   wait_for(lambda: log.exists() and 'at 3' in log.read_text(), process, 300)
   process.send_signal(number)
-  out, _ = process.communicate(timeout=120)
+  out, _ = process.communicate(timeout=600)
   if number == signal.SIGTERM:
     assert "done 0 failed ['bad']" in out and 'can go on' in out
   wait_for(lambda: count(tmp_path, 'a') > 0)
   assert count(tmp_path, 'a') < END
-  out, _ = start(tmp_path).communicate(timeout=300)
+  out, _ = start(tmp_path).communicate(timeout=600)
   assert "done 3 failed ['bad']" in out and 'failed with status 1' in out
   lines = log.read_text().splitlines()
   assert lines == [f'at {i + 1}' for i in range(END)]

@@ -307,3 +307,5 @@ def test_a_real_sweep_goes_on_after_it_was_stopped_and_killed(tmp_path):
   assert [len(x) for x in starts] == [2, 2, 1]
   assert all(x[-1]['env_steps'] >= 20 for x in starts[:2])
   assert (tmp_path / plan.FILE).read_text() == before
+  reported = 'report' in launcher_flags.MODES
+  assert (tmp_path / table.REPORT).exists() == reported
