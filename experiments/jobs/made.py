@@ -1,5 +1,6 @@
 """Jobs for the tests: they count, and train nothing."""
 
+import functools
 import sys
 import time
 from collections.abc import Callable
@@ -32,8 +33,13 @@ def counter(folder: Path, name: str, end: int) -> Job:
     name,
     [sys.executable, '-c', COUNTER, str(file), str(end)],
     folder / f'{name}.log',
-    lambda: file.exists() and int(file.read_text()) >= end,
+    functools.partial(reached, file, end),
   )
+
+
+def reached(file: Path, end: int) -> bool:
+  """Tells whether a counter has come to its end."""
+  return file.exists() and int(file.read_text()) >= end
 
 
 def wait_for(

@@ -1,13 +1,72 @@
 """Jobs in tasks of Ray: made, stopped, taken up and reported."""
 
+import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
-from experiments.jobs.launching import ROOT
+from experiments.jobs import made
+from experiments.jobs.launching import ROOT, Job
 from experiments.jobs.made import wait_for
+from experiments.sweeps import ray_tasks
+from experiments.sweeps.stand_in import Ray
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+  ray = Ray()
+  monkeypatch.setattr(ray_tasks, 'connect', lambda: ray)
+  return ray
+
+
+def launch(jobs, parallel):
+  said = []
+  resources = {'num_cpus': 2, 'num_gpus': 1}
+  launcher = ray_tasks.RayLauncher(parallel, resources, said.append)
+  return launcher(jobs), launcher, '\n'.join(said)
+
+
+def bad(folder, code):
+  command = [sys.executable, '-c', code]
+  return Job('bad', command, folder / 'bad.log', made.never)
+
+
+def test_tasks_have_their_resources_and_failures_are_told(tmp_path, stand_in):
+  jobs = [bad(tmp_path, 'raise SystemExit("bad luck")')]
+  jobs.append(made.counter(tmp_path, 'a', 2))
+  done, launcher, said = launch(jobs, 1)
+  assert done == 1 and [x.name for x in launcher.failed] == ['bad']
+  assert 'bad: failed with status 1' in said and 'a: is finished.' in said
+  resources = {'max_retries': 0, 'num_cpus': 2, 'num_gpus': 1}
+  assert stand_in.options == [{'name': x.name} | resources for x in jobs]
+
+
+def test_a_lost_task_is_a_failure(tmp_path, stand_in):
+  code = 'import os; os.kill(os.getppid(), 9)'
+  done, launcher, said = launch([bad(tmp_path, code)], 1)
+  assert done == 0 and len(launcher.failed) == 1
+  assert 'its task was lost (it died)' in said
+
+
+def test_a_signal_has_all_tasks_save(tmp_path, stand_in):
+  jobs = [made.counter(tmp_path, name, END) for name in 'abc']
+
+  def end():
+    logs = [tmp_path / f'{name}.log' for name in 'ab']
+    wait_for(lambda: all(x.exists() and 'at 3' in x.read_text() for x in logs))
+    os.kill(os.getpid(), signal.SIGTERM)
+
+  thread = threading.Thread(target=end)
+  thread.start()
+  done, launcher, said = launch(jobs, 2)
+  thread.join()
+  assert done == 0 and launcher.stopped and not launcher.failed
+  assert said.count('can go on') == 2 and not (tmp_path / 'c.log').exists()
+  assert all(0 < count(tmp_path, name) < END for name in 'ab')
+
 
 RUN = """
 import pathlib, sys
