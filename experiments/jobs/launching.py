@@ -122,12 +122,15 @@ class Launcher:
     return done
 
   def _end(self, number: int, frame: object) -> None:
-    """Hands a signal on to all processes."""
-    del frame
+    """Ends all processes, which save first.
+
+    SIGINT may be blocked in them, as it is in workers of Ray.
+    """
+    del number, frame
     self.stopped = True
     self.say('Stopping: waiting for the runs to save.')
     for job in self.running:
-      job.process.send_signal(number)
+      job.process.terminate()
 
 
 @contextlib.contextmanager

@@ -80,7 +80,7 @@ jobs.insert(0, Job('bad', command, folder / 'bad.log', made.never))
 launch = RayLauncher(9, {'num_cpus': 1, 'num_gpus': 0})
 print('done', launch(jobs), 'failed', [x.name for x in launch.failed])
 """
-END = 400
+END = 1_500
 
 
 def start(folder):
