@@ -20,14 +20,14 @@ def elements(text: str) -> tuple:
   try:
     value = ast.literal_eval(text)
   except (ValueError, SyntaxError):
-    words = list(_split(text))
+    words = list(split(text))
     if len(words) == 1 and text[:1] + text[-1:] in ('()', '[]'):
-      words = list(_split(text[1:-1]))
+      words = list(split(text[1:-1]))
     value = tuple(map(_unquoted, filter(None, words)))
   return tuple(value) if isinstance(value, (tuple, list)) else (value,)
 
 
-def _split(text: str) -> Iterator[str]:
+def split(text: str) -> Iterator[str]:
   """Splits text at the commas outside brackets and quotes."""
   depth, quote, start = 0, '', 0
   for place, letter in enumerate(text):

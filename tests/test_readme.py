@@ -18,6 +18,7 @@ from dreamer_nnx import config as configs
 from dreamer_nnx import main, spaces
 from dreamer_nnx.slots import SLOTS
 from dreamer_nnx.training.checkpoint import load_meta
+from experiments import sweep
 from experiments.pods import launch
 from tests import pages
 from tests.launcher import CACHE, ROOT, TINY
@@ -240,6 +241,8 @@ def check_command(words: list[str]) -> None:
       assert all((ROOT / fixture).is_file() for fixture in fixtures), words
     case ['python', '-m', 'experiments.pods.launch', *argv]:
       assert launch.prepare(argv)[1]
+    case ['python', '-m', 'experiments.sweep', *argv]:
+      assert sweep.main(['--list', *argv]) == 0, words
     case ['python', '-m', module, *_] if module.startswith('experiments.'):
       assert importlib.util.find_spec(module), module
     case _:
@@ -272,6 +275,7 @@ def test_check_of_commands_can_fail():
     'python3 my_robot_server.py --lisen 127.0.0.1:7000',
     'python -m experiments.benchmarks.sped 1m image',
     'python -m experiments.pods.launch tpu v5e:4x3 --workdir=gs://a/b --',
+    'python -m experiments.sweep --root=runs/a --config=demo --set=config.a=1',
     'rm -r runs',
   ):
     with pytest.raises((AssertionError, ValueError, pytest.fail.Exception)):

@@ -9,21 +9,18 @@ import argparse
 import fcntl
 import json
 import os
-import platform
-import resource
 import signal
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.components import entries, results
+from experiments.jobs import timed
+from experiments.jobs.launching import STOPPED
 
 PYTHON = (sys.executable, '-m')
 CONFIG = 'experiments/components/config.py'
 NICE = 19
-STOPPED = 75
 EPISODES = 40
 
 
@@ -84,22 +81,13 @@ def run(entry: entries.Entry) -> bool:
   if status or call(timing, log):
     print(f'{name}: failed, see {log.relative_to(entries.ROOT)}.', flush=True)
     return False
-  facts = machine() | spent(log)
+  seconds = timed.spent(log.with_suffix('.jsonl'))
+  facts = timed.machine() | {k: round(x) for k, x in seconds.items()}
   (workdir / 'machine.json').write_text(json.dumps(facts) + '\n')
   size = results.pack(workdir, name).stat().st_size
   seconds, work = facts['seconds'], facts['processor']
   print(f'{name}: {seconds} s, {work} s of them at work; {size} bytes.')
   return True
-
-
-def spent(log: Path) -> dict[str, int]:
-  """Sums the seconds of all processes of a run, and those at work."""
-  file = log.with_suffix('.jsonl')
-  lines = [json.loads(line) for line in file.read_text().splitlines()]
-  return {
-    name: round(sum(line[name] for line in lines))
-    for name in ('seconds', 'processor')
-  }
 
 
 def call(arguments: Sequence[str], log: Path) -> int:
@@ -108,32 +96,9 @@ def call(arguments: Sequence[str], log: Path) -> int:
   Args:
     log: A file for what it prints; the time it took goes beside it.
   """
-  begin, before = time.monotonic(), processor_seconds()
-  path = os.pathsep.join(
-    filter(None, (str(entries.ROOT), os.environ.get('PYTHONPATH')))
-  )
-  env = os.environ | {'PYTHONPATH': path}
-  env.setdefault('JAX_PLATFORMS', 'cpu')
-  with log.open('a') as out:
-    process = subprocess.Popen(
-      [*PYTHON, *arguments],
-      cwd=entries.ROOT,
-      env=env,
-      stdin=subprocess.DEVNULL,
-      stdout=out,
-      stderr=subprocess.STDOUT,
-    )
-    try:
-      return process.wait()
-    finally:
-      # Training saves a checkpoint when it is told to end.
-      process.terminate()
-      process.wait()
-      seconds = time.monotonic() - begin
-      work = processor_seconds() - before
-      with log.with_suffix('.jsonl').open('a') as file:
-        line = json.dumps({'seconds': seconds, 'processor': work})
-        file.write(line + '\n')
+  env = {'JAX_PLATFORMS': os.environ.get('JAX_PLATFORMS', 'cpu')}
+  command = [*PYTHON, *arguments]
+  return timed.call(command, log, log.with_suffix('.jsonl'), env)
 
 
 def write_demonstrations() -> None:
@@ -145,23 +110,6 @@ def write_demonstrations() -> None:
   arguments = 'experiments.variants.scripted', str(draft), str(EPISODES)
   if call(arguments, entries.RUNS / 'demonstrations.txt') == 0:
     draft.rename(folder)
-
-
-def processor_seconds() -> float:
-  """Seconds that processors worked for processes that have ended."""
-  used = resource.getrusage(resource.RUSAGE_CHILDREN)
-  return used.ru_utime + used.ru_stime
-
-
-def machine() -> dict[str, object]:
-  """Describes the machine."""
-  info = Path('/proc/cpuinfo')
-  lines = info.read_text().splitlines() if info.exists() else []
-  models = [
-    x.split(':')[1].strip() for x in lines if x.startswith('model name')
-  ]
-  model = models[0] if models else platform.processor()
-  return {'cores': os.cpu_count(), 'model': model}
 
 
 if __name__ == '__main__':

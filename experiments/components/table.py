@@ -25,6 +25,7 @@ from dreamer_nnx.slots import (
 )
 from experiments.components import entries, results
 from experiments.components.results import TRAINED, UNTRAINED, Result
+from experiments.jobs.numbers import DASH, markdown
 
 DOC = entries.ROOT / 'docs' / 'toolbox.md'
 # Slot to what its entries are, and how the runs use them.
@@ -87,7 +88,6 @@ COLUMNS = (
   'game',
   'steps',
 )
-DASH = '–'
 LOSS = 'train/loss/image'
 
 
@@ -111,12 +111,12 @@ def page(found: Mapping[str, Result]) -> str:
     episodes=int(result.evaluation(TRAINED)['eval/episodes']),
     machine=machines(found),
   )
-  text += table(HEADINGS, default_rows(found)) + not_yet(found)
+  text += markdown(HEADINGS, default_rows(found)) + not_yet(found)
   for slot, meaning in SLOTS.items():
     if rows := list(component_rows(slot.name, found)):
       path = entries.PATHS[slot.name]
       title = f'\n## {slot.name}\n\n{meaning} `config.{path}`\n\n'
-      text += title + table(COLUMNS, rows)
+      text += title + markdown(COLUMNS, rows)
   return text
 
 
@@ -201,12 +201,6 @@ def papers(builder: Builder) -> str:
   numbers = re.findall(r'arXiv[\s:]+(\d{4}\.\d{5})', builder.__doc__ or '')
   links = [f'[{n}](https://arxiv.org/abs/{n})' for n in dict.fromkeys(numbers)]
   return ', '.join(links) or DASH
-
-
-def table(columns: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
-  """A table of Markdown."""
-  lines = [columns, ('---',) * len(columns), *rows]
-  return ''.join(f'| {" | ".join(line)} |\n' for line in lines)
 
 
 if __name__ == '__main__':

@@ -2,7 +2,6 @@
 
 import functools
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -162,28 +161,6 @@ def test_a_stopped_run_ends_the_runner(runner):
   with pytest.raises(SystemExit):
     run.run_all(['default.track'])
   assert not results.read_all()
-
-
-def test_a_runner_that_is_stopped_stops_what_it_runs(tmp_path, monkeypatch):
-  told = []
-
-  class Process:
-    def __init__(self, arguments, **how):
-      told.append(arguments[2])
-
-    def wait(self):
-      told.append('wait')
-      if told.count('wait') == 1:
-        sys.exit(run.STOPPED)
-
-    def terminate(self):
-      told.append('terminate')
-
-  monkeypatch.setattr(run.subprocess, 'Popen', Process)
-  with pytest.raises(SystemExit):
-    run.call(['module'], tmp_path / 'log.txt')
-  assert told == ['module', 'wait', 'terminate', 'wait']
-  assert run.spent(tmp_path / 'log.txt')['seconds'] >= 0
 
 
 def test_what_is_not_registered_is_left_out(runner, monkeypatch, capsys):

@@ -1,8 +1,5 @@
 """Numbers of learning curves."""
 
-import math
-from collections.abc import Sequence
-
 import numpy as np
 
 from experiments.learning.results import Result
@@ -48,15 +45,6 @@ def training_seconds(result: Result) -> float:
   first, last = marks[0], marks[-1]
   spent = last['seconds'] - first['seconds']
   return 1_000 * spent / (last['step'] - first['step'])
-
-
-def summary(values: Sequence[float]) -> tuple[float, float]:
-  """Mean and its standard error; of one value that is NaN."""
-  if len(values) < 2:
-    return float(np.mean(values)), math.nan
-  return float(np.mean(values)), float(
-    np.std(values, ddof=1) / len(values) ** 0.5
-  )
 
 
 def last_evaluations(result: Result, count: int = 10) -> float:

@@ -12,21 +12,19 @@ import argparse
 import contextlib
 import dataclasses
 import fcntl
-import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from experiments.components.run import machine
+from experiments.jobs import timed
+from experiments.jobs.launching import STOPPED
 from experiments.learning import results, sweep
 from experiments.learning.tasks import AGENTS, ROOT, SEEDS, TASKS
 
-STOPPED = 75
 CONFIG = 'experiments/learning/config.py'
 KIND = 'sweep'
 
@@ -129,47 +127,20 @@ class Queue:
       shutil.rmtree(workdir, ignore_errors=True)
       times.unlink(missing_ok=True)
     print(f'{time.strftime("%H:%M")} {job.name}: begins.', flush=True)
-    status = self.call(job, workdir, times)
+    command = job.command(self.checkout, workdir)
+    log = self.runs / f'{job.name}.txt'
+    status = timed.call(command, log, times, {'JAX_PLATFORMS': 'cpu'})
     if status == STOPPED:
       sys.exit(STOPPED)
     if status:
-      print(f'{job.name}: failed, see {self.runs / job.name}.txt', flush=True)
+      print(f'{job.name}: failed, see {log}', flush=True)
       return False
-    lines = [json.loads(line) for line in times.read_text().splitlines()]
-    header = dataclasses.asdict(job) | {'machine': machine()}
-    for key in ('seconds', 'processor'):
-      header[key] = round(sum(line[key] for line in lines), 2)
+    header = dataclasses.asdict(job) | {'machine': timed.machine()}
+    header |= {k: round(x, 2) for k, x in timed.spent(times).items()}
     results.pack(workdir, header, path)
     shutil.rmtree(workdir / 'replay', ignore_errors=True)
     print(f'{job.name}: {header["seconds"]} s, {header["processor"]} s of them')
     return True
-
-  def call(self, job: Job, workdir: Path, times: Path) -> int:
-    """Runs the process of a run; returns its status, 75 if it was stopped."""
-    paths = [str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])]
-    env = os.environ | {'PYTHONPATH': os.pathsep.join(paths)}
-    env |= {'JAX_PLATFORMS': 'cpu'}
-    begin = time.monotonic()
-    with (self.runs / f'{job.name}.txt').open('a') as out:
-      process = subprocess.Popen(
-        job.command(self.checkout, workdir),
-        cwd=ROOT,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=out,
-        stderr=subprocess.STDOUT,
-      )
-      try:
-        _, status, used = os.wait4(process.pid, 0)
-      except SystemExit:
-        process.terminate()
-        _, status, used = os.wait4(process.pid, 0)
-        status = STOPPED << 8
-    seconds = time.monotonic() - begin
-    work = used.ru_utime + used.ru_stime
-    with times.open('a') as file:
-      file.write(json.dumps({'seconds': seconds, 'processor': work}) + '\n')
-    return os.waitstatus_to_exitcode(status)
 
 
 def main(argv: Sequence[str]) -> int:

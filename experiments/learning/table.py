@@ -1,19 +1,19 @@
-"""Writes docs/learning.md and its figures from the logs of the runs.
+"""Writes docs/learning.md from the logs of the runs.
 
   python -m experiments.learning.table [FOLDER]
 
-With a folder it takes finished runs from there first. The figures need
-matplotlib; without it they are left as they are.
+With a folder it takes finished runs from there first. `experiments.figures`
+makes the figures.
 """
 
-import importlib.util
 import math
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from experiments.learning import curves, figures, results, sweep
+from experiments.jobs.numbers import DASH, markdown, summary, with_error
+from experiments.learning import curves, results, sweep
 from experiments.learning.results import Result
 from experiments.learning.tasks import (
   AGENTS,
@@ -62,26 +62,18 @@ COLUMNS = (
 )
 RATIOS = ('area', 'wall', 'training', 'processor')
 TITLES = {'ours': 'dreamer_nnx', 'reference': 'reference'}
-DASH = '–'
 
 
 def main(argv: Sequence[str] = ()) -> None:
-  """Writes the page, and the figures if matplotlib is there."""
+  """Writes the page."""
   for folder in argv:
     for file in sorted(Path(folder).glob(f'*{results.SUFFIX}')):
       results.FOLDER.mkdir(exist_ok=True)
       shutil.copy(file, results.FOLDER / file.name)
   found = results.read_all()
   DOC.write_text(page(found), encoding='utf-8')
-  print(f'Wrote {DOC.relative_to(ROOT)}.')
-  if not importlib.util.find_spec('matplotlib'):
-    print('Without matplotlib the figures are left as they are.')
-    return
-  for task in drawn(found):
-    runs = {agent: of(found, task, agent) for agent in AGENTS}
-    path = DOC.parent / figure_of(task)
-    title = TASKS[task].title.replace('`', '')
-    figures.draw(title, runs, steps_of(task), path)
+  print(f'Wrote {DOC.relative_to(ROOT)}. Its figures are made by')
+  print('  python -m experiments.figures learning')
 
 
 def page(found: Results) -> str:
@@ -90,14 +82,14 @@ def page(found: Results) -> str:
   Args:
     found: Results by the name of their run.
   """
-  text = HEAD + table(COLUMNS, task_rows(found))
-  text += '\n' + table(
+  text = HEAD + markdown(COLUMNS, task_rows(found))
+  text += '\n' + markdown(
     ('task', 'final, difference', *RATIOS), ratio_rows(found)
   )
   for task in drawn(found):
     text += f'\n![{task}]({figure_of(task)})\n'
   text += '\n## Settings\n\n' + SETTINGS
-  text += table(('setting', 'here', *TASKS), setting_rows())
+  text += markdown(('setting', 'here', *TASKS), setting_rows())
   return text + steady(found)
 
 
@@ -169,8 +161,8 @@ def task_rows(found: Results) -> Iterator[tuple[str, ...]]:
 def ratio_rows(found: Results) -> Iterator[tuple[str, ...]]:
   for task in drawn(found):
     ours, theirs = (numbers(task, of(found, task, agent)) for agent in AGENTS)
-    one, error = curves.summary(ours['final'])
-    other, beside = curves.summary(theirs['final'])
+    one, error = summary(ours['final'])
+    other, beside = summary(theirs['final'])
     difference = f'{one - other:+.1f}'
     if not math.isnan(error + beside):
       difference += f' ± {math.hypot(error, beside):.1f}'
@@ -182,7 +174,7 @@ def ratio(values: Sequence[float], others: Sequence[float]) -> str:
   """The ratio of two means."""
   if not values or not others:
     return DASH
-  return f'{curves.summary(values)[0] / curves.summary(others)[0]:.2f}'
+  return f'{summary(values)[0] / summary(others)[0]:.2f}'
 
 
 def setting_rows() -> Iterator[tuple[str, ...]]:
@@ -208,7 +200,7 @@ def steady(found: Results) -> str:
     *(f'seed {seed}' for seed in SEEDS),
     'wall, s',
   )
-  return f'\n{sweep.TEXT}\n' + table(columns, rows)
+  return f'\n{sweep.TEXT}\n' + markdown(columns, rows)
 
 
 def sweep_rows(found: Results) -> Iterator[tuple[str, ...]]:
@@ -222,19 +214,8 @@ def sweep_rows(found: Results) -> Iterator[tuple[str, ...]]:
     yield name, shown or 'those of the table', *means, seconds
 
 
-def with_error(values: Sequence[float]) -> str:
-  mean, error = curves.summary(values)
-  return f'{mean:.1f}' if math.isnan(error) else f'{mean:.1f} ± {error:.1f}'
-
-
 def rounded(values: Sequence[float], digits: int) -> str:
-  return f'{curves.summary(values)[0]:,.{digits}f}' if values else DASH
-
-
-def table(columns: Sequence[str], rows: Iterable[tuple[str, ...]]) -> str:
-  """A table of Markdown."""
-  lines = [columns, ('---',) * len(columns), *rows]
-  return ''.join(f'| {" | ".join(line)} |\n' for line in lines)
+  return f'{summary(values)[0]:,.{digits}f}' if values else DASH
 
 
 if __name__ == '__main__':

@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import json
-import math
 import pathlib
 import sys
 import types
@@ -40,11 +39,6 @@ def result(*episodes, evaluations=(), marks=(), **header):
 def test_page_is_of_the_logs():
   written = table.DOC.read_text('utf-8')
   assert written == table.page(FOUND), 'python -m experiments.learning.table'
-
-
-def test_figures_are_there():
-  for task in table.drawn(FOUND):
-    assert (table.DOC.parent / table.figure_of(task)).exists()
 
 
 def test_every_result_is_of_a_job_and_small():
@@ -95,11 +89,6 @@ def test_bins_without_episodes_have_the_mean_before():
 def test_final_is_of_the_last_tenth():
   found = result((50, 1.0), (90, 2.0), (91, 4.0), (100, 8.0))
   assert curves.final(found, 100) == 6.0
-
-
-def test_summary():
-  assert curves.summary([1.0, 3.0]) == (2.0, 1.0)
-  assert math.isnan(curves.summary([1.0])[1])
 
 
 def test_training_is_timed_after_compiling():

@@ -20,7 +20,9 @@ import subprocess
 import sys
 
 from dreamer_nnx import config as configs
-from dreamer_nnx import overrides, paths
+from dreamer_nnx import paths
+from experiments.jobs import runs
+from experiments.jobs.launching import STOPPED
 
 HERE = pathlib.Path(__file__).parent
 TEMPLATES = {'tpu': 'tpu_vm.sh', 'gke': 'jobset.yaml', 'slurm': 'slurm.sh'}
@@ -29,9 +31,8 @@ START = {
   'gke': ['kubectl', 'apply', '-f'],
   'slurm': ['sbatch'],
 }
-# Places that start a run again after a signal ended it, and the status that
-# says so.
-RESTARTED, STOPPED = ('gke', 'slurm'), 75
+# Places that start a run again after a signal ended it.
+RESTARTED = ('gke', 'slurm')
 # GKE's names of accelerators, and the number of their chips on one host.
 ACCELERATORS = {
   'v5e': ('tpu-v5-lite-podslice', 4),
@@ -129,10 +130,7 @@ def load(flags: list[str]) -> configs.ConfigDict:
   given = [flag for flag in flags if flag.startswith('--config=')]
   if not given:
     raise LaunchError('--config: name a config file, as for the launcher.')
-  configs.load_plugins(overrides.plugins_from_argv(flags))
-  config = overrides.load_file(given[-1].partition('=')[2])
-  overrides.override(config, flags)
-  return configs.resolve(config)
+  return runs.checked(given[-1].partition('=')[2], flags)
 
 
 def render(

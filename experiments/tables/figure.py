@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.tables.logs import Run
+from experiments.jobs.logs import Run
 from experiments.tables.published import Curve
 
 NEEDED = 'There are no curves: they need pip install matplotlib.'

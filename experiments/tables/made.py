@@ -1,28 +1,10 @@
-"""Synthetic runs, jobs and published scores for the tests."""
+"""Synthetic runs and published scores for the tests."""
 
 import gzip
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-from experiments.tables.launching import Job
-
-# Saves what it has when it is told to end, and goes on from there.
-COUNTER = """
-import pathlib, signal, sys, time
-file, end = pathlib.Path(sys.argv[1]), int(sys.argv[2])
-asked = []
-signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
-count = int(file.read_text()) if file.exists() else 0
-while count < end and not asked:
-  count += 1
-  print('at', count, flush=True)
-  time.sleep(0.02)
-file.write_text(str(count))
-sys.exit(75 if count < end else 0)
-"""
 
 
 def write_run(
@@ -62,14 +44,3 @@ def write_published(
   folder.mkdir(parents=True, exist_ok=True)
   data = gzip.compress(json.dumps(list(records)).encode())
   (folder / f'{name}.json.gz').write_bytes(data)
-
-
-def counter(folder: Path, name: str, end: int) -> Job:
-  """A job that counts up to an end, and goes on where it was stopped."""
-  file = folder / f'{name}.txt'
-  return Job(
-    name,
-    [sys.executable, '-c', COUNTER, str(file), str(end)],
-    folder / f'{name}.log',
-    lambda: file.exists() and int(file.read_text()) >= end,
-  )

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from experiments.jobs.logs import Run
+from experiments.jobs.numbers import window_mean
 from experiments.tables import aggregates, scores
 from experiments.tables.aggregates import Interval
-from experiments.tables.logs import Run
 from experiments.tables.published import Curve
 from experiments.tables.suites import Suite
 
@@ -108,7 +109,7 @@ def make_row(
 ) -> Row:
   end = min(run.last for run in own)
   end = min(end, budget) if budget else end
-  score = lambda frames, returns, counts: scores.window_mean(
+  score = lambda frames, returns, counts: window_mean(
     frames, returns, counts, end, window
   )
   beside = {}

@@ -15,33 +15,6 @@ EPISODES, SUCCESS = 'crafter/episodes', 'crafter/success/'
 ACHIEVEMENTS = 22
 
 
-def window_mean(
-  frames: np.ndarray,
-  returns: np.ndarray,
-  counts: np.ndarray,
-  end: float,
-  share: float,
-) -> float:
-  """Mean return of the episodes that ended in the last `share` before `end`.
-
-  Where none did it is that of the last mean before; NaN if there is none.
-
-  Args:
-    frames, returns, counts: As of a run, (N,).
-    end: Frames; of a shorter run, its last ones count.
-    share: Of `end`, 0 to 1.
-  """
-  good = (frames <= end) & np.isfinite(returns) & (counts > 0)
-  frames, returns, counts = frames[good], returns[good], counts[good]
-  if not len(frames):
-    return float('nan')
-  end = min(end, frames[-1])
-  inside = frames > end - share * end
-  if not inside.any():
-    inside[-1] = True
-  return float(np.average(returns[inside], weights=counts[inside]))
-
-
 def load_normalizer(name: str, file: str = '') -> dict[str, Any]:
   """Title, source, and low and high score of each task.
 

@@ -17,9 +17,10 @@ import numpy as np
 
 from dreamer_nnx import explaining
 from dreamer_nnx.errors import UserError
+from experiments.jobs.numbers import DASH, markdown, short
 from experiments.tables import (
   figure,
-  logs,
+  folders,
   published,
   report,
   scores,
@@ -28,7 +29,7 @@ from experiments.tables import (
 from experiments.tables.aggregates import Interval
 from experiments.tables.report import Report
 
-OURS, DASH = 'ours', '–'
+OURS = 'ours'
 # The reference draws thirty points of a run, and reports the last.
 WINDOW = 1 / 30
 
@@ -77,7 +78,7 @@ def run(options: argparse.Namespace) -> str:
   tasks = suites.choose(name, suite, options.tasks)
   if suite.open and not options.tasks:
     tasks += unknown_tasks(root, name, tasks)
-  runs = logs.read_all(root, name, tasks)
+  runs = folders.read_all(root, name, tasks)
   curves = {}
   if options.reference:
     curves = published.read(
@@ -125,8 +126,8 @@ def unknown_tasks(
   root: Path, name: str, tasks: Sequence[str]
 ) -> tuple[str, ...]:
   """Tasks of an open suite that were run beside those of its list."""
-  known = {logs.folder_of(task) for task in tasks}
-  return tuple(x for x in logs.tasks_in(root, name) if x not in known)
+  known = {folders.folder_of(task) for task in tasks}
+  return tuple(x for x in folders.tasks_in(root, name) if x not in known)
 
 
 def write(
@@ -228,19 +229,6 @@ def bracketed(value: Interval) -> str:
   if math.isfinite(value.low):
     text += f' ({short(value.low, 3)} to {short(value.high, 3)})'
   return text
-
-
-def short(value: float, places: int = 1) -> str:
-  """A number with few places after the point, fewer if it is large."""
-  places = max(0, places - (abs(value) >= 100) - (abs(value) >= 1000))
-  return f'{value:,.{places}f}'
-
-
-def markdown(
-  columns: Sequence[str], rows: Iterator[tuple[str, ...]] | Sequence
-) -> str:
-  lines = [tuple(columns), ('---',) * len(columns), *rows]
-  return ''.join(f'| {" | ".join(line)} |\n' for line in lines)
 
 
 if __name__ == '__main__':

@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pytest
 
+from experiments.jobs.logs import Run
 from experiments.tables import figure
-from experiments.tables.logs import Run
 from experiments.tables.published import Curve
 
 

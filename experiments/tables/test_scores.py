@@ -1,7 +1,6 @@
 """Scores at a number of frames, normalised, and of Crafter."""
 
 import json
-import math
 
 import numpy as np
 import pytest
@@ -10,29 +9,6 @@ from dreamer_nnx.errors import UserError
 from experiments.tables import scores, suites
 
 FRAMES = np.array([100.0, 200.0, 300.0, 400.0])
-RETURNS = np.array([1.0, 2.0, 3.0, 5.0])
-COUNTS = np.array([1.0, 1.0, 3.0, 1.0])
-
-
-def mean(end, share):
-  return scores.window_mean(FRAMES, RETURNS, COUNTS, end, share)
-
-
-def test_window_counts_episodes_that_ended_in_it():
-  assert mean(400, 0.5) == (3 * 3 + 5) / 4
-  assert mean(300, 0.4) == (2 + 3 * 3) / 4
-  assert mean(400, 1.0) == (1 + 2 + 9 + 5) / 6
-
-
-def test_window_of_a_shorter_run_is_its_last():
-  assert mean(1_000, 0.01) == 5
-  assert mean(250, 0.01) == 2
-  assert math.isnan(mean(99, 1.0))
-
-
-def test_window_leaves_out_what_is_no_number():
-  returns = np.array([1.0, 2.0, 3.0, np.nan])
-  assert scores.window_mean(FRAMES, returns, COUNTS, 400, 0.1) == 3
 
 
 def test_normalisers_cover_the_published_tasks():

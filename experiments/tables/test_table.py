@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from experiments.tables import logs, table
+from experiments.jobs import logs
+from experiments.tables import table
 from experiments.tables.made import line, write_published, write_run
 
 GAMES = ('pong', 'boxing')

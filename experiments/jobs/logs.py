@@ -1,4 +1,4 @@
-"""Reads the logs of runs: ROOT/SUITE/TASK/SEED."""
+"""Reads the logs of a run."""
 
 import dataclasses
 import json
@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from dreamer_nnx.errors import UserError
 
 METRICS, EVALUATIONS = 'metrics.jsonl', 'evaluations.jsonl'
 CONFIG = 'config.json'
@@ -49,47 +47,8 @@ class Run:
   problems: tuple[str, ...] = ()
 
 
-def folder_of(task: str) -> str:
-  """The name of a task's folder."""
-  return task.replace('/', '-').replace(':', '-')
-
-
-def workdir_of(root: Path, suite: str, task: str, seed: int) -> Path:
-  """The workdir of a run."""
-  return root / suite / folder_of(task) / str(seed)
-
-
-def read_all(root: Path, suite: str, tasks: tuple[str, ...]) -> list[Run]:
-  """Reads every run of the tasks that has a log.
-
-  Raises:
-    UserError: There is none.
-  """
-  folder = root / suite
-  runs = []
-  for task in tasks:
-    for workdir in sorted((folder / folder_of(task)).glob('*')):
-      if workdir.name.isdecimal() and (workdir / METRICS).is_file():
-        runs.append(read(workdir, task))
-  if runs:
-    return sorted(runs, key=lambda run: (tasks.index(run.task), run.seed))
-  others = sorted(p.name for p in root.glob('*') if p.is_dir())
-  hint = f' It has {", ".join(others)}.' if others else ''
-  raise UserError(
-    f'has no runs of {suite}: no {suite}/TASK/SEED/{METRICS}.{hint}',
-    '--root',
-    str(root),
-  )
-
-
-def tasks_in(root: Path, suite: str) -> tuple[str, ...]:
-  """Names of the folders of a suite's tasks."""
-  folders = sorted((root / suite).glob('*'))
-  return tuple(p.name for p in folders if p.is_dir())
-
-
 def read(workdir: Path, task: str) -> Run:
-  """Reads the run of a workdir."""
+  """Reads the run of a workdir, whose name is the seed."""
   config, problems = read_config(workdir)
   lines, broken = read_lines(workdir / METRICS)
   evaluations, torn = read_lines(workdir / EVALUATIONS)

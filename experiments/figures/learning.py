@@ -1,16 +1,39 @@
-"""Figures of the curves; needs matplotlib."""
+"""Curves of this agent beside the reference's, from their kept logs."""
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from experiments.learning import curves
+from dreamer_nnx.errors import UserError
+from experiments.learning import curves, results, table
 from experiments.learning.results import Result
+from experiments.learning.tasks import AGENTS, TASKS
 
 COLORS = {'ours': '#c0392b', 'reference': '#2c3e50'}
 LABELS = {'ours': 'dreamer_nnx', 'reference': 'danijar/dreamerv3'}
 STYLE = {'svg.fonttype': 'none', 'svg.hashsalt': 'learning', 'font.size': 9}
+
+
+def files() -> list[str]:
+  """Names of the figures."""
+  return [table.figure_of(task) for task in table.drawn(results.read_all())]
+
+
+def make(folder: Path) -> None:
+  """Draws a figure of each task that both agents were trained on.
+
+  Raises:
+    UserError: There is no matplotlib.
+  """
+  if not importlib.util.find_spec('matplotlib'):
+    raise UserError('need matplotlib: pip install matplotlib.', 'figures')
+  found = results.read_all()
+  for task in table.drawn(found):
+    runs = {agent: table.of(found, task, agent) for agent in AGENTS}
+    title = TASKS[task].title.replace('`', '')
+    draw(title, runs, table.steps_of(task), folder / table.figure_of(task))
 
 
 def draw(

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -16,8 +16,17 @@ BOUND = Path(__file__).with_name('bound.py')
 ROOT = Path(__file__).resolve().parents[2]
 # Exit status of a run that a signal has ended, and that goes on another time.
 STOPPED = 75
+STOPPED_TEXT = 'was stopped, and can go on.'
 # Seconds between looks at the processes.
 LOOK = 0.2
+# Lines of its output that tell why a job failed.
+TAIL = 12
+Say = Callable[[str], None]
+
+
+def say(text: str) -> None:
+  """Prints at once, for those who follow a file."""
+  print(text, flush=True)
 
 
 @dataclasses.dataclass
@@ -26,12 +35,16 @@ class Job:
 
   Args:
     finished: Tells whether there is nothing left to do.
+    folder: It runs in; by default the current one.
+    problem: Says why it failed, if it did.
   """
 
   name: str
   command: Sequence[str]
   log: Path
   finished: Callable[[], bool]
+  folder: Path | None = None
+  problem: str = ''
   process: subprocess.Popen | None = None
 
 
@@ -46,7 +59,7 @@ class Launcher:
     say: Is told what happens.
   """
 
-  def __init__(self, parallel: int, say: Callable[[str], None] = print):
+  def __init__(self, parallel: int, say: Say = say):
     self.parallel, self.say = parallel, say
     self.running: list[Job] = []
     self.stopped = False
@@ -56,7 +69,7 @@ class Launcher:
   def __call__(self, jobs: Sequence[Job]) -> int:
     """Runs them; returns how many were finished by it or before."""
     waiting, done = list(jobs), 0
-    with self._signals():
+    with signals_to(self._end):
       while (waiting and not self.stopped) or self.running:
         done += self._collect()
         if not self.stopped:
@@ -84,7 +97,7 @@ class Launcher:
           self.say(f'{job.name}: is finished.')
         else:
           self.say(f'{job.name}: begins, or goes on.')
-          job.process = _spawn(job.command, log)
+          job.process = spawn(job.command, log, job.folder)
           self.running.append(job)
     return done
 
@@ -100,30 +113,63 @@ class Launcher:
         done += 1
         self.say(f'{job.name}: finished.')
       elif status == STOPPED:
-        self.say(f'{job.name}: was stopped, and can go on.')
+        self.say(f'{job.name}: {STOPPED_TEXT}')
       else:
         self.failed.append(job)
-        self.say(f'{job.name}: {_reason(status, job.log)}')
+        job.problem = _reason(status)
+        last = ''.join(tail(job.log, 1)).strip()
+        self.say(f'{job.name}: {job.problem}; see {job.log}. It ends: {last}')
     return done
 
-  @contextlib.contextmanager
-  def _signals(self) -> Iterator[None]:
-    """Hands the signals that end a program on to all processes."""
+  def _end(self, number: int, frame: object) -> None:
+    """Ends all processes, which save first.
 
-    def end(number: int, frame: object) -> None:
-      del frame
-      self.stopped = True
-      self.say('Stopping: waiting for the runs to save.')
-      for job in self.running:
-        job.process.send_signal(number)
+    SIGINT may be blocked in them, as it is in workers of Ray.
+    """
+    del number, frame
+    self.stopped = True
+    self.say('Stopping: waiting for the runs to save.')
+    for job in self.running:
+      job.process.terminate()
 
-    numbers = signal.SIGINT, signal.SIGTERM
-    before = {number: signal.signal(number, end) for number in numbers}
-    try:
-      yield
-    finally:
-      for number, handler in before.items():
-        signal.signal(number, handler)
+
+@contextlib.contextmanager
+def signals_to(end: Callable[[int, object], None]) -> Iterator[None]:
+  """Calls a function for the signals that end a program."""
+  numbers = signal.SIGINT, signal.SIGTERM
+  before = {number: signal.signal(number, end) for number in numbers}
+  try:
+    yield
+  finally:
+    for number, handler in before.items():
+      signal.signal(number, handler)
+
+
+def conclude(
+  done: int, count: int, failed: Sequence[Job], say: Say = say
+) -> int:
+  """Says how many jobs are finished, and why others failed.
+
+  Returns:
+    The exit status: 0 if all are finished, 1 if any failed, or that of what
+    can go on.
+  """
+  say(f'{done} of {count} runs are finished, {len(failed)} failed.')
+  for job in failed:
+    say(f'\n{job.name}: {job.problem}; the end of {job.log}:')
+    say(''.join(f'  {line}\n' for line in tail(job.log)))
+  if failed:
+    return 1
+  return 0 if done == count else STOPPED
+
+
+def tail(log: Path, count: int = TAIL) -> list[str]:
+  """The last lines of a file that are not empty."""
+  try:
+    lines = log.read_text(errors='replace').split('\n')
+  except FileNotFoundError:
+    return []
+  return [line.rstrip() for line in lines if line.strip()][-count:]
 
 
 def _locked(path: Path) -> TextIO | None:
@@ -135,18 +181,31 @@ def _locked(path: Path) -> TextIO | None:
   except BlockingIOError:
     file.close()
     return None
+  except OSError:
+    pass  # Some network file systems have no locks.
   return file
 
 
-def _spawn(command: Sequence[str], log: TextIO) -> subprocess.Popen:
+def spawn(
+  command: Sequence[str],
+  log: TextIO,
+  folder: Path | None = None,
+  env: Mapping[str, str] | None = None,
+) -> subprocess.Popen:
   """Starts a process that signals of the terminal do not reach by themselves.
 
   Those come from the launcher, once: a second one would end it unsaved.
+
+  Args:
+    folder: It runs in; by default the current one.
+    env: Environment variables beside those of this process.
   """
   path = filter(None, (str(ROOT), os.environ.get('PYTHONPATH')))
+  more = {'PYTHONPATH': os.pathsep.join(path)} | dict(env or {})
   return subprocess.Popen(
     [sys.executable, str(BOUND), str(os.getpid()), *command],
-    env=os.environ | {'PYTHONPATH': os.pathsep.join(path)},
+    cwd=folder,
+    env=os.environ | more,
     stdin=subprocess.DEVNULL,
     stdout=log,
     stderr=subprocess.STDOUT,
@@ -154,12 +213,11 @@ def _spawn(command: Sequence[str], log: TextIO) -> subprocess.Popen:
   )
 
 
-def _reason(status: int, log: Path) -> str:
-  """Says why a job failed, with the last line of its output."""
+def _reason(status: int) -> str:
+  """Says why a job failed."""
   if status < 0:
     with contextlib.suppress(ValueError):
-      name = signal.Signals(-status).name
-      return f'failed: killed by {name}; see {log}.'
-  lines = log.read_text(errors='replace').split('\n')
-  last = next((x.strip() for x in reversed(lines) if x.strip()), '')
-  return f'failed with status {status}; see {log}. It ends: {last}'
+      return f'killed by {signal.Signals(-status).name}'
+  if not status:
+    return 'ended before its work was done'
+  return f'failed with status {status}'

@@ -1,0 +1,107 @@
+"""Runs of the launcher: their configs, their commands, and when they ended."""
+
+import copy
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import absl.flags
+
+from dreamer_nnx import commandline, explaining, launcher_flags, overrides
+from dreamer_nnx import config as configs
+from dreamer_nnx.errors import UserError
+from experiments.jobs import logs
+from experiments.jobs.launching import STOPPED
+
+MODES = ('train_and_evaluate', 'train')
+CHECKPOINTS = 'checkpoints'
+
+
+def root_of(text: str) -> Path:
+  """The folder that --root names.
+
+  Raises:
+    UserError: It is no folder of a file system.
+  """
+  if '://' in text:
+    raise UserError('must be a folder of a file system.', '--root', text)
+  root = Path(text).expanduser().absolute()
+  if root.exists() and not root.is_dir():
+    raise UserError('is no folder.', '--root', text)
+  return root
+
+
+def checked(name: str, flags: Sequence[str]) -> configs.ConfigDict:
+  """The config of a run with these flags; raises what that would raise."""
+  _, rest = _parsed(flags)
+
+  def change(config: configs.ConfigDict) -> None:
+    if unknown := overrides.override(config, rest):
+      raise commandline.unknown(unknown[0], launcher_flags.names(), config)
+
+  configs.load_plugins(overrides.plugins_from_argv(rest))
+  return configs.resolve(overrides.load_file(name, change=change))
+
+
+def given_flags(argv: Sequence[str]) -> list[str]:
+  """Names of the flags of the launcher itself that are given.
+
+  Raises:
+    UserError: One has no such value.
+  """
+  return _parsed(argv)[0]
+
+
+def _parsed(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+  """Names of the flags that are no fields, and the other arguments."""
+  known = copy.deepcopy(absl.flags.FLAGS)
+  known.unparse_flags()
+  try:
+    rest = known(['', *argv], known_only=True)[1:]
+  except absl.flags.Error as error:
+    raise UserError(explaining.explain(error)) from error
+  return [name for name in known if known[name].present], rest
+
+
+def command(
+  config: str, workdir: Path, mode: str, flags: Sequence[str]
+) -> list[str]:
+  """The command that makes a run, or goes on with it."""
+  return [
+    *(sys.executable, '-m', 'dreamer_nnx.main'),
+    f'--config={config}',
+    f'--workdir={workdir}',
+    f'--mode={mode}',
+    f'--stopped_status={STOPPED}',
+    *flags,
+  ]
+
+
+def finished(workdir: Path, config: Any, mode: str) -> bool:
+  """Tells by its own files whether a run was trained, and evaluated.
+
+  That is, whether it has a checkpoint, or an evaluation with greedy actions,
+  of so many steps, or one that was good enough to end it.
+  """
+  steps = config.train.steps
+  lines, _ = logs.read_lines(workdir / logs.EVALUATIONS)
+  greedy = [
+    line
+    for line in lines
+    if str(line.get('policy', '')).endswith(logs.GREEDY)
+    and 'problem' not in line
+  ]
+  enough = config.evaluate.stop_at if config.evaluate.every else math.inf
+  best = max((x.get('eval/return', -math.inf) for x in greedy), default=0.0)
+  if best >= enough:
+    return True
+  if mode == 'train_and_evaluate':
+    return any(line['env_steps'] >= steps for line in greedy)
+  saved = [
+    int(folder.name)
+    for folder in (workdir / CHECKPOINTS).glob('*')
+    if folder.name.isdecimal()
+  ]
+  return max(saved, default=-1) >= steps + config.train.offline
