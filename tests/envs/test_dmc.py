@@ -178,7 +178,7 @@ def test_controls_without_limits_are_passed_on():
   env.reset(seed=0)
   native = env.unwrapped.dm_env
   assert native.action_spec().maximum == 1e10
-  env.step({'action': np.float32([0.25])})
+  env.step(*env.interface.native_actions({'action': np.float32([[0.25]])}))
   assert native.physics.control() == 0.25
 
 

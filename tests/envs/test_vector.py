@@ -9,7 +9,7 @@ import pytest
 from gymnasium import spaces
 
 from dreamer_nnx import contracts, envs, interface
-from dreamer_nnx.envs import single, wrappers
+from dreamer_nnx.envs import single
 from tests.envs import games
 
 WHERE = 'config.env.test'
@@ -250,13 +250,16 @@ def test_mixed_spaces_both_ways(start, workers):
   assert step['log/score'].tolist() == [0.25, 0.25]
 
 
-def test_native_actions_are_rescaled_clipped_and_shifted():
+def test_native_actions_are_rescaled_clipped_and_shifted(start):
   inner = games.Mixed()
-  make = single.Wrapped(lambda i: inner, single.Options(), WHERE)
-  env = make(0)
+  env = start(lambda i: inner, num_envs=1)
   env.reset()
   arm = lambda *x: env.step(
-    {'arm': np.array(x), 'tools': np.array([1, 2]), 'switch': np.int32(0)}
+    {
+      'arm': np.array([x]),
+      'tools': np.array([[1, 2]]),
+      'switch': np.zeros(1, np.int32),
+    }
   )
   for action in ([-1, 1], [0, 0], [-9, 9], [0.5, -0.5]):
     arm(*action)
@@ -266,7 +269,7 @@ def test_native_actions_are_rescaled_clipped_and_shifted():
   assert inner.received[0]['tools'].tolist() == [1, 2]
 
 
-def test_actions_without_bounds_pass_and_integers_are_rounded():
+def test_actions_without_bounds_pass_and_integers_are_rounded(start):
   inner = games.Counter()
   inner.action_space = spaces.Dict(
     {
@@ -277,11 +280,13 @@ def test_actions_without_bounds_pass_and_integers_are_rounded():
     }
   )
   received = []
-  inner.step = lambda action: (received.append(action) or np.ones(2),)
-  env = wrappers.Rescale(wrappers.Flat(inner, WHERE))
+  answer = np.ones(2), 0.0, False, False, {}
+  inner.step = lambda action: received.append(action) or answer
+  env = start(lambda i: inner, num_envs=1)
+  env.reset()
   for space in env.action_space.values():
     assert (space.low == -1).all() and (space.high == 1).all()
-  env.step({'free': np.array([-3.0, -0.5]), 'level': np.array([0.17])})
+  env.step({'free': np.array([[-3.0, -0.5]]), 'level': np.array([[0.17]])})
   (native,) = received
   assert native['free'].tolist() == [-3, 0]
   assert native['level'].tolist() == [16]
