@@ -250,7 +250,7 @@ class Worker:
 
   @property
   def here(self) -> bool:
-    """Whether the environment is in this process, and `step` can be called."""
+    """Tells whether the environment is in this process, as `step` needs."""
     return hasattr(self._link, 'step')
 
   def step(self, action: Any) -> Answer:

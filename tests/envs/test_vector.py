@@ -366,6 +366,40 @@ def test_there_is_no_state(start):
     env.restore({})
 
 
+@BOTH
+def test_an_action_that_is_changed_is_nobody_elses(start, workers):
+  env = start(lambda i: Greedy(), workers=workers)
+  env.reset()
+  given = np.array([[0.5, 0], [0.25, 0]], np.float32)
+  for _ in range(2):
+    step = env.step({'action': given})
+    assert step['reward'].tolist() == [1, 0.5]
+  assert given.tolist() == [[0.5, 0], [0.25, 0]]
+
+
+class Greedy(games.Counter):
+  """Rewards with the first number of its action, and then changes it."""
+
+  action_space = spaces.Box(-2, 2, (2,), np.float32)
+
+  def step(self, action):
+    reward = float(action[0])
+    action[:] = 9
+    return self._obs(), reward, False, False, {}
+
+
+def test_bounds_of_actions_are_the_same_in_a_run(start):
+  def create(index):
+    env = games.Counter()
+    env.action_space = spaces.Box(-1 - index, 1, (2,), np.float32)
+    return env
+
+  env = start(create)
+  message = r'environment 1 .*its action space is Box\(-2.0'
+  with pytest.raises(envs.EnvError, match=message):
+    env.reset()
+
+
 def test_environments_of_one_run_have_the_same_spaces(start):
   env = start(lambda i: games.Mixed() if i else games.Counter())
   with pytest.raises(envs.EnvError, match=r'environment 1 .*the same spaces'):
