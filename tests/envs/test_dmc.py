@@ -210,7 +210,7 @@ def test_a_repeated_action_stops_at_the_end(make):
 def test_lqr_is_over_when_its_masses_rest():
   env = single_env('lqr_lqr_2_1')
   env.reset(seed=0)
-  idle = {'action': np.zeros(1, np.float32)}
+  (idle,) = env.interface.native_actions({'action': np.zeros((1, 1))})
   assert env.step(idle)[2:4] == (False, False)
   with (physics := env.unwrapped.dm_env.physics).reset_context():
     physics.data.qpos[:] = physics.data.qvel[:] = 0
