@@ -182,8 +182,7 @@ class WorldModel:
       taken = jax.tree.map(lambda x: _batched(x, lead), taken)
       feat, told = self._follow(self.arrays, end, taken, key)
     feat, taken, *told = plain((feat, taken, *told), rows)
-    steps = next(iter(taken.values())).shape[len(rows)]
-    native = self._interface.native_action(taken, (*rows, steps))
+    native = self._interface.native_action(taken)
     return ImaginedSteps(feat, native, *told)
 
   def decode(self, feat: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -208,7 +207,7 @@ class WorldModel:
     flat = {k: np.reshape(x, (1, -1, np.shape(x)[-1])) for k, x in feat.items()}
     arrays = plain(self._decode(self.arrays, flat), ())
     shaped = {k: x.reshape((*lead, *x.shape[1:])) for k, x in arrays.items()}
-    return self._interface.native_observation(shaped, lead)
+    return self._interface.native_observation(shaped)
 
   def key_of(self, draw: int) -> jax.Array:
     """The key of a numbered dream."""

@@ -71,6 +71,10 @@ class Bounds:
     return bool(((self.low == -1) & (self.high == 1)).all())
 
   @functools.cached_property
+  def _whole(self) -> bool:
+    return bool(self.finite.all())
+
+  @functools.cached_property
   def _scale(self) -> tuple[np.ndarray, np.ndarray]:
     start = np.where(self.finite, self.low, 0)
     return start, (np.where(self.finite, self.high, 0) - start) / 2
@@ -78,7 +82,7 @@ class Bounds:
   def _scaled(self, value: np.ndarray) -> np.ndarray:
     start, half = self._scale
     scaled = start + (np.minimum(np.maximum(value, -1), 1) + 1) * half
-    return scaled if self.finite.all() else np.where(self.finite, scaled, value)
+    return scaled if self._whole else np.where(self.finite, scaled, value)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,22 +194,16 @@ class Interface:
       result[leaf.key], leads[leaf.key] = array, lead
     return result, _one_lead(leads, 'action')
 
-  def native_action(self, action: Mapping[str, np.ndarray], lead: Lead) -> Any:
-    """Converts actions of the agent to those of the environment.
+  def native_action(self, action: Mapping[str, np.ndarray]) -> Any:
+    """Converts actions of the agent to those of the environment."""
+    return self._acted.unflatten(self._in_units(action))
 
-    Args:
-      lead: The leading axes that they have.
-    """
-    decoded = {}
-    for leaf in self._acted.leaves:
-      value = np.asarray(action[leaf.key])
-      if leaf.key in self._bounds:
-        value = self._bounds[leaf.key].native(value)
-      decoded[leaf.key] = _decoded(leaf, value, lead)
-    return spaces.nested(self._acted, decoded)
+  def native_actions(self, action: Mapping[str, np.ndarray]) -> list[Any]:
+    """Converts (W, ...) actions of the agent to those of W environments."""
+    return self._acted.rows(self._in_units(action))
 
   def native_observation(
-    self, arrays: Mapping[str, np.ndarray], lead: Lead
+    self, arrays: Mapping[str, np.ndarray]
   ) -> dict[str, np.ndarray]:
     """Converts arrays of observations, by key, to the environment's units.
 
@@ -216,7 +214,7 @@ class Interface:
     for key in arrays.keys() & leaves.keys():
       scaled = spaces.is_image(leaves[key].space) and self.image_size
       if not scaled:
-        result[key] = _decoded(leaves[key], np.asarray(arrays[key]), lead)
+        result[key] = leaves[key].decode(np.asarray(arrays[key]))
     return result
 
   def to_json(self) -> dict[str, Any]:
@@ -252,6 +250,12 @@ class Interface:
       )
     except (KeyError, TypeError) as error:
       raise ValueError('it describes no interface.') from error
+
+  def _in_units(self, action: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    values = {x.key: np.asarray(action[x.key]) for x in self._acted.leaves}
+    for key, bounds in self._bounds.items():
+      values[key] = bounds.native(values[key])
+    return values
 
   def _scaled(self, array: np.ndarray) -> np.ndarray:
     image = array.dtype == np.uint8 and array.ndim == 3 and self.image_size
@@ -358,14 +362,6 @@ def _encoded(leaf: spaces.Leaf, row: np.ndarray) -> np.ndarray:
 def _joined(rows: list[np.ndarray], lead: Lead) -> np.ndarray:
   array = np.stack(rows)
   return array.reshape((*lead, *array.shape[1:]))
-
-
-def _decoded(leaf: spaces.Leaf, value: np.ndarray, lead: Lead) -> Any:
-  """Decodes an array (*lead, ...) row by row."""
-  if not lead:
-    return leaf.decode(value)
-  rows = value.reshape(-1, *value.shape[len(lead) :])
-  return _joined([np.asarray(leaf.decode(row)) for row in rows], lead)
 
 
 def _one_lead(leads: Mapping[str, Lead], what: str) -> Lead:

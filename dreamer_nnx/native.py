@@ -36,7 +36,7 @@ class Converter(NamedTuple):
     encode: Maps a native array, of the native shape, to the normalised one;
       raises ValueError for one that is not in the native space. For the shape
       () it takes one of NUMBERS, too.
-    decode: Maps back.
+    decode: Maps back; leading axes stay as they are.
     note: A note for the user on the conversion, or empty.
   """
 
@@ -97,9 +97,10 @@ def _multi_discrete(
     _check_bounds(value, start, last, space)
     return (value - start).astype(np.int32).reshape(-1)
 
-  decode = lambda array: (
-    np.asarray(array, np.int64).reshape(shape) + start
-  ).astype(dtype)
+  def decode(array: np.ndarray) -> np.ndarray:
+    value = np.asarray(array, np.int64)
+    return (value.reshape(*value.shape[:-1], *shape) + start).astype(dtype)
+
   return Converter(spacetypes.multi_discrete(np.ravel(nvec)), encode, decode)
 
 
@@ -116,12 +117,12 @@ def _box(space: Space, where: str) -> Converter:
   floats = dtype.kind == 'f'
 
   def encode(value: np.ndarray | float) -> np.ndarray:
-    if type(value) in NUMBERS:
-      if floats and -LARGEST <= value <= LARGEST:
-        return np.float32(value)
-      value = np.asarray(value)
-    if floats and value.dtype == FLOAT32:
-      return value.copy()
+    if type(value) is np.ndarray:
+      if floats and value.dtype is FLOAT32:
+        return value.copy()
+    elif floats and type(value) in NUMBERS and -LARGEST <= value <= LARGEST:
+      return np.float32(value)
+    value = np.asarray(value)
     if dtype.kind in 'iub':
       value = _whole_numbers(value, space)
       _check_bounds(value, space.low, space.high, space)
@@ -130,7 +131,7 @@ def _box(space: Space, where: str) -> Converter:
     # A float64 larger than every float32 becomes infinite and is refused later.
     return _narrowed(value, FLOAT32)
 
-  decode = lambda array: _cast(array, dtype).reshape(shape)
+  decode = lambda array: _cast(array, dtype)
   return Converter(spacetypes.box(low, high, shape), encode, decode)
 
 
@@ -163,8 +164,11 @@ def _image(space: Space, where: str) -> Converter:
     return value.transpose(order).reshape(target).astype(np.uint8, copy=False)
 
   def decode(array: np.ndarray) -> np.ndarray:
-    turned = np.asarray(array).reshape([shape[axis] for axis in order])
-    return (low + shade * turned.transpose(np.argsort(order))).astype(dtype)
+    lead = np.shape(array)[:-3]
+    turned = np.reshape(array, (*lead, *(shape[axis] for axis in order)))
+    back = (len(lead) + np.argsort(order)).tolist()
+    value = turned.transpose(*range(len(lead)), *back)
+    return (low + shade * value).astype(dtype)
 
   image = spacetypes.image(target)
   return Converter(image, encode, decode, note)
@@ -269,16 +273,16 @@ def _narrowed(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 def _cast(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
   """Casts to another type; rounds to integers and clips to the type's range."""
-  values = np.asarray(values)
+  values, dtype = np.asarray(values), np.dtype(dtype)
   if dtype == np.bool_:
     return values > 0.5
   if values.dtype == dtype:
     return values.copy()
-  if not np.issubdtype(dtype, np.integer):
+  if dtype.kind not in 'iu':
     # Bounds such as 1.8e308 of a float64 box become infinite in float32.
     return _narrowed(values, dtype)
   low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
-  if not np.issubdtype(values.dtype, np.floating):
+  if values.dtype.kind != 'f':
     return np.clip(values, low, high).astype(dtype)
   if np.iinfo(dtype).bits > 32:
     # The limits of int64, as floats, round outwards and would overflow.

@@ -106,7 +106,7 @@ class Policy:
     taken = {k: np.asarray(x) for k, x in action.items()}
     if not lead:
       taken = {k: x[0] for k, x in taken.items()}
-    native = self._interface.native_action(taken, lead)
+    native = self._interface.native_action(taken)
     return native, PolicyState(carry, state.count + 1, lead)
 
   def _rows(self, lead: Lead, state: PolicyState | None, mode: str) -> int:

@@ -12,7 +12,7 @@ MultiBinary, Dict and Tuple into this form and converts values both ways.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -108,7 +108,7 @@ class Leaf:
   """One entry of a flat space and its converters.
 
   `path` leads to the entry in the nested space. `encode` maps its native
-  value to the normalised array, `decode` back.
+  value to the normalised array, `decode` back, with any leading axes.
   """
 
   key: str
@@ -142,15 +142,17 @@ class Normalized:
     """Notes for the user on the way the space is read."""
     return tuple(leaf.note for leaf in self.leaves if leaf.note)
 
-  def flatten(self, value: Any) -> dict[str, np.ndarray]:
-    """Converts a native value to flat arrays.
+  @functools.cached_property
+  def flatten(self) -> Callable[[Any], dict[str, np.ndarray]]:
+    """A function that converts a native value to flat arrays.
 
-    Raises:
-      ValueError: If an entry is missing or has another shape than its space.
+    It raises ValueError if an entry is missing or does not fit its space.
     """
-    if single := self._single:
-      return {single.key: _encode(single, value)}
-    return {leaf.key: _encode(leaf, value) for leaf in self.leaves}
+    readers = {leaf.key: _reader(leaf) for leaf in self.leaves}
+    if self._single:
+      ((key, read),) = readers.items()
+      return lambda value: {key: read(value)}
+    return lambda value: {key: read(value) for key, read in readers.items()}
 
   @functools.cached_property
   def _single(self) -> Leaf | None:
@@ -159,10 +161,21 @@ class Normalized:
 
   def unflatten(self, arrays: Mapping[str, np.ndarray]) -> Any:
     """Converts flat arrays to the native value."""
-    if single := self._single:
-      return single.decode(arrays[single.key])
-    values = {leaf.key: leaf.decode(arrays[leaf.key]) for leaf in self.leaves}
-    return nested(self, values)
+    values = [leaf.decode(arrays[leaf.key]) for leaf in self.leaves]
+    return self._nested(values)
+
+  def rows(self, arrays: Mapping[str, np.ndarray]) -> list[Any]:
+    """Converts flat arrays (W, ...) to W native values."""
+    columns = [_rows(leaf, arrays[leaf.key]) for leaf in self.leaves]
+    if self._single:
+      return columns[0]
+    return [self._nested(values) for values in zip(*columns, strict=True)]
+
+  def _nested(self, values: Sequence[Any]) -> Any:
+    if self._single:
+      return values[0]
+    by_path = {x.path: v for x, v in zip(self.leaves, values, strict=True)}
+    return _nest(self.native, (), by_path)
 
 
 def normalize(space: Space, where: str, default_key: str) -> Normalized:
@@ -198,12 +211,6 @@ def normalize(space: Space, where: str, default_key: str) -> Normalized:
   if not leaves:
     raise UserError(f'{space} has no entries.', where)
   return Normalized(space, tuple(leaves))
-
-
-def nested(space: Normalized, values: Mapping[str, Any]) -> Any:
-  """Nests native values, by flat key, as the native space is."""
-  by_path = {leaf.path: values[leaf.key] for leaf in space.leaves}
-  return _nest(space.native, (), by_path)
 
 
 def check_keys(
@@ -274,7 +281,7 @@ class Logged:
         )
 
   @functools.cached_property
-  def _alike(self) -> bool:
+  def alike(self) -> bool:
     """Tells whether all values are logged as they are."""
     logged = [x for k, x in self.flat.items() if k.startswith(LOG)]
     return all(x.shape == () and x.dtype == np.float32 for x in logged)
@@ -294,7 +301,7 @@ class Logged:
 
   def split(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Arrays of `flat` as arrays of `spaces`."""
-    if self._alike:
+    if self.alike:
       return values
     result = {}
     for key, value in values.items():
@@ -332,26 +339,43 @@ def _nest(space, path, values):
   return values[path]
 
 
-def _encode(leaf, value):
-  for part in leaf.path:
-    try:
-      value = value[part]
-    except (KeyError, IndexError, TypeError) as error:
-      raise ValueError(
-        f'{leaf.key!r}: the value has no entry {part!r}, its space has one.'
-      ) from error
-  shape = leaf.shape
-  try:
-    type_ = type(value)
-    fits = type_ is np.ndarray and value.shape == shape
-    if not fits and (shape or type_ not in NUMBERS):
-      value = np.asarray(value)
-      # A scalar may come as (1,) and the other way round; nothing else may.
-      if value.shape != shape and not value.size == np.prod(shape) == 1:
+def _rows(leaf, array):
+  """Native values of (W, ...); those of one float are arrays, too."""
+  values = leaf.decode(array)
+  if leaf.shape or kind(leaf.native) == 'Discrete':
+    return list(values)
+  return [values[index, ...] for index in range(len(values))]
+
+
+def _reader(leaf):
+  """Reads a leaf of a native value; all it needs is looked up once."""
+  key, path, shape, encode = leaf.key, leaf.path, leaf.shape, leaf.encode
+
+  def read(value):
+    for part in path:
+      try:
+        value = value[part]
+      except (KeyError, IndexError, TypeError) as error:
         raise ValueError(
-          f'the value has the shape {value.shape}, its space {shape}.'
-        )
-      value = value.reshape(shape)
-    return leaf.encode(value)
-  except ValueError as error:
-    raise ValueError(f'{leaf.key!r}: {error}') from error
+          f'{key!r}: the value has no entry {part!r}, its space has one.'
+        ) from error
+    try:
+      if type(value) is not np.ndarray or value.shape != shape:
+        value = _shaped(value, shape)
+      return encode(value)
+    except ValueError as error:
+      raise ValueError(f'{key!r}: {error}') from error
+
+  return read
+
+
+def _shaped(value, shape):
+  if not shape and type(value) in NUMBERS:
+    return value
+  value = np.asarray(value)
+  # A scalar may come as (1,) and the other way round; nothing else may.
+  if value.shape != shape and not value.size == np.prod(shape) == 1:
+    raise ValueError(
+      f'the value has the shape {value.shape}, its space {shape}.'
+    )
+  return value.reshape(shape)

@@ -81,7 +81,7 @@ def test_actions_are_those_of_the_environment(envs, arm):
   envs.reset()
   action = {'force': np.array([0.5, 7]), 'mode': np.array(2)}
   envs.step({key: x[None] for key, x in action.items()})
-  native = ARM.native_action(action, ())
+  native = ARM.native_action(action)
   np.testing.assert_array_equal(native['force'], arm.taken[-1]['force'])
   assert native['force'].tolist() == [1, 7]
   assert native['mode'] == arm.taken[-1]['mode'] == 7
@@ -111,7 +111,7 @@ def test_rows_and_steps_are_converted_alike(lead):
   index = (0,) * len(lead)
   for key, value in presented.items():
     np.testing.assert_array_equal(value[index], first[key])
-  back = ARM.native_action(presented, lead)
+  back = ARM.native_action(presented)
   for key, value in rows.items():
     np.testing.assert_allclose(back[key], value, rtol=1e-5, atol=1e-6)
 
@@ -177,7 +177,7 @@ def test_a_plain_value_may_be_all_there_is():
   plain = Interface(gs.Box(-1, 1, (2,)), gs.Discrete(2))
   found, lead = plain.observed([0.5, 1])
   assert lead == () and found['vector'].tolist() == [0.5, 1]
-  assert plain.native_action({'action': np.array(1)}, ()) == 1
+  assert plain.native_action({'action': np.array(1)}) == 1
   with pytest.raises(UserError, match="no 'vector', got obs"):
     plain.observed({'obs': [0.5, 1]})
 

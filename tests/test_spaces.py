@@ -41,6 +41,18 @@ def test_flatten_then_unflatten_is_the_identity(space):
     np.testing.assert_equal(back, value)
 
 
+@pytest.mark.parametrize('space', [*ROUND_TRIPS, gs.Box(-1, 1, ())], ids=str)
+def test_rows_are_what_each_of_them_is(space):
+  space.seed(5)
+  normal = spaces.normalize(space, WHERE, 'vector')
+  flat = [normal.flatten(space.sample()) for _ in range(3)]
+  rows = normal.rows({key: np.stack([x[key] for x in flat]) for key in flat[0]})
+  for row, one in zip(rows, flat, strict=True):
+    want = normal.unflatten(one)
+    np.testing.assert_equal(row, want)
+    assert space.contains(row) and type(row) is type(want)
+
+
 @pytest.mark.parametrize('space', ROUND_TRIPS, ids=str)
 def test_flat_spaces_are_of_the_normalised_kinds(space):
   space.seed(4)

@@ -73,9 +73,7 @@ class Batch:
     for key, shape, dtype in self._others:
       parts[key] = np.empty(shape, dtype)
     for key in self._filled:
-      array = parts[key]
-      for index, row in enumerate(rows):
-        array[index] = row[key]
+      parts[key][:] = [row[key] for row in rows]
     if self._bounds:
       inside = (floats >= self._low) & (floats <= self._high)
     else:

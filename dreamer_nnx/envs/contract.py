@@ -83,10 +83,12 @@ def _takes(function: Callable[..., Any], arguments: dict[str, Any]) -> bool:
 def _step(step: Callable[[Any], Any], action: Any) -> tuple:
   result = step(action)
   if type(result) is tuple and len(result) == 5:
-    _, reward, terminated, truncated, _ = result
-    bools = type(terminated) is bool and type(truncated) is bool
-    if bools and type(reward) is float:
-      return result
+    obs, reward, terminated, truncated, info = result
+    if type(terminated) is bool and type(truncated) is bool:
+      if type(reward) is float:
+        return result
+      if type(reward) in NUMBERS:
+        return obs, float(reward), terminated, truncated, info
   elif not isinstance(result, tuple | list) or len(result) != 5:
     old = isinstance(result, tuple | list) and len(result) == 4
     raise EnvError(

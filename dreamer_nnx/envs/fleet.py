@@ -7,7 +7,7 @@ this machine (`subprocesses`) or a Ray actor of a cluster (`ray_actors`).
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import gymnasium
@@ -39,7 +39,8 @@ class WorkerHung(WorkerLost):
 class Link(Protocol):
   """A worker with a `Host`.
 
-  `hint` is what to look at if it dies at its start.
+  `hint` is what to look at if it dies at its start. One whose environment is in
+  this process has `step`, which takes an action and returns the answer.
   """
 
   hint: str
@@ -121,6 +122,7 @@ class Fleet:
       self.close()
       raise
     self.spaces: Spaces = spaces
+    self._here = self._workers[0].here
 
   def reset(self, seeds: Sequence[int]) -> list[Answer]:
     """Begins an episode in each environment; returns their first steps."""
@@ -128,16 +130,19 @@ class Fleet:
       worker.ask_reset(seed)
     return self._receive()
 
-  def step(self, action: Mapping[str, np.ndarray]) -> list[Answer]:
-    """Takes (W, ...) actions; returns what each environment answers.
+  def step(self, actions: Sequence[Any]) -> list[Answer]:
+    """Takes an action for each environment; returns what each answers.
 
     The step after the last one of an episode is the reset.
 
     Raises:
       EnvError: No environment could take its first step.
     """
-    for index, worker in enumerate(self._workers):
-      worker.ask_step({key: value[index] for key, value in action.items()})
+    pairs = zip(self._workers, actions, strict=True)
+    if self._here:
+      return self._judged([worker.step(action) for worker, action in pairs])
+    for worker, action in pairs:
+      worker.ask_step(action)
     return self._receive()
 
   def close(self) -> list[str]:
@@ -161,7 +166,10 @@ class Fleet:
     return said + (self._hub.close() or [])
 
   def _receive(self):
-    answers = [worker.receive() for worker in self._workers]
+    return self._judged([worker.receive() for worker in self._workers])
+
+  def _judged(self, answers: list[Answer]) -> list[Answer]:
+    """Tells of the faults of a step."""
     if not self._stepped:
       self._check_first_step(answers)
     faults, self._faults = self._faults, []
@@ -240,7 +248,23 @@ class Worker:
     self._next_seed, self._resetting = None, True
     self._link.ask('reset', seed)
 
-  def ask_step(self, action: Mapping[str, np.ndarray]) -> None:
+  @property
+  def here(self) -> bool:
+    """Tells whether the environment is in this process, as `step` needs."""
+    return hasattr(self._link, 'step')
+
+  def step(self, action: Any) -> Answer:
+    """Takes a step, or resets if the episode is over, without a worker."""
+    if self._over:
+      self.ask_reset(self._next_seed)
+      return self.receive()
+    answer = self._link.step(action)
+    self._over = answer.terminated or answer.truncated
+    if answer.fault:
+      self._notify(answer.fault)
+    return answer
+
+  def ask_step(self, action: Any) -> None:
     """Asks for a step, or for the reset if the episode is over."""
     if self._over:
       self.ask_reset(self._next_seed)

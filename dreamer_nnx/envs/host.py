@@ -3,7 +3,7 @@
 import dataclasses
 import pickle
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -25,11 +25,12 @@ class Spaces(NamedTuple):
   observation: dict[str, gymnasium.Space]
   action: dict[str, gymnasium.Space]
   # Notes for the user on the way the spaces are read.
-  notes: tuple[str, ...] = ()
-  interface: Interface | None = None
+  notes: tuple[str, ...]
+  interface: Interface
 
 
-class Answer(NamedTuple):
+@dataclasses.dataclass(slots=True)
+class Answer:
   """The result of one step or reset of one environment.
 
   An episode that a fault has ended is `truncated` and `cut`.
@@ -52,7 +53,7 @@ class Host:
   environments of a vector stay usable; faults travel in the answer.
 
   Args:
-    make: Makes the environment, with flat spaces; called when it is needed.
+    make: Makes the environment as `single.Wrapped` does, when it is needed.
     limit: Crashes in a row (without an episode that ended by itself between
       them) after which the run stops; a first reset is tried twice at most.
     spaces: Spaces that the environment must have; None for any.
@@ -104,8 +105,8 @@ class Host:
       if seed is not None:
         seed = streams.seed(seed, Stream.CRASH)
 
-  def step(self, action: Mapping[str, np.ndarray]) -> Answer:
-    """Takes an action and returns what it leads to."""
+  def step(self, action: Any) -> Answer:
+    """Takes an action of the environment and returns what it leads to."""
     try:
       obs, reward, terminated, truncated, _ = self._env.step(action)
     except self._caught as error:
@@ -124,20 +125,24 @@ class Host:
 
   def _started(self):
     env = self._make()
+    interface = env.get_wrapper_attr('interface')
     found = Spaces(
       dict(env.observation_space.spaces),
-      dict(env.action_space.spaces),
+      interface.action_space,
       tuple(env.get_wrapper_attr('notes')),
-      env.get_wrapper_attr('interface'),
+      interface,
     )
-    want = self._spaces = self._spaces or found
-    for name in ('observation', 'action'):
-      if getattr(want, name) != getattr(found, name):
+    first = self._spaces = self._spaces or found
+    acted = first.interface.action
+    for name, want, has in (
+      ('observation', first.observation, found.observation),
+      ('action', acted, interface.action),
+    ):
+      if want != has:
         env.close()
         raise EnvError(
-          f'its {name} space is {getattr(found, name)}, the first environment '
-          f'made has {getattr(want, name)}. All environments of a run must '
-          'have the same spaces.'
+          f'its {name} space is {has}, the first environment made has {want}. '
+          'All environments of a run must have the same spaces.'
         )
     return env
 

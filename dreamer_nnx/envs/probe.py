@@ -51,10 +51,12 @@ class Probe:
     self._call(self._env.reset, seed=seed)
     return self._watch.told()
 
-  def step(
-    self, action: Mapping[str, np.ndarray]
-  ) -> tuple[list[Finding], bool]:
-    """Takes an action; returns what is new, and whether the episode is over."""
+  def step(self, action: Any) -> tuple[list[Finding], bool]:
+    """Takes an action of the environment.
+
+    Returns:
+      What is new, and whether the episode is over.
+    """
     _, _, *over, _ = self._call(self._env.step, action)
     return self._watch.told(), any(over)
 

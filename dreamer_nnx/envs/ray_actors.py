@@ -5,6 +5,8 @@ machine; without one, Ray starts on this machine alone.
 """
 
 import contextlib
+import copy
+import dataclasses
 import time
 from collections.abc import Callable
 from typing import Any
@@ -73,7 +75,8 @@ class Remote:
     """Returns once the actor runs."""
 
   def ask(self, name: str, *arguments: Any) -> Any:
-    return call(self._host, name, arguments)
+    # Arrays from Ray's memory are read-only.
+    return call(self._host, name, copy.deepcopy(arguments))
 
 
 class Actor:
@@ -116,7 +119,7 @@ class Actor:
     if isinstance(answer, Answer):
       # Arrays from Ray's memory are read-only.
       obs = {key: np.array(value) for key, value in answer.obs.items()}
-      return answer._replace(obs=obs)
+      return dataclasses.replace(answer, obs=obs)
     return answer
 
   def discard(self) -> str:

@@ -164,10 +164,8 @@ class Wrapped:
       drawn = env.observation_space['image'].shape
     if options.image_size:
       env = wrappers.Resize(env, where, options.image_size)
-    spaces.check_keys(env.observation_space, env.action_space, where)
-    if not all(map(spaces.is_discrete, env.action_space.spaces.values())):
-      env = wrappers.Rescale(env)
     env.interface = Interface(observed, taken, options.image_size, drawn)
+    spaces.check_keys(env.observation_space, env.interface.action_space, where)
     return env
 
 

@@ -225,7 +225,7 @@ def probed(envs: GymVectorEnv, seed: int, steps: int) -> list[Finding]:
         new, over = ask('reset', seed), False
       else:
         action = playing.draw(envs.action_space, 1, rng)
-        new, over = ask('step', {k: x[0] for k, x in action.items()})
+        new, over = ask('step', *envs.interface.native_actions(action))
       found += new
   return found
 

@@ -107,9 +107,9 @@ class GymVectorEnv:
     if self._was_last is None:
       raise EnvError('call reset before step.', self._where)
     self._steps += 1
-    native = {key: self._action(key, action) for key in self._taken}
-    self._check(native, 'action')
-    return self._result(self._fleet.step(native))
+    taken = {key: self._action(key, action) for key in self._taken}
+    self._check(taken, 'action')
+    return self._result(self._fleet.step(self.interface.native_actions(taken)))
 
   def close(self) -> None:
     """Closes the environments and ends their processes; never raises."""

@@ -35,7 +35,7 @@ class Watchdog:
     # A new tuple for each call, so that no two calls are taken for one.
     self._current: tuple[Any] | None = None
     self._lock = threading.Lock()
-    self._armed = self._left = -math.inf
+    self._armed = self._begun = -math.inf
     self._closed = threading.Event()
     if limit:
       watch = threading.Thread(target=self._watch, name='watchdog', daemon=True)
@@ -46,7 +46,8 @@ class Watchdog:
     if not self._limit:
       return call(*arguments)
     now = time.monotonic()
-    quick = now - self._left < QUICK
+    quick = now - self._begun < QUICK
+    self._begun = now
     # Before it is looked whether it is armed: see `_disarm`.
     self._current = (what,)
     if now - self._armed > REARM:
@@ -55,7 +56,6 @@ class Watchdog:
       return call(*arguments)
     finally:
       self._current = None
-      self._left = time.monotonic()
       if not quick:
         self._disarm()
 

@@ -1,12 +1,12 @@
 """Wrappers around one gymnasium environment, innermost first.
 
-  Checked -> Repeat -> Flat -> Render -> Resize -> Rescale
+  Checked -> Repeat -> Flat -> Render -> Resize
 
-`Checked` is in `contract`. After `Flat` observations and actions are flat
-dicts of arrays of the normalised kinds (`dreamer_nnx.spaces`).
+`Checked` is in `contract`. After `Flat` observations are flat dicts of arrays
+of the normalised kinds (`dreamer_nnx.spaces`). Actions are the environment's
+own: a vector converts them for all its environments at once, see `interface`.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
@@ -15,7 +15,7 @@ import numpy as np
 from dreamer_nnx import spaces
 from dreamer_nnx.envs.faults import EnvError
 from dreamer_nnx.errors import UserError
-from dreamer_nnx.interface import Bounds, resize
+from dreamer_nnx.interface import resize
 
 
 class Repeat(gymnasium.Wrapper):
@@ -36,7 +36,7 @@ class Repeat(gymnasium.Wrapper):
 
 
 class Flat(gymnasium.Wrapper):
-  """Presents nested observations and actions as flat dicts of arrays.
+  """Presents nested observations as flat dicts of arrays.
 
   Attributes:
     notes: Notes for the user on the way the spaces are read.
@@ -56,24 +56,24 @@ class Flat(gymnasium.Wrapper):
         raise UserError(f'{key!r}: an action cannot be an image.', where)
     self._logged = spaces.Logged(obs.spaces, where)
     spaces.check_keys(self._logged.spaces, act.spaces, where)
-    self._obs, self._act = obs, act
+    self._read, self._alike = obs.flatten, self._logged.alike
     self.notes = obs.notes
     self.observation_space = gymnasium.spaces.Dict(self._logged.spaces)
-    self.action_space = gymnasium.spaces.Dict(act.spaces)
 
   def reset(self, *, seed=None, options=None) -> tuple:
     obs, info = self.env.reset(seed=seed, options=options)
     return self._flatten(obs), info
 
-  def step(self, action: Mapping[str, np.ndarray]) -> tuple:
-    obs, *rest = self.env.step(self._act.unflatten(action))
-    return self._flatten(obs), *rest
+  def step(self, action: Any) -> tuple:
+    obs, reward, terminated, truncated, info = self.env.step(action)
+    return self._flatten(obs), reward, terminated, truncated, info
 
   def _flatten(self, obs):
     try:
-      return self._logged.split(self._obs.flatten(obs))
+      flat = self._read(obs)
     except ValueError as error:
       raise EnvError(f'observation {error}') from error
+    return flat if self._alike else self._logged.split(flat)
 
 
 class Render(gymnasium.Wrapper):
@@ -103,7 +103,7 @@ class Render(gymnasium.Wrapper):
     obs, info = self.env.reset(seed=seed, options=options)
     return {**obs, 'image': self._draw()}, info
 
-  def step(self, action: Mapping[str, np.ndarray]) -> tuple:
+  def step(self, action: Any) -> tuple:
     obs, *rest = self.env.step(action)
     return {**obs, 'image': self._draw()}, *rest
 
@@ -148,24 +148,3 @@ class Resize(gymnasium.ObservationWrapper):
   ) -> dict[str, np.ndarray]:
     images = {k: resize(observation[k], self._size) for k in self._keys}
     return {**observation, **images}
-
-
-class Rescale(gymnasium.Wrapper):
-  """Presents continuous actions as [-1, 1]; see `interface.Bounds`."""
-
-  def __init__(self, env: gymnasium.Env) -> None:
-    super().__init__(env)
-    flat = dict(env.action_space.spaces)
-    self._bounds = {
-      key: Bounds.of(space)
-      for key, space in flat.items()
-      if not spaces.is_discrete(space)
-    }
-    flat |= {key: bounds.scaled for key, bounds in self._bounds.items()}
-    self.action_space = gymnasium.spaces.Dict(flat)
-
-  def step(self, action: Mapping[str, np.ndarray]) -> tuple:
-    native = dict(action)
-    for key, bounds in self._bounds.items():
-      native[key] = bounds.native(action[key])
-    return self.env.step(native)

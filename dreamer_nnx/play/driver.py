@@ -130,7 +130,7 @@ class Driver:
 
   def _frame(self, told: Any, action: Arrays) -> Frame:
     arrays, reward, cont, worth = plain(told, ())
-    native = self.model.trained.interface.native_observation(arrays, ())
+    native = self.model.trained.interface.native_observation(arrays)
     return Frame(
       native,
       float(reward),

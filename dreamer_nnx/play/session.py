@@ -132,7 +132,7 @@ class Session:
     }
     if truth is not None:
       arrays = {k: truth[k][0] for k in shown}
-      native = self._interface.native_observation(arrays, ())
+      native = self._interface.native_observation(arrays)
       result['truth'] = {
         'name': self._moment.truth.name,
         'seen': {k: _shown(x) for k, x in native.items()},

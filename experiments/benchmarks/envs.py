@@ -2,18 +2,28 @@
 
   python -m experiments.benchmarks.envs atari minatar
 
-Both are stepped in turns, with the same random actions and number of
-environments, in one process. It prints environment steps a second, medians of
-the turns, and what of the package's are left. On a machine with other work
---cpu counts the seconds of the processor instead.
+All are stepped in turns, with the same random actions and number of
+environments, in one process:
+
+  here     the suite, with everything that training has of it
+  loop     a loop over the package's environments. Those of gymnasium's
+           interface throw their answers away, which no user of a vector can;
+           those of dm_env's, and MinAtar, are stacked to arrays (W, ...)
+  vector   the package's own vector of environments: for ids of gymnasium that
+           of `gymnasium.make_vec` in this process, which stacks its answers
+
+It prints microseconds of an environment step, and what share of the steps a
+second of each other is left here, of the fastest turn of each: other work on
+the machine only ever makes a turn slower. There --cpu counts the seconds of the
+processor, and many short turns are better than a few long ones.
 """
 
 import argparse
 import importlib
-import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
+import gymnasium
 import numpy as np
 
 from dreamer_nnx import envs
@@ -21,8 +31,11 @@ from dreamer_nnx.registry import Choice
 from dreamer_nnx.slots import ENV
 
 NUM_ENVS = 16
+LOOP, VECTOR, HERE = 'loop', 'vector', 'here'
 Stepper = Callable[[np.ndarray], object]
-Suite = Callable[[int], tuple[Stepper, Stepper, int | tuple[int, ...]]]
+# Number of actions, or the shape of one that is continuous.
+Actions = int | tuple[int, ...]
+Suite = Callable[[int], tuple[dict[str, Stepper], Actions]]
 
 
 def ours(name: str, num_envs: int, **fields) -> Stepper:
@@ -32,7 +45,7 @@ def ours(name: str, num_envs: int, **fields) -> Stepper:
   return lambda actions: env.step({'action': actions})
 
 
-def atari(num_envs: int) -> tuple[Stepper, Stepper, int]:
+def atari(num_envs: int) -> tuple[dict[str, Stepper], Actions]:
   """Pong of 96 x 96 gray pixels."""
   from ale_py.vector_env import AtariVectorEnv
 
@@ -49,28 +62,32 @@ def atari(num_envs: int) -> tuple[Stepper, Stepper, int]:
     repeat_action_probability=0.25,
   )
   native.reset(seed=0)
-  return native.step, ours('atari', num_envs), 18
+  return {VECTOR: native.step, HERE: ours('atari', num_envs)}, 18
 
 
-def minatar(num_envs: int) -> tuple[Stepper, Stepper, int]:
+def minatar(num_envs: int) -> tuple[dict[str, Stepper], Actions]:
   """Seaquest, a pixel a cell."""
   from minatar import Environment
 
   games = [Environment('seaquest') for _ in range(num_envs)]
 
   def step(actions):
-    cells = []
+    cells, rewards, ends = [], [], []
     for game, action in zip(games, actions.tolist(), strict=True):
-      _, over = game.act(action)
+      reward, over = game.act(action)
       if over:
         game.reset()
       cells.append(game.state())
-    return np.stack(cells)
+      rewards.append(reward)
+      ends.append(over)
+    seen = np.array(cells, np.float32)
+    return seen, np.array(rewards, np.float32), np.array(ends)
 
-  return step, ours('minatar', num_envs, task='seaquest', scale=1), 6
+  here = ours('minatar', num_envs, task='seaquest', scale=1)
+  return {LOOP: step, HERE: here}, 6
 
 
-def procgen(num_envs: int) -> tuple[Stepper, Stepper, int]:
+def procgen(num_envs: int) -> tuple[dict[str, Stepper], Actions]:
   """CoinRun of hard levels."""
   import envpool
 
@@ -78,32 +95,49 @@ def procgen(num_envs: int) -> tuple[Stepper, Stepper, int]:
     'CoinrunHard-v0', num_envs=num_envs, channel_first=False
   )
   pool.reset()
-  return pool.step, ours('procgen', num_envs), 15
+  return {VECTOR: pool.step, HERE: ours('procgen', num_envs)}, 15
 
 
-def dmc(num_envs: int) -> tuple[Stepper, Stepper, tuple[int, ...]]:
+def stacked(natives: list) -> Stepper:
+  """Steps environments of dm_env's interface, and stacks what they answer."""
+
+  def step(actions):
+    times = [x.step(y) for x, y in zip(natives, actions, strict=True)]
+    rewards = np.array([time.reward or 0 for time in times], np.float32)
+    ends = np.array([time.last() for time in times])
+    seen = [time.observation for time in times]
+    if isinstance(seen[0], np.ndarray):
+      return np.array(seen, np.float32), rewards, ends
+    arrays = {k: np.array([x[k] for x in seen], np.float32) for k in seen[0]}
+    return arrays, rewards, ends
+
+  return step
+
+
+def dmc(num_envs: int) -> tuple[dict[str, Stepper], Actions]:
   """walker_walk from state; dm_control begins episodes anew by itself."""
   from dm_control import suite
 
   natives = [suite.load('walker', 'walk') for _ in range(num_envs)]
-
-  def step(actions):
-    return [x.step(y) for x, y in zip(natives, actions, strict=True)]
-
-  return step, ours('dmc', num_envs, task='walker_walk'), (6,)
+  here = ours('dmc', num_envs, task='walker_walk')
+  return {LOOP: stacked(natives), HERE: here}, (6,)
 
 
-def registered(id: str, actions: int | tuple[int, ...], fields: dict) -> Suite:
+def registered(
+  id: str,
+  actions: Actions,
+  fields: dict,
+  wrap: Callable[[gymnasium.Env], gymnasium.Env] = lambda env: env,
+) -> Suite:
   """An environment of gymnasium's registry, as `gymnasium.make` makes it.
 
   Args:
     fields: Of our suite, `name` among them.
+    wrap: Presents what the suite observes, in the package's own words.
   """
 
   def suite(num_envs):
-    import gymnasium
-
-    natives = [gymnasium.make(id) for _ in range(num_envs)]
+    natives = [wrap(gymnasium.make(id)) for _ in range(num_envs)]
     for index, env in enumerate(natives):
       env.reset(seed=index)
 
@@ -113,24 +147,34 @@ def registered(id: str, actions: int | tuple[int, ...], fields: dict) -> Suite:
         if terminated or truncated:
           env.reset()
 
-    return step, ours(num_envs=num_envs, **fields), actions
+    vector = gymnasium.make_vec(id, num_envs, 'sync', wrappers=[wrap])
+    vector.reset(seed=0)
+    here = ours(num_envs=num_envs, **fields)
+    return {LOOP: step, VECTOR: vector.step, HERE: here}, actions
 
   return suite
 
 
-def of_gymnasium(id: str, actions: int | tuple[int, ...]) -> Suite:
+def of_gymnasium(id: str, actions: Actions) -> Suite:
   return registered(id, actions, {'name': 'gymnasium', 'id': id})
 
 
-def minigrid(num_envs: int) -> tuple[Stepper, Stepper, int]:
-  """DoorKey-6x6; the package's observation is no one-hot one."""
+def minigrid(num_envs: int) -> tuple[dict[str, Stepper], Actions]:
+  """DoorKey-6x6 by symbols; the package's observation is no one-hot one."""
   importlib.import_module('minigrid')
-  return registered('MiniGrid-DoorKey-6x6-v0', 7, {'name': 'minigrid'})(
-    num_envs
-  )
+  fields = {'name': 'minigrid'}
+  return registered('MiniGrid-DoorKey-6x6-v0', 7, fields)(num_envs)
 
 
-def crafter(num_envs: int) -> tuple[Stepper, Stepper, int]:
+def minigrid_pixels(num_envs: int) -> tuple[dict[str, Stepper], Actions]:
+  """DoorKey-6x6 as it is drawn."""
+  library = importlib.import_module('minigrid.wrappers')
+  wrap = lambda env: library.RGBImgPartialObsWrapper(env, tile_size=8)
+  fields = {'name': 'minigrid', 'view': 'pixels'}
+  return registered('MiniGrid-DoorKey-6x6-v0', 7, fields, wrap)(num_envs)
+
+
+def crafter(num_envs: int) -> tuple[dict[str, Stepper], Actions]:
   """Crafter's 64 x 64 pictures and achievements."""
   # First, for it changes how the package keeps its creatures.
   our = ours('crafter', num_envs)
@@ -145,23 +189,18 @@ def crafter(num_envs: int) -> tuple[Stepper, Stepper, int]:
       if env.step(action)[2]:
         env.reset()
 
-  return step, our, 17
+  return {LOOP: step, HERE: our}, 17
 
 
-def bsuite(num_envs: int) -> tuple[Stepper, Stepper, int]:
+def bsuite(num_envs: int) -> tuple[dict[str, Stepper], Actions]:
   """catch/0; bsuite begins episodes anew by itself."""
   from bsuite import load_from_id
 
   natives = [load_from_id('catch/0') for _ in range(num_envs)]
-
-  def step(actions):
-    return [x.step(y) for x, y in zip(natives, actions, strict=True)]
-
-  return step, ours('bsuite', num_envs), 3
+  return {LOOP: stacked(natives), HERE: ours('bsuite', num_envs)}, 3
 
 
-# By name: makes the package's step and ours, and says how many actions there
-# are, or the shape of one that is continuous.
+# By name: makes the steps of each, and says what actions there are.
 SUITES = {
   'atari': atari,
   'bsuite': bsuite,
@@ -172,12 +211,13 @@ SUITES = {
   'lunarlander': of_gymnasium('LunarLander-v3', 4),
   'minatar': minatar,
   'minigrid': minigrid,
+  'minigrid_pixels': minigrid_pixels,
   'pendulum': of_gymnasium('Pendulum-v1', (1,)),
   'procgen': procgen,
 }
 
 
-def drawn(count: int | tuple[int, ...], shape: tuple[int, int]) -> np.ndarray:
+def drawn(count: Actions, shape: tuple[int, int]) -> np.ndarray:
   """Random actions (T, W, ...)."""
   rng = np.random.default_rng(0)
   if isinstance(count, int):
@@ -186,23 +226,31 @@ def drawn(count: int | tuple[int, ...], shape: tuple[int, int]) -> np.ndarray:
 
 
 def measure(
-  steppers: Iterable[Stepper],
+  steppers: dict[str, Stepper],
   actions: np.ndarray,
   turns: int,
   clock: Callable[[], float],
-) -> list[float]:
-  """Environment steps a second of each, medians of alternating turns."""
-  steppers = list(steppers)
-  rates = [[] for _ in steppers]
+) -> dict[str, list[float]]:
+  """Microseconds of an environment step of each, in alternating turns."""
+  times = {name: [] for name in steppers}
   for turn in range(turns + 1):
-    for stepper, found in zip(steppers, rates, strict=True):
+    for name, stepper in steppers.items():
       start = clock()
       for row in actions:
         stepper(row)
       # The first turn warms up.
       if turn:
-        found.append(actions.shape[0] * actions.shape[1] / (clock() - start))
-  return [statistics.median(found) for found in rates]
+        count = actions.shape[0] * actions.shape[1]
+        times[name].append(1e6 * (clock() - start) / count)
+  return times
+
+
+def told(times: dict[str, list[float]]) -> str:
+  """Says the times of the fastest turns, and what is left here of others."""
+  best = {name: min(found) for name, found in times.items()}
+  left = {name: f' ({100 * x / best[HERE]:.0f}%)' for name, x in best.items()}
+  left[HERE] = ''
+  return ', '.join(f'{k} {x:.1f} us{left[k]}' for k, x in best.items())
 
 
 def main() -> None:
@@ -215,14 +263,10 @@ def main() -> None:
   flags = parser.parse_args()
   clock = time.process_time if flags.cpu else time.perf_counter
   for name in flags.suite or SUITES:
-    package, our, count = SUITES[name](flags.envs)
+    steppers, count = SUITES[name](flags.envs)
     actions = drawn(count, (flags.steps, flags.envs))
-    direct, mine = measure((package, our), actions, flags.turns, clock)
-    print(
-      f'{name}: package {direct:.0f}, here {mine:.0f} steps/s, '
-      f'{100 * mine / direct:.0f}%',
-      flush=True,
-    )
+    times = measure(steppers, actions, flags.turns, clock)
+    print(f'{name}, {flags.envs}: {told(times)}', flush=True)
 
 
 if __name__ == '__main__':

@@ -86,7 +86,7 @@ def test_numbers_of_many_types_are_numbers():
   change = lambda o, r, e, *rest: (o, next(types), np.bool_(e), *rest)
   env = single.Wrapped(lambda i: Answers(change), single.Options(), WHERE)(0)
   env.reset()
-  rewards = [env.step(ACTION | {'action': 1})[1] for _ in range(6)]
+  rewards = [env.step(1)[1] for _ in range(6)]
   assert rewards == [1, 1, 2, 3, 1, 4]
   assert {type(reward) for reward in rewards} == {float}
 

@@ -178,7 +178,7 @@ def test_controls_without_limits_are_passed_on():
   env.reset(seed=0)
   native = env.unwrapped.dm_env
   assert native.action_spec().maximum == 1e10
-  env.step({'action': np.float32([0.25])})
+  env.step(*env.interface.native_actions({'action': np.float32([[0.25]])}))
   assert native.physics.control() == 0.25
 
 
@@ -210,7 +210,7 @@ def test_a_repeated_action_stops_at_the_end(make):
 def test_lqr_is_over_when_its_masses_rest():
   env = single_env('lqr_lqr_2_1')
   env.reset(seed=0)
-  idle = {'action': np.zeros(1, np.float32)}
+  (idle,) = env.interface.native_actions({'action': np.zeros((1, 1))})
   assert env.step(idle)[2:4] == (False, False)
   with (physics := env.unwrapped.dm_env.physics).reset_context():
     physics.data.qpos[:] = physics.data.qvel[:] = 0

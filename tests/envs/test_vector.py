@@ -9,7 +9,7 @@ import pytest
 from gymnasium import spaces
 
 from dreamer_nnx import contracts, envs, interface
-from dreamer_nnx.envs import single, wrappers
+from dreamer_nnx.envs import single
 from tests.envs import games
 
 WHERE = 'config.env.test'
@@ -250,13 +250,16 @@ def test_mixed_spaces_both_ways(start, workers):
   assert step['log/score'].tolist() == [0.25, 0.25]
 
 
-def test_native_actions_are_rescaled_clipped_and_shifted():
+def test_native_actions_are_rescaled_clipped_and_shifted(start):
   inner = games.Mixed()
-  make = single.Wrapped(lambda i: inner, single.Options(), WHERE)
-  env = make(0)
+  env = start(lambda i: inner, num_envs=1)
   env.reset()
   arm = lambda *x: env.step(
-    {'arm': np.array(x), 'tools': np.array([1, 2]), 'switch': np.int32(0)}
+    {
+      'arm': np.array([x]),
+      'tools': np.array([[1, 2]]),
+      'switch': np.zeros(1, np.int32),
+    }
   )
   for action in ([-1, 1], [0, 0], [-9, 9], [0.5, -0.5]):
     arm(*action)
@@ -266,7 +269,7 @@ def test_native_actions_are_rescaled_clipped_and_shifted():
   assert inner.received[0]['tools'].tolist() == [1, 2]
 
 
-def test_actions_without_bounds_pass_and_integers_are_rounded():
+def test_actions_without_bounds_pass_and_integers_are_rounded(start):
   inner = games.Counter()
   inner.action_space = spaces.Dict(
     {
@@ -277,11 +280,13 @@ def test_actions_without_bounds_pass_and_integers_are_rounded():
     }
   )
   received = []
-  inner.step = lambda action: (received.append(action) or np.ones(2),)
-  env = wrappers.Rescale(wrappers.Flat(inner, WHERE))
+  answer = np.ones(2), 0.0, False, False, {}
+  inner.step = lambda action: received.append(action) or answer
+  env = start(lambda i: inner, num_envs=1)
+  env.reset()
   for space in env.action_space.values():
     assert (space.low == -1).all() and (space.high == 1).all()
-  env.step({'free': np.array([-3.0, -0.5]), 'level': np.array([0.17])})
+  env.step({'free': np.array([[-3.0, -0.5]]), 'level': np.array([[0.17]])})
   (native,) = received
   assert native['free'].tolist() == [-3, 0]
   assert native['level'].tolist() == [16]
@@ -359,6 +364,40 @@ def test_there_is_no_state(start):
   assert env.state() is None
   with pytest.raises(envs.EnvError, match='have no state to restore'):
     env.restore({})
+
+
+@BOTH
+def test_an_action_that_is_changed_is_nobody_elses(start, workers):
+  env = start(lambda i: Greedy(), workers=workers)
+  env.reset()
+  given = np.array([[0.5, 0], [0.25, 0]], np.float32)
+  for _ in range(2):
+    step = env.step({'action': given})
+    assert step['reward'].tolist() == [1, 0.5]
+  assert given.tolist() == [[0.5, 0], [0.25, 0]]
+
+
+class Greedy(games.Counter):
+  """Rewards with the first number of its action, and then changes it."""
+
+  action_space = spaces.Box(-2, 2, (2,), np.float32)
+
+  def step(self, action):
+    reward = float(action[0])
+    action[:] = 9
+    return self._obs(), reward, False, False, {}
+
+
+def test_bounds_of_actions_are_the_same_in_a_run(start):
+  def create(index):
+    env = games.Counter()
+    env.action_space = spaces.Box(-1 - index, 1, (2,), np.float32)
+    return env
+
+  env = start(create)
+  message = r'environment 1 .*its action space is Box\(-2.0'
+  with pytest.raises(envs.EnvError, match=message):
+    env.reset()
 
 
 def test_environments_of_one_run_have_the_same_spaces(start):
