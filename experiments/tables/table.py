@@ -17,6 +17,7 @@ import numpy as np
 
 from dreamer_nnx import explaining
 from dreamer_nnx.errors import UserError
+from dreamer_nnx.report.statistics import Interval
 from experiments.tables import (
   figure,
   logs,
@@ -25,7 +26,6 @@ from experiments.tables import (
   scores,
   suites,
 )
-from experiments.tables.aggregates import Interval
 from experiments.tables.report import Report
 
 OURS, DASH = 'ours', '–'
