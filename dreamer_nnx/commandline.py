@@ -10,7 +10,7 @@ from dreamer_nnx import nodes, overrides, shipped
 from dreamer_nnx.config import ConfigDict
 from dreamer_nnx.errors import UserError
 
-HELP = """DreamerV3 agents: train, evaluate, show, list, check, play.
+HELP = """DreamerV3 agents: train, evaluate, show, list, check, play, report.
 
   python -m dreamer_nnx.main --config=demo --workdir=runs/demo
   python -m dreamer_nnx.main --workdir=runs/demo --mode=evaluate
@@ -27,6 +27,7 @@ Run the same command to resume. Every field of the config is a flag:
 --mode=check says whether a run would begin, and trains nothing.
 --mode=check_env steps the environments and says what breaks their contract.
 --mode=play shows a page on which you drive the world model of a --workdir.
+--mode=report --workdir=A --workdir=B --output=FILE.html makes a page of runs.
 """
 HELPS = ('--help', '-help', '-h', '--helpshort', '-helpshort', '-?')
 FULL_HELPS = ('--helpfull', '-helpfull')
@@ -45,6 +46,8 @@ PROCESSES = (
   'num_processes',
   'process_id',
 )
+# Modes that make a page, with the flags that are theirs alone.
+PAGES = {'play': ('port',), 'report': ('output', 'force')}
 FILTERS = ('restore_include', 'restore_exclude')
 # Names that other tools use for a flag or a field, and the name here.
 FLAGS = {
@@ -113,13 +116,6 @@ def check_flags(mode: str, given: Collection[str], in_bucket: bool) -> None:
     if 'config' in given:
       text = f'has no effect with --mode={mode} and a --config. Leave it out.'
       _refuse(('restore_step',), given, lambda _: text)
-  if mode == 'play':
-    text = 'has no effect with --mode=play, which plays what is in --workdir.'
-    idle = ('config', *TRAINING, *PROCESSES, 'scratch')
-    _refuse(idle, given, lambda _: f'{text} Leave it out.')
-  else:
-    text = 'is of --mode=play. Add that, or leave this out.'
-    _refuse(('port',), given, lambda _: text)
   if mode == 'list':
     text = 'has no effect with --mode=list, which builds nothing. Leave it out.'
     idle = (*TRAINING, *PROCESSES, 'restore_step', 'scratch')
@@ -127,12 +123,28 @@ def check_flags(mode: str, given: Collection[str], in_bucket: bool) -> None:
   else:
     text = 'chooses what --mode=list prints. Add --mode=list, or leave it out.'
     _refuse(('slot',), given, lambda _: text)
+  _check_pages(mode, given)
   if 'restore' not in given:
     text = 'chooses what --restore takes, which is not given. Add --restore=RUN'
     _refuse(FILTERS, given, lambda _: f'{text}, or leave it out.')
   if 'config' in given:
     text = 'the config is that of --config, and no saved one is read.'
     _refuse(('trust_config',), given, lambda _: f'{text} Leave it out.')
+
+
+def _check_pages(mode: str, given: Collection[str]) -> None:
+  """Refuses flags without effect of, or beside, the modes that make pages."""
+  for name, own in PAGES.items():
+    if mode != name:
+      text = f'is of --mode={name}. Add that, or leave this out.'
+      _refuse(own, given, lambda _, text=text: text)
+  if mode in PAGES:
+    reads = 'plays what is in --workdir' if mode == 'play' else 'reads logs'
+    text = f'has no effect with --mode={mode}, which {reads}. Leave it out.'
+    idle = ('config', *TRAINING, *PROCESSES, 'scratch')
+    _refuse(idle, given, lambda _: text)
+    if mode == 'report':
+      _refuse(('restore_step',), given, lambda _: text)
 
 
 def _refuse(

@@ -9,7 +9,7 @@ from dreamer_nnx import paths
 from dreamer_nnx.errors import UserError
 
 MODES = ('train', 'evaluate', 'train_and_evaluate')
-MODES += ('show', 'list', 'check', 'check_env', 'play')
+MODES += ('show', 'list', 'check', 'check_env', 'play', 'report')
 CONFIG = flags.DEFINE_string(
   'config',
   None,
@@ -18,7 +18,10 @@ CONFIG = flags.DEFINE_string(
   '--config.path.to.field=value.',
 )
 _WORKDIRS = flags.DEFINE_multi_string(
-  'workdir', None, 'Folder of checkpoints, replay, metrics and videos.'
+  'workdir',
+  None,
+  'Folder of checkpoints, replay, metrics and videos; --mode=report takes '
+  'several, each by a flag of its own.',
 )
 MODE = flags.DEFINE_enum('mode', 'train_and_evaluate', MODES, 'What to do.')
 SLOT = flags.DEFINE_string(
@@ -26,6 +29,12 @@ SLOT = flags.DEFINE_string(
   '',
   'What --mode=list lists: a slot, a section of the config, or all; the slots '
   'themselves if not given.',
+)
+OUTPUT = flags.DEFINE_string(
+  'output', None, 'HTML file that --mode=report writes.'
+)
+FORCE = flags.DEFINE_bool(
+  'force', False, '--mode=report overwrites the file that is there.'
 )
 RESTORE = flags.DEFINE_string(
   'restore', None, 'Workdir or checkpoint whose arrays a new run starts from.'
@@ -149,11 +158,12 @@ def make_absolute() -> None:
     UserError: One is empty, or no path.
   """
   present = given()
-  for flag in (RESTORE, REFERENCE, SCRATCH, CACHE):
+  for flag in (RESTORE, REFERENCE, SCRATCH, CACHE, OUTPUT):
     if flag.value:
       flags.FLAGS[flag.name].value = _absolute(flag.value, flag.name)
     elif flag.name in present and flag.default is None:
-      raise UserError('is empty. Name a folder.', f'--{flag.name}')
+      what = 'file' if flag is OUTPUT else 'folder'
+      raise UserError(f'is empty. Name a {what}.', f'--{flag.name}')
   if not all(workdirs()):
     raise UserError('is empty. Name a folder.', '--workdir')
   if workdirs():

@@ -1,4 +1,4 @@
-"""The launcher: flags -> train, evaluate, show, list, check or play.
+"""The launcher: flags -> train, evaluate, show, list, check, play or report.
 
   python -m dreamer_nnx.main --config=demo --workdir=runs/demo
 
@@ -39,8 +39,10 @@ from dreamer_nnx.launcher_flags import (
   DEBUG,
   DISTRIBUTED,
   EXCLUDE,
+  FORCE,
   INCLUDE,
   MODE,
+  OUTPUT,
   PORT,
   PROCESS,
   PROCESSES,
@@ -112,12 +114,10 @@ def dispatch(argv: Sequence[str]) -> None:
   folder = pathlib.Path.cwd()
   check_flags()
   if MODE.value == 'list':
-    from dreamer_nnx import listing
-
-    width = min(80, shutil.get_terminal_size().columns)
-    explaining.write(
-      listing.describe(make_config(argv, folder), SLOT.value, width)
-    )
+    explaining.write(choices(make_config(argv, folder)))
+    return
+  if MODE.value == 'report':
+    report(argv)
     return
   use_cache(CACHE.value)
   if MODE.value == 'play':
@@ -171,9 +171,33 @@ def check_flags() -> None:
   """Refuses flags without effect, and makes all paths absolute."""
   given = launcher_flags.given()
   launcher_flags.make_absolute()
-  workdir = launcher_flags.workdir()
+  several = MODE.value == 'report'
+  workdir = '' if several else launcher_flags.workdir()
   in_bucket = bool(workdir) and paths.in_bucket(workdir)
   commandline.check_flags(MODE.value, given, in_bucket)
+
+
+def choices(config: ConfigDict) -> str:
+  """Describes what can be chosen, as wide as the terminal."""
+  from dreamer_nnx import listing
+
+  width = min(80, shutil.get_terminal_size().columns)
+  return listing.describe(config, SLOT.value, width)
+
+
+def report(argv: Sequence[str]) -> None:
+  """Writes the page of runs."""
+  from dreamer_nnx.report import writing
+
+  refuse(argv)
+  if not launcher_flags.workdirs():
+    raise UserError('name the folder of a run, or several.', '--workdir')
+  if not OUTPUT.value:
+    raise UserError('name a file, e.g. report.html.', '--output')
+  workdirs = [paths.parse(x, '--workdir') for x in launcher_flags.workdirs()]
+  output = paths.parse(OUTPUT.value, '--output')
+  told = writing.write(workdirs, output, FORCE.value, TRUST.value)
+  explaining.write(told)
 
 
 def agree(config: ConfigDict) -> None:

@@ -141,12 +141,12 @@ def check_inside(
   """
   if in_bucket(folder):
     return
-  real, waiting = os.path.realpath(root), [os.fspath(folder)]
-  _check_link(folder, real)
+  waiting = [os.fspath(folder)]
+  check_link(folder, root)
   while waiting:
     for entry in _entries(waiting.pop()):
       if entry.is_symlink():
-        _check_link(entry.path, real)
+        check_link(entry.path, root)
       elif entry.is_dir(follow_symlinks=False):
         if below is None or entry.name in below:
           waiting.append(entry.path)
@@ -165,7 +165,13 @@ def _entries(folder: str) -> list[os.DirEntry]:
     return []  # A run that goes on has just deleted it.
 
 
-def _check_link(path: str | os.PathLike, root: str) -> None:
+def check_link(path: str | os.PathLike, root: str | os.PathLike) -> None:
+  """Refuses a local path that leads out of a root.
+
+  Raises:
+    PathError: It is, or goes by, a link to the outside.
+  """
+  root = os.path.realpath(root)
   target = os.path.realpath(path)
   if target != root and not target.startswith(os.path.join(root, '')):
     raise PathError(

@@ -112,12 +112,13 @@ def launch(argv: list[str]) -> Result:
   out, err, hook = io.StringIO(), io.StringIO(), sys.unraisablehook
   seconds = getattr(jax.config, SECONDS)
   flags.FLAGS.unparse_flags()
-  for name in ('config', 'workdir', 'restore', 'import_reference'):
+  for name in ('config', 'workdir', 'restore', 'import_reference', 'output'):
     flags.FLAGS[name].value = None
   names = ('mode', 'restore_step', 'restore_include', 'restore_exclude')
   for name in (*names, 'slot', 'trust_config', 'port'):
     flags.FLAGS[name].value = flags.FLAGS[name].default
-  flags.FLAGS['restore_again'].value = False
+  for name in ('restore_again', 'force'):
+    flags.FLAGS[name].value = False
   with (
     contextlib.redirect_stdout(out),
     contextlib.redirect_stderr(err),

@@ -41,7 +41,9 @@ RANKS = {unit: rank for rank, row in enumerate(ROWS) for unit in row.split()}
 # Modules beside the folders, and the checks for authors, come last, `main`
 # after all of them.
 TOP, MAIN = len(ROWS), len(ROWS) + 1
-RANKS |= {'diagnosis': TOP, 'play': TOP, 'templates': TOP, 'testing': TOP}
+RANKS |= dict.fromkeys(
+  ('diagnosis', 'play', 'report', 'templates', 'testing'), TOP
+)
 
 MACHINERY = re.compile(
   r'jax\.(jit|grad|value_and_grad|make_mesh|sharding\.NamedSharding)'

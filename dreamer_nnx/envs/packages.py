@@ -1,4 +1,4 @@
-"""Packages that the suites need: which are missing, and how to install them."""
+"""Packages of extras: which are missing, and how to install them."""
 
 import importlib
 import importlib.metadata
@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 
 from dreamer_nnx.errors import UserError
 
-# What each extra of a suite installs, as in pyproject.toml.
+# What an extra installs, as in pyproject.toml: those of suites, and `report`.
 NEEDED = {
   'atari': ('ale-py>=0.12',),
   'bsuite': ('bsuite>=0.3.6',),
@@ -26,6 +26,7 @@ NEEDED = {
   'mujoco': ('mujoco>=3.17,<4', 'imageio>=2.14'),
   'play': ('starlette>=0.40', 'uvicorn>=0.30', 'websockets>=13'),
   'procgen': ('envpool>=1.2.5,<1.2.6',),
+  'report': ('bokeh>=3.8', 'jinja2>=3.1', 'scipy>=1.15'),
 }
 
 

@@ -150,6 +150,14 @@ def latest(path: str | Path, step: int | None = None) -> int | None:
   return processes.in_first(look, CheckpointError)
 
 
+def shapes(path: str | Path, step: int | None = None) -> fit.Leaves:
+  """Shape and dtype of every array in the state of a step, by stored name.
+
+  Nothing is loaded; raises as `find`.
+  """
+  return _saved(find(path, step))
+
+
 def load_meta(path: str | Path, step: int | None = None) -> dict[str, Any]:
   """Loads `meta` alone, in any process by itself; raises as `find`."""
   root = find(path, step)

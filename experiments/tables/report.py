@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from dreamer_nnx.report import statistics
+from dreamer_nnx.report.statistics import Interval
 from experiments.jobs.logs import Run
 from experiments.jobs.numbers import window_mean
-from experiments.tables import aggregates, scores
-from experiments.tables.aggregates import Interval
+from experiments.tables import scores
 from experiments.tables.published import Curve
 from experiments.tables.suites import Suite
 
@@ -144,7 +145,7 @@ def aggregated(
     scores.normalize(values, pairs[row.task]) if normalized else values
   )
   own = {r.task: scaled(r, np.array(list(r.runs.values()))) for r in rows}
-  found = {'': aggregates.intervals(list(own.values()))}
+  found = {'': statistics.intervals(list(own.values()))}
   for method in dict.fromkeys(m for row in rows for m in row.published):
     theirs = [
       scaled(row, row.published[method])
@@ -157,7 +158,7 @@ def aggregated(
         'aggregated.'
       )
       continue
-    found[method] = aggregates.intervals(theirs)
+    found[method] = statistics.intervals(theirs)
   return found, notes
 
 
@@ -178,7 +179,7 @@ def crafter_of(
   if not rates:
     return None, notes
   each = np.array([scores.crafter_score(x) for x in rates])
-  interval = aggregates.intervals([each])['mean']
+  interval = statistics.intervals([each])['mean']
   means = {name: float(np.mean([x[name] for x in rates])) for name in rates[0]}
   return (interval, means), notes
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from dreamer_nnx import explaining
 from dreamer_nnx.errors import UserError
+from dreamer_nnx.report.statistics import Interval
 from experiments.jobs.numbers import DASH, markdown, short
 from experiments.tables import (
   figure,
@@ -26,7 +27,6 @@ from experiments.tables import (
   scores,
   suites,
 )
-from experiments.tables.aggregates import Interval
 from experiments.tables.report import Report
 
 OURS = 'ours'

@@ -1,0 +1,1 @@
+"""The page of runs: what their workdirs hold, as one HTML file."""
