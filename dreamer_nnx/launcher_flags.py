@@ -74,7 +74,11 @@ COORDINATOR = flags.DEFINE_string(
   'host:port of the first process, where no cluster says it.',
 )
 PROCESSES = flags.DEFINE_integer(
-  'num_processes', None, 'How many processes train together.'
+  'num_processes',
+  None,
+  'How many processes train together. With --mode=check, how many the run will '
+  'have, each on a machine like this one.',
+  lower_bound=1,
 )
 PROCESS = flags.DEFINE_integer(
   'process_id', None, 'Which of them this is, from 0.'
@@ -89,6 +93,9 @@ STOPPED = flags.DEFINE_integer(
 )
 PROFILE = flags.DEFINE_bool(
   'profile', False, 'Trace a few updates into WORKDIR/profile.'
+)
+NOCOMPILE = flags.DEFINE_bool(
+  'nocompile', False, 'With --mode=check: compiles nothing.'
 )
 TRUST = flags.DEFINE_bool(
   'trust_config',

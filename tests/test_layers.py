@@ -41,7 +41,7 @@ RANKS = {unit: rank for rank, row in enumerate(ROWS) for unit in row.split()}
 # Modules beside the folders, and the checks for authors, come last, `main`
 # after all of them.
 TOP, MAIN = len(ROWS), len(ROWS) + 1
-RANKS |= {'templates': TOP, 'testing': TOP}
+RANKS |= {'preflight': TOP, 'templates': TOP, 'testing': TOP}
 
 MACHINERY = re.compile(
   r'jax\.(jit|grad|value_and_grad|make_mesh|sharding\.NamedSharding)'

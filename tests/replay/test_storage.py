@@ -7,7 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from dreamer_nnx.replay import capacity, memory
+from dreamer_nnx import paths
+from dreamer_nnx.replay import memory
 from dreamer_nnx.replay.chunked import ChunkedReplay
 from tests.launcher import ROOT
 from tests.replay.streams import by_share, fill, make, same, space
@@ -53,7 +54,7 @@ def test_memory_that_does_not_suffice_is_refused(tmp_path, little_memory):
 def test_a_disk_that_will_not_suffice_is_told_of_with_what_would_fit(
   tmp_path, monkeypatch
 ):
-  monkeypatch.setattr(capacity, '_free_bytes', lambda folder: 100 << 20)
+  monkeypatch.setattr(paths, 'free_bytes', lambda folder: 100 << 20)
   (_, note, _) = of_images(tmp_path, storage='disk').notes
   text = (
     r'Warning: 0.1 GiB are free in .*pool; when they are full, the run ends. '
@@ -65,13 +66,13 @@ def test_a_disk_that_will_not_suffice_is_told_of_with_what_would_fit(
 
 
 def test_a_workdir_that_will_not_suffice_is_warned_of(tmp_path, monkeypatch):
-  monkeypatch.setattr(capacity, '_free_bytes', lambda folder: 1000 << 20)
+  monkeypatch.setattr(paths, 'free_bytes', lambda folder: 1000 << 20)
   assert len(of_images(tmp_path, storage='disk').notes) == 2
-  monkeypatch.setattr(capacity, '_free_bytes', lambda folder: 1600 << 20)
+  monkeypatch.setattr(paths, 'free_bytes', lambda folder: 1600 << 20)
   assert len(of_images(tmp_path, storage='disk').notes) == 1
   # A resumed run needs no more than it has already.
-  monkeypatch.setattr(capacity, '_stored_bytes', lambda folder: 700 << 20)
-  monkeypatch.setattr(capacity, '_free_bytes', lambda folder: 900 << 20)
+  monkeypatch.setattr(paths, 'stored_bytes', lambda folder: 700 << 20)
+  monkeypatch.setattr(paths, 'free_bytes', lambda folder: 900 << 20)
   assert len(of_images(tmp_path, storage='disk').notes) == 1
 
 
