@@ -24,7 +24,7 @@ Run the same command to resume. Every field of the config is a flag:
 
 --mode=show prints all fields of what is chosen, with their values.
 --mode=list prints what can be chosen, --mode=list --slot=encoder its fields.
---mode=check says whether a run would begin, and trains nothing.
+--mode=check says what of a run would fail later, and trains nothing.
 --mode=check_env steps the environments and says what breaks their contract.
 --mode=play shows a page on which you drive the world model of a --workdir.
 --mode=report --workdir=A --workdir=B --output=FILE.html makes a page of runs.
@@ -40,14 +40,10 @@ STARTING = (
   'import_reference',
 )
 TRAINING = (*STARTING, 'profile', 'stopped_status')
-PROCESSES = (
-  'distributed',
-  'coordinator_address',
-  'num_processes',
-  'process_id',
-)
 # Modes that make a page, with the flags that are theirs alone.
 PAGES = {'play': ('port',), 'report': ('output', 'force')}
+COUNT = 'num_processes'
+PROCESSES = ('distributed', 'coordinator_address', COUNT, 'process_id')
 FILTERS = ('restore_include', 'restore_exclude')
 # Names that other tools use for a flag or a field, and the name here.
 FLAGS = {
@@ -108,7 +104,8 @@ def check_flags(mode: str, given: Collection[str], in_bucket: bool) -> None:
     if not in_bucket:
       text = 'has no effect when a workdir on this machine is evaluated.'
       _refuse(('scratch',), given, lambda _: f'{text} Leave it out.')
-  if mode in ('show', 'check', 'check_env'):
+  _check_preflight(mode, given)
+  if mode in ('show', 'check_env'):
     text = f'has no effect with --mode={mode}. Leave it out.'
     _refuse((*TRAINING, 'scratch'), given, lambda _: text)
     if mode != 'show':
@@ -145,6 +142,16 @@ def _check_pages(mode: str, given: Collection[str]) -> None:
     _refuse(idle, given, lambda _: text)
     if mode == 'report':
       _refuse(('restore_step',), given, lambda _: text)
+
+
+def _check_preflight(mode: str, given: Collection[str]) -> None:
+  if mode != 'check':
+    text = 'goes with --mode=check. Leave it out.'
+    _refuse(('nocompile',), given, lambda _: text)
+    return
+  text = 'has no effect with --mode=check, which is one process: '
+  text += '--num_processes says how many the run will have. Leave it out.'
+  _refuse([name for name in PROCESSES if name != COUNT], given, lambda _: text)
 
 
 def _refuse(

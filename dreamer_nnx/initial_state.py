@@ -23,13 +23,17 @@ def initial_state(learner: Learner, seed: int, source: Source) -> State:
   Raises:
     UserError, OSError: The source cannot be read, or does not fit.
   """
-  state = learner.init(seed)
+  return learner.init(seed) | taken(learner, source)
+
+
+def taken(learner: Learner, source: Source) -> State:
+  """Arrays of the source; says which. Raises as `initial_state`."""
   if source.reference:
     given = _converted(learner, str(source.reference))
     place = lambda v, like: put_global(v.astype(like.dtype), like.sharding)
-    return state | {k: place(v, state[k]) for k, v in given.items()}
+    return {k: place(v, learner.abstract[k]) for k, v in given.items()}
   if not source.restore:
-    return state
+    return {}
   part = checkpoint.partial(
     source.restore,
     learner.abstract,
@@ -41,7 +45,7 @@ def initial_state(learner: Learner, seed: int, source: Source) -> State:
   print_once(*restored_lines(part.loaded, learner.abstract), sep='\n')
   lines = missing_lines(part.not_loaded, learner.abstract, source)
   print_once('Not restored:', *lines, sep='\n')
-  return state | part.state
+  return part.state
 
 
 def restored_lines(

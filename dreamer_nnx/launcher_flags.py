@@ -83,7 +83,11 @@ COORDINATOR = flags.DEFINE_string(
   'host:port of the first process, where no cluster says it.',
 )
 PROCESSES = flags.DEFINE_integer(
-  'num_processes', None, 'How many processes train together.'
+  'num_processes',
+  None,
+  'How many processes train together. With --mode=check, how many the run will '
+  'have, each on a machine like this one.',
+  lower_bound=1,
 )
 PROCESS = flags.DEFINE_integer(
   'process_id', None, 'Which of them this is, from 0.'
@@ -105,6 +109,9 @@ PORT = flags.DEFINE_integer(
   'Port of this machine that the page of --mode=play has; 0 for any free one.',
   lower_bound=0,
   upper_bound=65_535,
+)
+NOCOMPILE = flags.DEFINE_bool(
+  'nocompile', False, 'With --mode=check: compiles nothing.'
 )
 TRUST = flags.DEFINE_bool(
   'trust_config',

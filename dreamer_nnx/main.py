@@ -42,6 +42,7 @@ from dreamer_nnx.launcher_flags import (
   FORCE,
   INCLUDE,
   MODE,
+  NOCOMPILE,
   OUTPUT,
   PORT,
   PROCESS,
@@ -123,7 +124,8 @@ def dispatch(argv: Sequence[str]) -> None:
   if MODE.value == 'play':
     play(argv)
     return
-  join_processes()
+  if MODE.value != 'check':
+    join_processes()
   config = make_config(argv, folder)
   if MODE.value == 'show':
     from dreamer_nnx import show
@@ -131,10 +133,7 @@ def dispatch(argv: Sequence[str]) -> None:
     explaining.write(show.describe(config))
     return
   if MODE.value in ('check', 'check_env'):
-    from dreamer_nnx import env_check, preflight
-
-    check = preflight if MODE.value == 'check' else env_check
-    sys.exit(check.report(config, explaining.write))
+    sys.exit(look(config))
   workdir = need_workdir()
   agree(config)
   from dreamer_nnx.training import devices
@@ -165,6 +164,27 @@ def need_workdir() -> paths.Path:
   if not launcher_flags.workdir():
     raise UserError('name a folder, e.g. runs/demo.', '--workdir')
   return paths.parse(launcher_flags.workdir(), '--workdir')
+
+
+def look(config: ConfigDict) -> int:
+  """Checks environments, or all of a run; returns the exit status."""
+  from dreamer_nnx import env_check, preflight
+
+  if MODE.value == 'check_env':
+    return env_check.report(config, explaining.write)
+  source, step = source_and_step()
+  workdir = launcher_flags.workdir()
+  request = preflight.Request(
+    config,
+    paths.parse(workdir, '--workdir') if workdir else None,
+    source,
+    step,
+    AGAIN.value,
+    SCRATCH.value,
+    PROCESSES.value or 1,
+    not NOCOMPILE.value,
+  )
+  return preflight.report(request, explaining.write)
 
 
 def check_flags() -> None:
@@ -321,7 +341,8 @@ def first_step(workdir: paths.Path) -> int | None:
   from dreamer_nnx.training.start import plan
 
   source, step = source_and_step()
-  if step is None or 'train' not in MODE.value:
+  begins = 'train' in MODE.value or MODE.value == 'check'
+  if step is None or not begins:
     return step
   return plan(workdir, source.flags(), step, AGAIN.value).step
 

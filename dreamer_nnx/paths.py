@@ -216,6 +216,27 @@ def walk(folder: Path) -> dict[str, File]:
   }
 
 
+def free_bytes(folder: pathlib.Path) -> int:
+  """Bytes free on the disk of a folder that may have to be made."""
+  return shutil.disk_usage(_existing(folder)).free
+
+
+def stored_bytes(folder: pathlib.Path) -> int:
+  """Bytes of all files below a folder."""
+  return sum(file.size for file in walk(folder).values())
+
+
+def same_disk(one: pathlib.Path, other: pathlib.Path) -> bool:
+  """Tells whether two folders are, or would be made, on one disk."""
+  return _existing(one).stat().st_dev == _existing(other).stat().st_dev
+
+
+def _existing(folder: pathlib.Path) -> pathlib.Path:
+  while not folder.is_dir() and folder != folder.parent:
+    folder = folder.parent
+  return folder
+
+
 def remove(folder: Path) -> None:
   """Removes a folder with all that is in it, if it is there."""
   if not in_bucket(folder):

@@ -1,6 +1,7 @@
 """Plugins: modules whose import registers components."""
 
 import importlib.metadata
+import sys
 from collections.abc import Iterable
 
 from dreamer_nnx.importing import MissingModuleError, load
@@ -24,6 +25,13 @@ def load_plugins(names: Iterable[str]) -> tuple[str, ...]:
       raise ConfigError('must be a tuple of str.', FIELD, names)
     _load_plugin(name)
   return names
+
+
+def module_of(name: str) -> str:
+  """Returns the module of a plugin: itself, or that of the entry point."""
+  if name in sys.modules:
+    return name
+  return importlib.metadata.entry_points(group=GROUP)[name].module
 
 
 def _load_plugin(name: str) -> None:

@@ -1,4 +1,4 @@
-"""What the run of a trained agent has recorded: its config and its replay."""
+"""Records of the run of a trained agent: its config and its replay."""
 
 import contextlib
 import tempfile

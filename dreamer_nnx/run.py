@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from ml_collections import ConfigDict
 
+from dreamer_nnx import config as configs
 from dreamer_nnx import (
-  compat,
   contracts,
   interface,
   paths,
@@ -14,10 +14,15 @@ from dreamer_nnx import (
   versions,
   workflow,
 )
-from dreamer_nnx import config as configs
 from dreamer_nnx.evaluations import Evaluations, agent_word, limit_hint
 from dreamer_nnx.initial_state import initial_state
-from dreamer_nnx.saved import elapsed, env_steps, resume, saved_config
+from dreamer_nnx.saved import (
+  compared,
+  elapsed,
+  env_steps,
+  resume,
+  saved_config,
+)
 from dreamer_nnx.training import checkpoint, processes, run_info
 from dreamer_nnx.training.changes import Changes, described
 from dreamer_nnx.training.divergence import Diverged, remedy
@@ -128,8 +133,7 @@ class Run(contextlib.ExitStack):
       return Changes()
     meta = checkpoint.load_meta(self._root(found))
     self.rewinds = meta.get('counters', {}).get('rewinds', 0)
-    saved, fields = compat.config(meta.get('config', {})), self.config
-    return Changes(found, saved, configs.leaves(fields), meta.get('spaces'))
+    return compared(meta, found, self.config)
 
   def _root(self, step: int) -> paths.Path:
     return self.workdir / checkpoint.FOLDER / str(step)

@@ -69,6 +69,12 @@ def _unfit(
   )
 
 
+def compared(meta: Mapping[str, Any], step: int, config: ConfigDict) -> Changes:
+  """Compares a resolved config with that of a checkpoint."""
+  saved = compat.config(meta.get('config', {}))
+  return Changes(step, saved, configs.leaves(config), meta.get('spaces'))
+
+
 def env_steps(meta: Mapping[str, Any], step: int) -> int:
   """Environment steps up to a checkpoint, which may have a larger number.
 

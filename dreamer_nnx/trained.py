@@ -88,6 +88,12 @@ class Trained:
 
     return jax.jit(call, static_argnames=static)
 
+  def compiled_on_arrays(
+    self, function: Callable[..., Any]
+  ) -> Callable[..., Any]:
+    """Compiles a function of arrays alone, which makes the agent itself."""
+    return jax.jit(function)
+
   def __str__(self) -> str:
     return f'step {self.root.name} in {self.root.parents[1]}'
 

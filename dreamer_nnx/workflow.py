@@ -37,6 +37,7 @@ from dreamer_nnx.training.checkpoint import Checkpoints
 from dreamer_nnx.training.checkpoint_fit import check_savable
 from dreamer_nnx.training.evaluate import Returns, evaluate
 from dreamer_nnx.training.layout import State
+from dreamer_nnx.training.options import TrainOptions
 from dreamer_nnx.training.step import Learner
 from dreamer_nnx.training.summaries import merged
 
@@ -141,29 +142,45 @@ def make_replay(
   learner: Learner,
   workdir: paths.Path | None = None,
   scratch: str = '',
+  count: int = 0,
 ) -> contracts.Replay:
   """The replay buffer of this process.
 
   It saves its steps in `workdir`, if there is one; those that it keeps on disk
   rather than in memory are in the folder `scratch`, or in one of its choice.
+
+  Args:
+    count: Processes that train together; 0 for those that there are.
   """
-  parts = configs.bind_all(config)
+  parts, count = configs.bind_all(config), count or processes.count()
   train = parts['train']()
-  share = processes.local_share
+  envs, rows = shares(train, count)
   directory = workdir / 'replay' if workdir else ''
   return parts['replay'](
     spaces=step_spaces(obs_space, action_space, learner),
-    num_envs=share(train.envs, 'config.train.envs'),
-    batch_size=share(train.batch_size, 'config.train.batch_size'),
+    num_envs=envs,
+    batch_size=rows,
     batch_length=train.batch_length,
     directory=str(directory),
     seed=replay_seed(parts),
     process=processes.index(),
-    processes=processes.count(),
+    processes=count,
     steps=train.steps,
     scratch=scratch,
     context_needed=learner.layout.context,
     signals=learner.layout.signals,
+  )
+
+
+def shares(train: TrainOptions, count: int) -> tuple[int, int]:
+  """Environments, and rows of a batch, of each of so many processes.
+
+  Raises:
+    UserError: They do not divide.
+  """
+  return (
+    processes.share(train.envs, count, 'config.train.envs'),
+    processes.share(train.batch_size, count, 'config.train.batch_size'),
   )
 
 

@@ -115,6 +115,7 @@ def launch(argv: list[str]) -> Result:
   for name in ('config', 'workdir', 'restore', 'import_reference', 'output'):
     flags.FLAGS[name].value = None
   names = ('mode', 'restore_step', 'restore_include', 'restore_exclude')
+  names = (*names, 'num_processes', 'scratch', 'nocompile')
   for name in (*names, 'slot', 'trust_config', 'port'):
     flags.FLAGS[name].value = flags.FLAGS[name].default
   for name in ('restore_again', 'force'):

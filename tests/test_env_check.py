@@ -199,36 +199,6 @@ def test_acting_that_is_slower_than_the_rate_is_named(monkeypatch):
   assert 'ms, acting' not in out
 
 
-def checked(name, **changes):
-  argv = flags(name, **changes)
-  return launch([*argv[:-1], '--mode=check'])
-
-
-def test_a_run_that_can_begin_has_status_0():
-  result = checked('Honest')
-  assert (result.status, result.err) == (0, '')
-  assert ' trained parameters.\n' in result.out
-  assert result.out.endswith('Training can begin.\n')
-
-
-@pytest.mark.parametrize(
-  ('name', 'changes', 'text'),
-  [
-    ('Nan', {}, 'error: '),
-    (
-      'Dark',
-      {'encoder__simple__mults': '(1, 1, 1, 1)'},
-      'error: no agent can be built: config.encoder.simple.mults: ',
-    ),
-  ],
-)
-def test_a_run_that_would_fail_has_status_2(name, changes, text):
-  result = checked(name, **changes)
-  assert result.status == 2
-  assert text in result.out
-  assert result.out.endswith('Training would fail.\n')
-
-
 def test_a_size_that_no_encoder_takes_is_an_error(monkeypatch):
   many = {'encoder__simple__mults': '(1, 1, 1, 1)'}
   result = launched(monkeypatch, 'Dark', **many)

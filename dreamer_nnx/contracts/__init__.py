@@ -39,6 +39,7 @@ from dreamer_nnx.contracts.records import (
 from dreamer_nnx.contracts.run import (
   CONSEC,
   Callback,
+  Footprint,
   Logger,
   Replay,
   Selector,
@@ -60,6 +61,7 @@ __all__ = [
   'Encoder',
   'Entry',
   'Feat',
+  'Footprint',
   'Head',
   'Joint',
   'Logger',

@@ -1,7 +1,7 @@
 """Interfaces of what is around an agent: environments, replay, loggers."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -42,6 +42,25 @@ class VectorEnv(Protocol):
   def stats(self) -> dict[str, float]: ...
 
 
+class Footprint(NamedTuple):
+  """Room that a replay takes in its process once it is full.
+
+  Args:
+    steps: Steps that it then holds.
+    begin: Steps of this process before there is enough to train on.
+    memory: Bytes of memory.
+    mapped: Bytes of files in `folder` that are mapped into memory.
+    saved: Bytes of the files that saves keep.
+  """
+
+  steps: int
+  begin: int = 0
+  memory: int = 0
+  mapped: int = 0
+  folder: str = ''
+  saved: int = 0
+
+
 @runtime_checkable
 class Replay(Protocol):
   """Experience of W workers, sampled as windows of consecutive steps.
@@ -61,7 +80,8 @@ class Replay(Protocol):
   there has to begin with `is_first`.
 
   `ready` once there is enough of it to train on. `notes` are lines printed at
-  the start.
+  the start. It may have an attribute `footprint`, a `Footprint` that
+  `--mode=check` holds against memory and disks.
   """
 
   context: int
@@ -157,7 +177,11 @@ class Replay(Protocol):
 
 @runtime_checkable
 class Logger(Protocol):
-  """A sink of metrics: scalars, and videos (T, H, W, C) uint8."""
+  """A sink of metrics: scalars, and videos (T, H, W, C) uint8.
+
+  Its builder may have `check_packages`, static: raises a UserError if a package
+  is missing, and makes nothing. `--mode=check` calls it.
+  """
 
   def write(self, env_steps: int, metrics: Mapping[str, Any]) -> None: ...
   def close(self) -> None: ...

@@ -1,4 +1,4 @@
-"""What a trained agent's world model, value and losses are good for.
+"""Diagnoses of a trained agent: its world model, its value, its losses.
 
 Numbers of a checkpoint, its replay and a few episodes: `--mode=report` shows
 them.

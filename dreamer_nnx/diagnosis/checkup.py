@@ -29,7 +29,7 @@ MAX_STEPS = 2_000
 
 @dataclasses.dataclass(frozen=True)
 class Diagnosis:
-  """What was found out; None where it could not be.
+  """Findings about an agent; None where it could not be.
 
   Args:
     agent: The checkpoint, in words.
@@ -98,7 +98,7 @@ def _of_replay(
     k: float(np.mean([x['metrics'][k] for x in seen]))
     for k in seen[0]['metrics']
   }
-  each = gradients.Gradients(trained.layout, length)
+  each = gradients.Gradients(trained, length)
   steps = {k: x for k, x in joined['losses'].items() if x.shape[1] == length}
   return {
     'errors': unrolling.summary(joined['errors']),
@@ -109,7 +109,7 @@ def _of_replay(
 
 
 def _look(agent: Agent, batch, key, *, length):
-  """What is looked at of a batch, as arrays."""
+  """Computes what is looked at of a batch."""
   carry = agent.initial(len(batch['is_first']))
   _, aux = agent.loss(carry, batch, key, length=length, update=False)
   return {

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dreamer_nnx.training.layout import Layout, State
+from dreamer_nnx.trained import Trained
+from dreamer_nnx.training.layout import State
 
 Array = jax.Array
 
@@ -15,13 +16,13 @@ class Gradients:
   """Gradients of each scaled loss alone.
 
   Args:
-    layout: Of the agent.
+    trained: The agent.
     length: Steps of a window that are trained on.
   """
 
-  def __init__(self, layout: Layout, length: int):
-    self._layout, self._length = layout, length
-    self._norms = jax.jit(self._all)
+  def __init__(self, trained: Trained, length: int):
+    self._layout, self._length = trained.layout, length
+    self._norms = trained.compiled_on_arrays(self._all)
 
   def norms(
     self, arrays: State, batch: Mapping[str, Array], key: Array

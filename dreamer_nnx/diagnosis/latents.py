@@ -18,7 +18,7 @@ LEAST = 0.05
 
 @dataclasses.dataclass(frozen=True)
 class Latents:
-  """How the codes are used.
+  """Use of the codes.
 
   Args:
     used: Codes in use of each variable, (S,): e to the entropy of how often
@@ -42,7 +42,7 @@ class Latents:
 
   @property
   def warning(self) -> str:
-    """What is wrong, in a sentence; empty if nothing is."""
+    """Says what is wrong, in a sentence; empty if nothing is."""
     if self.used.size and self.constant >= MOST:
       return (
         f'The latent codes have collapsed: {self.constant:.0%} of '

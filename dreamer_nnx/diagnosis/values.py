@@ -66,7 +66,7 @@ class Calibration:
 
   @property
   def warning(self) -> str:
-    """What is wrong, in a sentence; empty if nothing is."""
+    """Says what is wrong, in a sentence; empty if nothing is."""
     scale = max(float(np.std(self.returns)), 0.05 * _magnitude(self.returns))
     if abs(self.bias) > BIASED * scale + 1e-3:
       word = 'too high' if self.bias > 0 else 'too low'

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -25,18 +26,15 @@ class TensorBoardLogger:
   """
 
   def __init__(self, workdir: str | Path, *, fps: int = 10):
-    try:
-      from tensorboard.compat.proto import event_pb2, summary_pb2
-      from tensorboard.summary.writer import event_file_writer
-    except ImportError as error:
-      raise UserError(
-        f'the package tensorboard cannot be imported ({error}). Install the '
-        "extra: pip install 'dreamer_nnx[tensorboard]'."
-      ) from error
     self._fps = fps
-    self._events, self._summaries = event_pb2, summary_pb2
-    self._writer = event_file_writer.EventFileWriter(str(workdir))
+    self._events, self._summaries, writer = _modules()
+    self._writer = writer.EventFileWriter(str(workdir))
     self._started = False
+
+  @staticmethod
+  def check_packages() -> None:
+    """Raises UserError if the package cannot be imported."""
+    _modules()
 
   def write(self, env_steps: int, metrics: Mapping[str, Any]) -> None:
     values = [
@@ -77,3 +75,16 @@ class TensorBoardLogger:
       colorspace=channels,
       encoded_image_string=encode_gif(frames, self._fps),
     )
+
+
+def _modules() -> tuple[ModuleType, ModuleType, ModuleType]:
+  """Modules of events, of summaries, and of their writer."""
+  try:
+    from tensorboard.compat.proto import event_pb2, summary_pb2
+    from tensorboard.summary.writer import event_file_writer
+  except ImportError as error:
+    raise UserError(
+      f'the package tensorboard cannot be imported ({error}). Install the '
+      "extra: pip install 'dreamer_nnx[tensorboard]'."
+    ) from error
+  return event_pb2, summary_pb2, event_file_writer

@@ -4,6 +4,7 @@ import io
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from dreamer_nnx.errors import UserError
@@ -41,13 +42,7 @@ class WandbLogger:
     fps: int = 10,
   ):
     pick(MODES, mode, 'mode')
-    try:
-      import wandb
-    except ImportError as error:
-      raise UserError(
-        f'the package wandb cannot be imported ({error}). Install the extra: '
-        "pip install 'dreamer_nnx[wandb]'."
-      ) from error
+    wandb = _package()
     self._wandb, self._fps = wandb, fps
     workdir = Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
@@ -65,6 +60,11 @@ class WandbLogger:
     self._run.define_metric(AXIS)
     self._run.define_metric('*', step_metric=AXIS)
 
+  @staticmethod
+  def check_packages() -> None:
+    """Raises UserError if the package cannot be imported."""
+    _package()
+
   def write(self, env_steps: int, metrics: Mapping[str, Any]) -> None:
     shown = scalars(metrics) | {
       name: self._wandb.Video(
@@ -77,6 +77,17 @@ class WandbLogger:
 
   def close(self) -> None:
     self._run.finish()
+
+
+def _package() -> ModuleType:
+  try:
+    import wandb
+  except ImportError as error:
+    raise UserError(
+      f'the package wandb cannot be imported ({error}). Install the extra: '
+      "pip install 'dreamer_nnx[wandb]'."
+    ) from error
+  return wandb
 
 
 def _run_id(path: Path) -> str:

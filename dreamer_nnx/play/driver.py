@@ -22,7 +22,7 @@ Arrays = Mapping[str, np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class Frame:
-  """What the model tells of one state.
+  """Predictions for one state.
 
   Args:
     decoded: Predicted observations by key, in the environment's units.

@@ -1,4 +1,4 @@
-"""Where a dream begins: a fresh episode, or a moment of the replay.
+"""Moments where a dream begins: a fresh episode, or a moment of the replay.
 
 Arrays are as the agent has them, (1, ...) of one step and (1, T, ...) of many.
 """
@@ -24,7 +24,7 @@ MOST = 1024
 
 
 class Truth(Protocol):
-  """What really follows a moment.
+  """Steps that really follow a moment.
 
   Attributes:
     name: `environment` or `recording`.
@@ -43,7 +43,7 @@ class Truth(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Moment:
-  """What was seen up to where a dream begins.
+  """Steps that were seen up to where a dream begins.
 
   Args:
     obs: Steps (1, T, ...), with `is_first`.

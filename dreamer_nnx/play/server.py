@@ -44,7 +44,7 @@ REFUSED, TAKEN = 1008, 4000
 
 
 class Door:
-  """Who may come in.
+  """Rules of who may come in.
 
   Args:
     port: Of the address.
@@ -57,7 +57,7 @@ class Door:
     self._origins = {f'http://{host}' for host in self._hosts}
 
   def refuses(self, connection: HTTPConnection) -> str:
-    """Why a request is refused; empty if it is not."""
+    """Says why a request is refused; empty if it is not."""
     host = connection.headers.get('host', '')
     if host not in self._hosts:
       return 'This page is for this machine alone: use the address as printed.'

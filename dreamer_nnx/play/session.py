@@ -1,4 +1,4 @@
-"""What a player asks for, and what the page is told: JSON in, JSON out."""
+"""Answers to what a player asks for: JSON in, JSON out."""
 
 import base64
 import itertools
@@ -144,7 +144,7 @@ class Session:
 
 
 def _described(space: Space) -> Message:
-  """How the page asks for an action."""
+  """Describes an action to the page."""
   if spaces.is_discrete(space):
     classes = np.ravel(spaces.classes(space)).tolist()
     return {'kind': 'classes', 'classes': classes, 'shape': list(space.shape)}

@@ -1,7 +1,6 @@
 """Capacity in steps, and the choice between memory and disk."""
 
 import pathlib
-import shutil
 import tempfile
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -9,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dreamer_nnx import paths
+from dreamer_nnx.contracts import Footprint
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.replay import chunkfile, memory, selectors
 from dreamer_nnx.replay.chunks import step_bytes
@@ -23,10 +23,11 @@ TABLES = 13
 
 
 class Plan(NamedTuple):
-  """Groups of chunks, their storage, and what to tell the user about it."""
+  """Groups of chunks, their storage, the room that it takes, and notes."""
 
   groups: int
   storage: Storage
+  footprint: Footprint
   notes: tuple[str, ...]
 
 
@@ -48,17 +49,26 @@ def plan(settings: Any) -> Plan:
   if settings.storage == 'memory' or (settings.storage == 'auto' and fits):
     memory.require((each + extra) * steps, each + extra, unit, steps)
     storage, notes = Memory(), [f'{what}, in memory.']
+    folder, memory_bytes = '', (each + extra) * steps
   else:
     memory.require(extra * steps, extra, unit, steps)
     folder = _scratch(settings)
-    storage = Disk(folder)
+    storage, memory_bytes = Disk(folder), extra * steps
     notes = [
       f'{what}, in files in {folder} that are mapped into memory, of which '
       f'{gib(free)} are free.',
       *_scratch_warning(folder, each, unit, steps),
     ]
   notes += _workdir_warning(settings, storage, steps)
-  return Plan(groups, storage, tuple(notes))
+  taken = Footprint(
+    steps=steps,
+    begin=_least_steps(settings),
+    memory=memory_bytes,
+    mapped=each * steps if folder else 0,
+    folder=str(folder),
+    saved=saved_bytes(settings, steps),
+  )
+  return Plan(groups, storage, taken, tuple(notes))
 
 
 def _count_groups(settings: Any) -> int:
@@ -68,9 +78,8 @@ def _count_groups(settings: Any) -> int:
   """
   workers, processes = settings.num_envs, settings.processes
   unit = workers * settings.chunk_size
-  length = settings.context + settings.consec * settings.batch_length
-  ready = settings.batch_size * settings.batch_length
-  least = 1 + -(-(ready + workers * (length - 1)) // unit)
+  length, ready = _windows(settings)
+  least = 1 + -(-_least_steps(settings) // unit)
   if settings.capacity < least * unit * processes:
     each = f' in each of {processes} processes' if processes > 1 else ''
     raise UserError(
@@ -85,6 +94,18 @@ def _count_groups(settings: Any) -> int:
     return groups
   steps = -(-settings.steps // processes)
   return min(groups, max(least, -(-steps // unit)))
+
+
+def _windows(settings: Any) -> tuple[int, int]:
+  """Steps of a sequence, and how many sequences are needed to train."""
+  length = settings.context + settings.consec * settings.batch_length
+  return length, settings.batch_size * settings.batch_length
+
+
+def _least_steps(settings: Any) -> int:
+  """Steps of this process before there are enough starts to train."""
+  length, ready = _windows(settings)
+  return ready + settings.num_envs * (length - 1)
 
 
 def check_formats(spaces: Mapping[str, Any]) -> None:
@@ -110,7 +131,7 @@ def _scratch_warning(
   folder: pathlib.Path, each: int, unit: int, steps: int
 ) -> list[str]:
   """Warns if the mapped files will not fit on their disk."""
-  free = _free_bytes(folder)
+  free = paths.free_bytes(folder)
   if each * steps <= free:
     return []
   return [
@@ -125,15 +146,10 @@ def _workdir_warning(settings: Any, storage: Storage, steps: int) -> list[str]:
   if not settings.directory or paths.in_bucket(settings.directory):
     return []
   folder = paths.parse(settings.directory, 'replay directory')
-  spaces = settings.spaces
-  side = {k: v for k, v in spaces.items() if k.startswith('latent/')}
-  data = {k: v for k, v in spaces.items() if k not in side}
-  # Replaced latents stay for a while, beside the newer ones.
-  side_bytes = 2 * step_bytes(side) if settings.save_latents else 0
-  need = steps * (step_bytes(data) + side_bytes)
-  free = _free_bytes(folder) + _stored_bytes(folder)
-  if isinstance(storage, Disk) and _same_disk(folder, _scratch(settings)):
-    free -= steps * step_bytes(spaces)
+  need = saved_bytes(settings, steps)
+  free = paths.free_bytes(folder) + paths.stored_bytes(folder)
+  if isinstance(storage, Disk) and paths.same_disk(folder, _scratch(settings)):
+    free -= steps * step_bytes(settings.spaces)
   if need <= free:
     return []
   return [
@@ -143,20 +159,13 @@ def _workdir_warning(settings: Any, storage: Storage, steps: int) -> list[str]:
   ]
 
 
-def _free_bytes(folder: pathlib.Path) -> int:
-  """Bytes free on the disk of a folder that may have to be made."""
-  return shutil.disk_usage(_existing(folder)).free
-
-
-def _stored_bytes(folder: pathlib.Path) -> int:
-  return sum(path.stat().st_size for path in folder.glob('*') if path.is_file())
-
-
-def _same_disk(one: pathlib.Path, other: pathlib.Path) -> bool:
-  return _existing(one).stat().st_dev == _existing(other).stat().st_dev
-
-
-def _existing(folder: pathlib.Path) -> pathlib.Path:
-  while not folder.is_dir() and folder != folder.parent:
-    folder = folder.parent
-  return folder
+def saved_bytes(settings: Any, steps: int) -> int:
+  """Bytes of the files that so many steps are saved in; 0 if they are not."""
+  if not settings.directory:
+    return 0
+  spaces = settings.spaces
+  side = {k: v for k, v in spaces.items() if k.startswith('latent/')}
+  data = {k: v for k, v in spaces.items() if k not in side}
+  # Replaced latents stay for a while, beside the newer ones.
+  side_bytes = 2 * step_bytes(side) if settings.save_latents else 0
+  return steps * (step_bytes(data) + side_bytes)

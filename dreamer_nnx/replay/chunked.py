@@ -305,7 +305,7 @@ class ChunkedReplay:
 
   def _build_pool(self) -> None:
     plan = capacities.plan(self)
-    self.notes = plan.notes
+    self.notes, self.footprint = plan.notes, plan.footprint
     self._step_bytes = step_bytes(self.spaces)
     self._pool = ChunkPool(
       self.spaces,

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from dreamer_nnx.contracts import CONSEC
+from dreamer_nnx.contracts import CONSEC, Footprint
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.replay import generators, minari, sources
 from dreamer_nnx.replay.fixed import FixedSteps
@@ -66,6 +66,7 @@ class DatasetReplay:
       for key, x in entries.items()
     } | {CONSEC: np.full(batch_size, -1, np.int32)}
     self.notes = self._notes(path)
+    self.footprint = Footprint(len(self), memory=self._steps.nbytes)
 
   def __len__(self) -> int:
     return len(self._steps)

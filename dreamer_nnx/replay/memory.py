@@ -7,6 +7,8 @@ from dreamer_nnx.errors import UserError
 
 _MEMINFO = pathlib.Path('/proc/meminfo')
 _CGROUP = pathlib.Path('/sys/fs/cgroup')
+_OWN = pathlib.Path('/proc/self/cgroup')
+_UNLIMITED = 2**62
 
 
 def available_bytes() -> int:
@@ -54,16 +56,30 @@ def _free_on_machine() -> int:
 
 
 def _free_in_group() -> int:
-  unlimited = 2**62
-  limit, used = _CGROUP / 'memory.max', _CGROUP / 'memory.current'
+  """Bytes free in this process's control group and those around it."""
+  return min(map(_free_in, _groups()), default=_UNLIMITED)
+
+
+def _groups() -> list[pathlib.Path]:
+  """The folders of the groups, of version 2; the outermost is the last."""
+  name = ''
+  if _OWN.exists():
+    lines = _OWN.read_text().splitlines()
+    name = next((x[3:] for x in lines if x.startswith('0::')), '')
+  own = _CGROUP / name.strip('/')
+  return [x for x in (own, *own.parents) if x.is_relative_to(_CGROUP)]
+
+
+def _free_in(group: pathlib.Path) -> int:
+  limit, used = group / 'memory.max', group / 'memory.current'
   if not (limit.exists() and used.exists()):
-    return unlimited
+    return _UNLIMITED
   text = limit.read_text().strip()
   if text == 'max':
-    return unlimited
+    return _UNLIMITED
   # Inactive page cache counts as used but is given back under pressure.
   free = int(text) - int(used.read_text())
-  for line in (_CGROUP / 'memory.stat').read_text().splitlines():
+  for line in (group / 'memory.stat').read_text().splitlines():
     if line.startswith('inactive_file '):
       free += int(line.split()[1])
   return max(0, free)

@@ -94,6 +94,7 @@ class MixtureReplay:
     self.context = min(x.context for x in self._parts.values())
     self._length = self.context + batch_length
     self.notes = [*self._live.notes, *self._data.notes]
+    self.footprint = _together(self._live, self._data)
 
   def __len__(self) -> int:
     return len(self._live) + len(self._data)
@@ -173,6 +174,18 @@ class MixtureReplay:
     steps = {k: x[:, -self._length :] for k, x in batch.items() if k != CONSEC}
     steps[CONSEC] = np.zeros(rows, np.int32) if consec is None else consec
     return steps, min(rows, most)
+
+
+def _together(
+  live: contracts.Replay, data: contracts.Replay
+) -> contracts.Footprint:
+  """The room of both, as far as they tell it; data are never on disk."""
+  one, other = (
+    getattr(x, 'footprint', contracts.Footprint(0)) for x in (live, data)
+  )
+  return one._replace(
+    steps=one.steps + other.steps, memory=one.memory + other.memory
+  )
 
 
 def _part(index: Any, name: str) -> Any:

@@ -42,6 +42,19 @@ def step_spaces(
   )
 
 
+def abstract_batch(kept: StepSpaces, rows: int, length: int) -> StepSpaces:
+  """Shape and format of every key of a batch.
+
+  Args:
+    kept: Result of `step_spaces`.
+    length: Steps of a window, those of the context included.
+  """
+  struct = jax.ShapeDtypeStruct
+  return {
+    key: struct((rows, length, *x.shape), x.dtype) for key, x in kept.items()
+  } | {CONSEC: struct((rows,), np.int32)}
+
+
 def check_batch(
   sampled: Any,
   replay: contracts.Replay,
@@ -66,12 +79,12 @@ def check_batch(
   length = options.batch_length
   _check_keys(batch, replay, kept)
   _check_length(batch, replay, kept, (rows, length))
+  whole = abstract_batch(kept, rows, replay.context + length)
   promised = {
-    key: ((rows, replay.context + length, *space.shape), np.dtype(space.dtype))
-    for key, space in kept.items()
+    key: (x.shape, np.dtype(x.dtype))
+    for key, x in whole.items()
+    if key in batch
   }
-  if CONSEC in batch:
-    promised[CONSEC] = (rows,), np.dtype(np.int32)
   for key, (shape, dtype) in promised.items():
     value = batch[key]
     if value.shape != shape or value.dtype != dtype:

@@ -34,6 +34,7 @@ from dreamer_nnx.training.checkpoint_items import BehindHandler, beside
 from dreamer_nnx.training.checkpoint_reading import (
   Partial,
   Restored,
+  check,
   latest,
   load_meta,
   partial,
@@ -52,6 +53,7 @@ __all__ = [
   'Checkpoints',
   'Partial',
   'Restored',
+  'check',
   'find',
   'latest',
   'load_meta',

@@ -59,8 +59,7 @@ def restore(
   """
   root = _verified(path, step, ('state', 'loop', 'meta'))
   meta = _load_meta(root)
-  saved, stored = fit.renamed(target, _saved(root))
-  held, added = fit.split_target(root.name, saved, target)
+  held, added, stored = _fitting(root, target)
   loop = {}
   if (root / 'loop').is_dir():
     with files.reading(root, 'loop'):
@@ -73,6 +72,15 @@ def restore(
     meta=meta,
     step=int(root.name),
   )
+
+
+def check(
+  path: str | Path, target: fit.Target, step: int | None = None
+) -> None:
+  """Checks that `restore` can load a step; raises as it does."""
+  root = _verified(path, step, ('state', 'loop', 'meta'))
+  _load_meta(root)
+  _fitting(root, target)
 
 
 def partial(
@@ -176,6 +184,14 @@ def _verified(
     return str(root)
 
   return paths.parse(processes.in_first(look, CheckpointError), 'checkpoint')
+
+
+def _fitting(
+  root: Path, target: fit.Target
+) -> tuple[fit.Target, State, dict[str, str]]:
+  """Splits a target as `split_target` does; and the names as stored."""
+  saved, stored = fit.renamed(target, _saved(root))
+  return *fit.split_target(root.name, saved, target), stored
 
 
 def _load(root: Path, item: str, args: ocp.args.CheckpointArgs) -> Any:

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from dreamer_nnx.errors import UserError
+from dreamer_nnx.replay.memory import available_bytes
 
 # Files of drivers, and the extra whose JAX uses what they drive.
 DRIVERS = {'nvidia[0-9]*': ('GPU', 'cuda13'), 'accel[0-9]*': ('TPU', 'tpu')}
@@ -42,6 +43,25 @@ def unused(
   return None
 
 
+def emulated(device: jax.Device, dtype: np.dtype) -> bool:
+  """Tells whether a device computes a format by way of another one."""
+  name = np.dtype(dtype).name
+  if device.platform == 'cpu':
+    return name in ('bfloat16', 'float16')
+  if device.platform == 'tpu':
+    return name == 'float16'
+  # Of GPUs of NVIDIA those before Ampere.
+  capability = str(getattr(device, 'compute_capability', ''))
+  old = capability.partition('.')[0] in ('5', '6', '7')
+  return name == 'bfloat16' and old
+
+
+def memory_limit(device: jax.Device) -> int:
+  """Bytes that this process can have on a device; on a CPU, those free now."""
+  stats = device.memory_stats() or {}
+  return stats.get('bytes_limit') or available_bytes()
+
+
 class OutOfMemoryError(UserError):
   """Memory ran out; the message says what takes less."""
 
@@ -60,13 +80,19 @@ def explaining_memory(batch_size: int, batch_length: int) -> Iterator[None]:
       raise
     first = (str(error) or 'no more is free').splitlines()[0][:200]
     raise OutOfMemoryError(
-      f'Out of memory: {first}\n'
-      f'config.train.batch_size = {batch_size}, batch_length = {batch_length}: '
-      'take smaller ones, or --config.dynamics.rssm.remat, which computes '
-      'observed steps twice instead of keeping them, or split over more '
-      'devices by config.mesh. The same command with --mode=show prints what '
-      'memory is for.'
+      f'Out of memory: {first}\n{less_memory(batch_size, batch_length)}'
     ) from error
+
+
+def less_memory(batch_size: int, batch_length: int) -> str:
+  """Advice about what takes less memory of a device."""
+  return (
+    f'config.train.batch_size = {batch_size}, batch_length = {batch_length}: '
+    'take smaller ones, or --config.dynamics.rssm.remat, which computes '
+    'observed steps twice instead of keeping them, or split over more '
+    'devices by config.mesh. The same command with --mode=show prints what '
+    'memory is for.'
+  )
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:

@@ -88,11 +88,16 @@ def local_share(total: int, path: str) -> int:
   Raises:
     UserError: It does not divide.
   """
-  if total % count():
+  return share(total, count(), path)
+
+
+def share(total: int, among: int, path: str) -> int:
+  """Returns what falls to each of some processes; see `local_share`."""
+  if total % among:
     raise UserError(
-      f'must be a multiple of the {count()} processes.', path, total
+      f'must be a multiple of the {among} processes.', path, total
     )
-  return total // count()
+  return total // among
 
 
 def anywhere(flag: bool) -> bool:

@@ -33,6 +33,17 @@ class Names:
     return self._names.find_step(base_path, step)
 
 
+def most_kept(
+  steps: int, keep_last: int, keep_every: int, keep_best: bool
+) -> int:
+  """Checkpoints that are there at once at most, with one being written.
+
+  Args:
+    steps: Environment steps and offline updates of the whole run.
+  """
+  return 1 + keep_last + keep_best + (steps // keep_every if keep_every else 0)
+
+
 def options(
   directory: Path,
   keep_last: int,

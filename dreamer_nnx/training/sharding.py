@@ -197,14 +197,31 @@ def make_sharding(
     place = lambda device: (device.process_index, device.id)
     ordered = np.array(sorted(devices, key=place)).reshape(sizes)
     mesh = Mesh(ordered, AXES, axis_types=types)
-  if not within_processes(mesh):
-    count = len(devices) // len({d.process_index for d in devices})
+    processes = len({device.process_index for device in devices})
+    _check_tensor(sizes, len(devices) // processes)
+  return Sharding(mesh, options.table())
+
+
+def planned_for(options: MeshOptions, processes: int) -> Sharding:
+  """The mesh of so many processes, each with the devices that there are here.
+
+  Raises:
+    UserError: They do not make it up, or processes would share rows.
+  """
+  here = jax.local_device_count()
+  sizes = options.sizes(processes * here)
+  _check_tensor(sizes, here)
+  return Sharding(AbstractMesh(sizes, AXES), options.table())
+
+
+def _check_tensor(sizes: Sequence[int], here: int) -> None:
+  """Refuses a mesh whose `tensor` does not divide a process's devices."""
+  if here % sizes[-1]:
     raise UserError(
-      f'must divide the devices of a process, {count}.',
+      f'must divide the devices of a process, {here}.',
       f'{WHERE}.tensor',
       sizes[-1],
     )
-  return Sharding(mesh, options.table())
 
 
 def planned(options: MeshOptions) -> Sharding:

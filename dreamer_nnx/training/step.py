@@ -210,6 +210,32 @@ class Learner:
     """Metrics and open-loop videos; see `Agent.report`."""
     return self._report(state, carry, dict(batch), key)
 
+  def programs(
+    self, batch: Mapping[str, jax.ShapeDtypeStruct], envs: int
+  ) -> dict[str, Callable[[], jax.stages.Lowered]]:
+    """The programs of training by name; each is traced when it is called.
+
+    Args:
+      batch: Shape and format of each key, see `train_step`.
+      envs: W, environments of this process.
+    """
+    split = functools.partial(_placed, self.sharding.batch)
+    device = jax.sharding.SingleDeviceSharding(self.sharding.local_device)
+    alone = functools.partial(_placed, device)
+    (rows,) = batch['is_first'].shape[:1]
+    trained = split(self.abstract_carry(rows)), split(dict(batch))
+    acted = (
+      alone({k: self.abstract[k] for k in self.layout.acting}),
+      alone(self.abstract_carry(envs)),
+      self.layout.observed(envs),
+    )
+    key, lower = streams.key(0, Stream.ACT, 0), functools.partial
+    return {
+      'update': lower(self._train.lower, self.abstract, *trained),
+      'policy': lower(self._act.lower, *acted, key, 0, mode='sample'),
+      'report': lower(self._report.lower, self.abstract, *trained, key),
+    }
+
   def _gathered_state(self, arrays: State) -> State:
     """Arrays gathered to compute with; their gradients end up split again."""
     return {k: self._gathered(x, self.axes[k]) for k, x in arrays.items()}
@@ -229,6 +255,12 @@ class Learner:
       lambda x: (gather(x), None), lambda _, g: (constrain(g, stored),)
     )
     return gather(x)
+
+
+def _placed(where: jax.sharding.Sharding, tree: Any) -> Any:
+  """The shapes and formats of a tree, of arrays in a place."""
+  struct = functools.partial(jax.ShapeDtypeStruct, sharding=where)
+  return jax.tree.map(lambda x: struct(x.shape, x.dtype), tree)
 
 
 def _first_keys(seed: int) -> tuple[Array, Array]:

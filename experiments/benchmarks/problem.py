@@ -9,6 +9,7 @@ from gymnasium import spaces as gym_spaces
 from dreamer_nnx import config as configs
 from dreamer_nnx import overrides, spaces, workflow
 from dreamer_nnx.contracts import CONSEC
+from dreamer_nnx.training.batch_check import abstract_batch
 from dreamer_nnx.training.sharding import Sharding
 from dreamer_nnx.training.step import Learner
 
@@ -59,11 +60,8 @@ class Problem:
   def abstract_batch(self, learner: Learner) -> dict:
     """Shapes and formats of a (B, 1 + T) batch."""
     train = self.config.train
-    rows = (train.batch_size, 1 + train.batch_length)
     kept = workflow.step_spaces(*self.spaces, learner)
-    steps = {k: x.update(shape=(*rows, *x.shape)) for k, x in kept.items()}
-    some = steps['reward']
-    return steps | {CONSEC: some.update(shape=rows[:1], dtype=np.int32)}
+    return abstract_batch(kept, train.batch_size, 1 + train.batch_length)
 
   def batch(self, learner: Learner, seed: int = 0) -> dict[str, np.ndarray]:
     """A batch of random numbers in the right ranges."""

@@ -70,7 +70,7 @@ def test_a_norm_is_that_of_the_loss_alone(trained):
     f'latent/{k}': np.zeros((2, 7, *x.shape), x.dtype)
     for k, x in dynamics.entry_space.items()
   }
-  norms = gradients.Gradients(layout, 6).norms(arrays, parts, key)
+  norms = gradients.Gradients(trained, 6).norms(arrays, parts, key)
 
   def reward_loss(params):
     agent = layout.merge(arrays | params)

@@ -7,7 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from dreamer_nnx.replay import capacity, memory
+from dreamer_nnx import paths
+from dreamer_nnx.replay import memory
 from dreamer_nnx.replay.chunked import ChunkedReplay
 from tests.launcher import ROOT
 from tests.replay.streams import by_share, fill, make, same, space
@@ -53,7 +54,7 @@ def test_memory_that_does_not_suffice_is_refused(tmp_path, little_memory):
 def test_a_disk_that_will_not_suffice_is_told_of_with_what_would_fit(
   tmp_path, monkeypatch
 ):
-  monkeypatch.setattr(capacity, '_free_bytes', lambda folder: 100 << 20)
+  monkeypatch.setattr(paths, 'free_bytes', lambda folder: 100 << 20)
   (_, note, _) = of_images(tmp_path, storage='disk').notes
   text = (
     r'Warning: 0.1 GiB are free in .*pool; when they are full, the run ends. '
@@ -65,13 +66,13 @@ def test_a_disk_that_will_not_suffice_is_told_of_with_what_would_fit(
 
 
 def test_a_workdir_that_will_not_suffice_is_warned_of(tmp_path, monkeypatch):
-  monkeypatch.setattr(capacity, '_free_bytes', lambda folder: 1000 << 20)
+  monkeypatch.setattr(paths, 'free_bytes', lambda folder: 1000 << 20)
   assert len(of_images(tmp_path, storage='disk').notes) == 2
-  monkeypatch.setattr(capacity, '_free_bytes', lambda folder: 1600 << 20)
+  monkeypatch.setattr(paths, 'free_bytes', lambda folder: 1600 << 20)
   assert len(of_images(tmp_path, storage='disk').notes) == 1
   # A resumed run needs no more than it has already.
-  monkeypatch.setattr(capacity, '_stored_bytes', lambda folder: 700 << 20)
-  monkeypatch.setattr(capacity, '_free_bytes', lambda folder: 900 << 20)
+  monkeypatch.setattr(paths, 'stored_bytes', lambda folder: 700 << 20)
+  monkeypatch.setattr(paths, 'free_bytes', lambda folder: 900 << 20)
   assert len(of_images(tmp_path, storage='disk').notes) == 1
 
 
@@ -147,3 +148,45 @@ def test_anonymous_memory_stays_small_while_steps_go_to_disk(tmp_path):
   )
   # 400 MB of steps, of which the process itself keeps next to nothing.
   assert int(done.stdout) < 60 << 20, done.stdout + done.stderr
+
+
+def test_a_footprint_is_what_the_arrays_take(tmp_path):
+  selectors = by_share(priority=1.0)
+  replay = of_images(tmp_path, selectors=selectors, signals=('model',))
+  found, pool = replay.footprint, replay._pool
+  assert found.steps == len(pool.has_entry)
+  steps = sum(x.nbytes for x in pool.flat.values())
+  columns = sum(x.nbytes for x in pool.columns.values())
+  assert steps + columns <= found.memory <= 1.05 * (steps + columns)
+  assert (found.mapped, found.folder) == (0, '')
+  assert found.saved >= steps
+  on_disk = of_images(tmp_path, storage='disk').footprint
+  assert (on_disk.mapped, on_disk.folder) == (steps, str(tmp_path / 'pool'))
+  assert on_disk.memory < 0.01 * steps
+  assert of_images('').footprint.saved == 0
+
+
+def test_a_replay_is_ready_when_its_footprint_says():
+  replay = make(capacity=2000, steps=0)
+  begin, step = replay.footprint.begin, 0
+  while not replay.ready:
+    fill(replay, step, step + 1)
+    step += 1
+  assert step == -(-begin // replay.num_envs)
+
+
+def test_memory_is_that_of_the_tightest_group_around(tmp_path, monkeypatch):
+  monkeypatch.setattr(memory, '_CGROUP', tmp_path)
+  monkeypatch.setattr(memory, '_OWN', tmp_path / 'own')
+  inner = tmp_path / 'a' / 'b'
+  inner.mkdir(parents=True)
+  free = memory._free_in_group
+  assert free() == memory._UNLIMITED
+  (tmp_path / 'own').write_text('1:cpu:/c\n0::/a/b\n')
+  for folder, limit in ((inner, 'max'), (inner.parent, '900')):
+    (folder / 'memory.max').write_text(limit)
+    (folder / 'memory.current').write_text('500')
+    (folder / 'memory.stat').write_text('anon 3\ninactive_file 100\n')
+  assert free() == 500
+  (inner / 'memory.max').write_text('700')
+  assert free() == 300

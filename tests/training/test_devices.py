@@ -1,5 +1,7 @@
 """Words about devices, drivers and memory."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -52,3 +54,31 @@ def test_what_came_of_it_counts_and_other_errors_pass():
     fail(None)
   with pytest.raises(devices.OutOfMemoryError, match='Out of memory: a batch'):
     fail(MemoryError())
+
+
+@pytest.mark.parametrize(
+  ('platform', 'capability', 'dtype', 'emulated'),
+  [
+    ('cpu', '', jnp.float32, False),
+    ('cpu', '', jnp.bfloat16, True),
+    ('tpu', '', jnp.bfloat16, False),
+    ('tpu', '', jnp.float16, True),
+    ('gpu', '7.5', jnp.bfloat16, True),
+    ('gpu', '7.5', jnp.float16, False),
+    ('gpu', '9.0', jnp.bfloat16, False),
+  ],
+)
+def test_formats_that_a_device_does_not_have_are_known(
+  platform, capability, dtype, emulated
+):
+  device = types.SimpleNamespace(
+    platform=platform, compute_capability=capability
+  )
+  assert devices.emulated(device, dtype) is emulated
+
+
+def test_a_device_says_its_limit_and_a_cpu_has_what_is_free(monkeypatch):
+  monkeypatch.setattr(devices, 'available_bytes', lambda: 7)
+  for stats, limit in (({'bytes_limit': 5}, 5), (None, 7), ({}, 7)):
+    device = types.SimpleNamespace(memory_stats=lambda stats=stats: stats)
+    assert devices.memory_limit(device) == limit
