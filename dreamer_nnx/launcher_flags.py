@@ -128,16 +128,8 @@ def workdirs() -> list[str]:
 
 
 def workdir() -> str:
-  """The folder that --workdir names; empty for none.
-
-  Raises:
-    UserError: It names several.
-  """
-  if len(workdirs()) > 1:
-    raise UserError(
-      f'names {len(workdirs())} folders. Name one.', '--workdir', workdirs()[-1]
-    )
-  return next(iter(workdirs()), '')
+  """The last folder that --workdir names; empty for none."""
+  return workdirs()[-1] if workdirs() else ''
 
 
 def names() -> list[str]:

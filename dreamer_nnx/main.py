@@ -159,7 +159,7 @@ def need_workdir() -> paths.Path:
   """The folder that --workdir names.
 
   Raises:
-    UserError: It names none, or several.
+    UserError: It names none.
   """
   if not launcher_flags.workdir():
     raise UserError('name a folder, e.g. runs/demo.', '--workdir')

@@ -29,7 +29,7 @@ environment, settings = dict(os.environ), dict(jax.config.values)
 
 import dreamer_nnx
 for module in pkgutil.walk_packages(dreamer_nnx.__path__, 'dreamer_nnx.'):
-  if module.name != 'dreamer_nnx.main':
+  if module.name not in ('dreamer_nnx.main', 'dreamer_nnx.launcher_flags'):
     importlib.import_module(module.name)
 
 definers = flags.FLAGS.flags_by_module_dict()

@@ -9,11 +9,12 @@ from dreamer_nnx.training.clocks import Every, Ratio
 from dreamer_nnx.training.options import TrainOptions
 
 
-def rows(parts: configs.Bound, begin: int, start: int) -> Iterator[Row]:
+def rows(parts: configs.Bound, begin: int | None, start: int) -> Iterator[Row]:
   """Rows for the updates, and for intervals that never come to an end.
 
   Args:
-    begin: Environment steps before there is enough to train on.
+    begin: Environment steps before there is enough to train on; None if there
+      is no replay to say it.
     start: Environment steps that the run goes on from.
   """
   train = parts['train']()
@@ -26,7 +27,8 @@ def rows(parts: configs.Bound, begin: int, start: int) -> Iterator[Row]:
       'Raise config.train.steps to go on.',
     )
     return
-  yield _updates(train, begin)
+  if begin is not None:
+    yield _updates(train, begin)
   yield from _intervals(parts, start)
 
 

@@ -169,8 +169,8 @@ class Survey:
 
   def _look_at_room(self) -> None:
     begin = self.footprint.begin * self.request.processes
-    begun = self.begun.env_steps
-    self.table.add(*schedule.rows(self.parts, begin, begun))
+    known, begun = begin if self.batch else None, self.begun.env_steps
+    self.table.add(*schedule.rows(self.parts, known, begun))
     if self.learner:
       state = size(self.learner.abstract)
       self.table.add(*places.disk(self.request, state, self.footprint))

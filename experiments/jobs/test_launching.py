@@ -65,8 +65,9 @@ def test_what_is_killed_goes_on(tmp_path, number):
   process = subprocess.Popen(
     [sys.executable, '-c', LAUNCH, str(tmp_path)], cwd=ROOT
   )
-  wait_for(lambda: (tmp_path / 'b.log').exists(), process)
-  wait_for(lambda: 'at 3' in (tmp_path / 'b.log').read_text(), process)
+  for log in (tmp_path / 'a.log', tmp_path / 'b.log'):
+    wait_for(log.exists, process)
+    wait_for(lambda log=log: 'at 3' in log.read_text(), process)
   process.send_signal(number)
   process.wait(60)
   # Even if the launcher had no time to end them.

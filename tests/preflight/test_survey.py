@@ -139,9 +139,11 @@ def test_a_mistake_is_found_and_its_remedy_works(name):
 
 
 def test_all_mistakes_are_told_at_once():
-  changes = {'train__steps': 14, 'mesh__data': 64}
-  text = check(changes | {'encoder__simple__mults': (1, 1, 1, 1)}).text
-  assert text.count(' error ') == 3
+  changes = {'mesh__data': 64, 'encoder__simple__mults': (1, 1, 1, 1)}
+  text = check(changes).text
+  assert ' error batch ' in text and ' error agent ' in text
+  # Without a replay nobody knows when updates begin.
+  assert ' updates ' not in text
 
 
 def test_a_package_that_is_missing_is_named(monkeypatch):
