@@ -84,7 +84,7 @@ def _draw(made: figure, alike: Sequence[Series], color: str) -> None:
     made.add_glyph(source, _glyph('points', source.data['x0'], color))
   glyph = _glyph(mark, source.data['x0'], color)
   drawn = made.add_glyph(source, glyph, name=label)
-  told = [('', '$name'), ('value', '@y{0.0000e+0}'), ('at', '@x0{0,0.[00]}')]
+  told = [('', '$name'), ('value', '@y'), ('at', '@x0{0,0.[00]}')]
   if 'seed' in source.data:
     told.insert(1, ('seed', '@seed'))
   made.add_tools(HoverTool(renderers=[drawn], tooltips=told, visible=False))

@@ -143,7 +143,7 @@ def test_several_runs_are_told_apart(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_million_lines_are_a_small_page(tmp_path, record_property):
+def test_a_million_lines_are_a_small_page(tmp_path):
   rng = np.random.default_rng(0)
   path = made.write(tmp_path, [], None, made.config()) / 'metrics.jsonl'
   noise = rng.normal(size=1_000_000).round(4).tolist()
@@ -156,7 +156,9 @@ def test_a_million_lines_are_a_small_page(tmp_path, record_property):
       )
   began = time.process_time()
   run = runs.read(tmp_path, 'x')
-  record_property('seconds to read', time.process_time() - began)
+  seconds = time.process_time() - began
+  print(f'A million lines are read in {seconds:.1f} s of CPU time.')
+  assert seconds < 120
   text = writing.html(groups.make([run]), trust=False)
   assert len(text.encode()) < 5_000_000
   assert 'episode/return, has 1,000,000 points' in text
