@@ -10,8 +10,7 @@ from dreamer_nnx.preflight.table import Row, Table, amount
 from dreamer_nnx.training import devices
 
 LONG = (
-  'Compiled (this takes as long as the start of the run, which finds the '
-  'programs if --compilation_cache keeps them)'
+  'Compiled, which may take minutes; the run finds the programs in its cache'
 )
 
 

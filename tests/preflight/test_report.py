@@ -17,7 +17,7 @@ def test_a_run_that_can_begin_is_compiled(tmp_path):
   argv = arguments(tmp_path / 'a', train__save_every=20)
   result = launch([*argv, '--mode=check'])
   assert (result.status, result.err) == (0, '')
-  head, compiled = result.out.split('Compiled (')
+  head, compiled = result.out.split('Compiled, ')
   assert head.startswith('Before compiling\n')
   for name in ('update', 'policy', 'report'):
     line = rf'ok       {name} +arguments \d+ MiB, temporaries \d+ MiB, outputs'
