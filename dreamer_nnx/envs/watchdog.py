@@ -35,7 +35,7 @@ class Watchdog:
     # A new tuple for each call, so that no two calls are taken for one.
     self._current: tuple[Any] | None = None
     self._lock = threading.Lock()
-    self._armed = self._begun = -math.inf
+    self._armed = self._left = -math.inf
     self._closed = threading.Event()
     if limit:
       watch = threading.Thread(target=self._watch, name='watchdog', daemon=True)
@@ -46,8 +46,7 @@ class Watchdog:
     if not self._limit:
       return call(*arguments)
     now = time.monotonic()
-    quick = now - self._begun < QUICK
-    self._begun = now
+    quick = now - self._left < QUICK
     # Before it is looked whether it is armed: see `_disarm`.
     self._current = (what,)
     if now - self._armed > REARM:
@@ -56,6 +55,7 @@ class Watchdog:
       return call(*arguments)
     finally:
       self._current = None
+      self._left = time.monotonic()
       if not quick:
         self._disarm()
 
