@@ -264,7 +264,7 @@ class TwoHot:
   middle: float = 0.0
 
   def pred(self) -> Array:
-    mean = twohot.symmetric_mean(jax.nn.softmax(self.logits, -1), self.bins)
+    mean = twohot.symmetric_mean(self.logits, self.bins)
     return self.unsquash(self.middle + mean)
 
   def loss(self, target: Array) -> Array:

@@ -101,22 +101,26 @@ def histogram(x: jax.Array, bins: np.ndarray, sigma: float) -> jax.Array:
   return jnp.diff(below) / (below[..., -1:] - below[..., :1])
 
 
-def symmetric_mean(probs: jax.Array, bins: np.ndarray) -> jax.Array:
-  """Computes Σᵢ pᵢ bᵢ over antisymmetric bins.
+def symmetric_mean(logits: jax.Array, bins: np.ndarray) -> jax.Array:
+  """Computes Σᵢ pᵢ bᵢ over antisymmetric bins, p = softmax(l).
 
-    Σ (p of bᵢ - p of -bᵢ) bᵢ  for bᵢ > 0
+    Σ (p of bᵢ + p of -bᵢ) tanh((l of bᵢ - l of -bᵢ) / 2) bᵢ  for bᵢ > 0
 
-  Paired so, uniform probabilities give exactly 0; summed from left to right,
-  or multiplied before they are paired, the rounding of the large bins would be
-  left over.
+  The first two factors are the difference of the pair's probabilities, and
+  exactly 0 where their logits are equal. Subtracted as they are, two equal
+  probabilities may differ by a rounding step, for an optimised program need
+  not compute both in the same way; the largest bins, 5e8, would make
+  predictions of that before anything is learnt.
 
   Args:
-    probs: (..., N).
+    logits: (..., N).
     bins: (N,), bin i the negative of bin N-1-i.
   """
   chex.assert_rank(bins, 1)
-  chex.assert_axis_dimension(probs, -1, len(bins))
+  chex.assert_axis_dimension(logits, -1, len(bins))
   half = len(bins) // 2
   # (..., N) to the lower and the upper (..., N // 2), the lower in turn.
-  low, high = probs[..., :half], probs[..., -half:]
-  return ((high - low[..., ::-1]) * jnp.asarray(bins[-half:])).sum(-1)
+  pair = lambda x: (x[..., :half][..., ::-1], x[..., -half:])
+  (low, high), (few, many) = pair(logits), pair(jax.nn.softmax(logits, -1))
+  apart = (few + many) * jnp.tanh((high - low) / 2)
+  return (apart * jnp.asarray(bins[-half:])).sum(-1)

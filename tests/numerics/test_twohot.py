@@ -4,6 +4,7 @@ import functools
 import math
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -16,8 +17,14 @@ from dreamer_nnx.numerics.twohot import (
 )
 from tests.compiling import optimized
 
+TINY = np.finfo(np.float32).tiny
 code = jax.jit(twohot)
-mean = jax.jit(symmetric_mean)
+
+
+@jax.jit
+def mean(probs, bins):
+  # Logits of probabilities 0 that lose no pair's difference.
+  return symmetric_mean(jnp.log(jnp.maximum(probs, TINY)), bins)
 
 
 def test_decoding_the_code_gives_the_number_back():
@@ -85,7 +92,7 @@ def test_one_bin_is_refused():
 def test_uniform_probabilities_give_exactly_zero(count):
   logits = np.full((3, count), 0.7, np.float32)
   # An optimised program may round a product and a sum as one.
-  decode = optimized(lambda x, b: symmetric_mean(jax.nn.softmax(x, -1), b))
+  decode = optimized(symmetric_mean)
   found = decode(logits, symexp_bins(count))
   np.testing.assert_array_equal(found, np.zeros(3))
 
@@ -97,6 +104,26 @@ def test_symmetric_mean_is_the_mean(count):
   bins = np.float32(np.linspace(-30, 30, count))
   # Terms up to 30 cancel: their rounding is the absolute error.
   np.testing.assert_allclose(mean(probs, bins), probs @ bins, atol=1e-5)
+
+
+def test_logits_far_apart_have_a_finite_mean_and_gradient():
+  logits = np.float32([[-400, 0, 400], [400, 0, -400], [0, 400, 0]])
+  bins = np.float32([-7, 0, 7])
+  found = jax.jit(symmetric_mean)(logits, bins)
+  np.testing.assert_array_equal(found, [7, -7, 0])
+  slopes = jax.grad(lambda x: symmetric_mean(x, bins).sum())(logits)
+  assert np.isfinite(slopes).all()
+
+
+def test_equal_logits_predict_nothing_however_they_are_rounded(monkeypatch):
+  softmax = jax.nn.softmax
+  # Two of a pair may be computed by different instructions.
+  uneven = np.linspace(1 - 1e-6, 1 + 1e-6, 255, dtype=np.float32)
+  monkeypatch.setattr(jax.nn, 'softmax', lambda x, axis: softmax(x) * uneven)
+  half = np.random.default_rng(0).normal(size=(9, 127)).astype(np.float32)
+  logits = np.concatenate([half, half[:, :1], half[:, ::-1]], 1)
+  found = symmetric_mean(logits, symexp_bins(255))
+  np.testing.assert_array_equal(found, np.zeros(9))
 
 
 def test_bins_are_one_axis_as_long_as_the_probabilities():

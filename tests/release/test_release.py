@@ -77,8 +77,9 @@ def wheel(tmp_path_factory):
 
 @pytest.mark.slow
 def test_the_wheel_holds_the_package_and_its_configs(wheel):
-  files = [*ROOT.glob('configs/*.py'), *ROOT.glob('dreamer_nnx/**/*.py')]
-  tracked = [file.relative_to(ROOT).as_posix() for file in files]
+  files = [*ROOT.glob('configs/*.py'), *ROOT.glob('dreamer_nnx/**/*.*')]
+  names = [file.relative_to(ROOT).as_posix() for file in files]
+  tracked = [name for name in names if '__pycache__' not in name]
   names = zipfile.ZipFile(wheel).namelist()
   make.check_wheel(names, tracked)
   make.check_names(
