@@ -26,18 +26,18 @@ def linear(updates: int = UPDATES) -> dict[str, Any]:
 
 
 RETNORM = 'behavior.actor_critic.retnorm.perc.limit'
-REC = linear() | {'loss_scales.rec': 100.0}
 # Name to the fields that it sets beside those of the task.
 SETTINGS: dict[str, dict[str, Any]] = {
-  'rec': linear() | {'loss_scales.rec': 10.0},
-  'rec100': REC,
-  'starts': REC | {'agent.imag_last': 0},
-  'horizon': REC | {'agent.horizon': 100},
-  'limit': REC | {RETNORM: 10.0},
-  'con': REC | {'loss_scales.con': 10.0},
-  'ratio': REC | linear(2 * UPDATES) | {'train.train_ratio': 128.0},
-  'batch': REC | {'train.batch_length': 32, 'train.train_ratio': 128.0},
   'base': {},
+  'linear': linear(),
+  'entropy': linear() | {'agent.actent': 3e-4},
+  'horizon': linear() | {'agent.horizon': 100},
+  'both': linear() | {'agent.actent': 3e-4, 'agent.horizon': 100},
+  'starts': linear() | {'agent.imag_last': 0},
+  'con': linear() | {'loss_scales.con': 10.0},
+  'rec': linear() | {'loss_scales.rec': 10.0},
+  'ratio': linear(2 * UPDATES) | {'train.train_ratio': 128.0},
+  'limit': linear() | {RETNORM: 10.0},
 }
 # Settings that were tried on all seeds.
 CHOSEN: tuple[str, ...] = ()
