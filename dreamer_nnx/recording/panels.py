@@ -95,7 +95,9 @@ class Plots:
     plot = Image.new('RGB', (WIDTH, HEIGHT), (PAPER,) * 3)
     draw = ImageDraw.Draw(plot)
     middle, wide = HEIGHT // 2, WIDTH / max(1, seen.size)
-    place = lambda x: middle - np.nan_to_num(x) / most * (middle - LINE)
+    # What is not finite is drawn at an end; no number is no height.
+    part = lambda x: np.nan_to_num(np.clip(x / most, -1, 1))
+    place = lambda x: middle - part(x) * (middle - LINE)
     draw.line((0, middle, WIDTH, middle), fill=AXIS)
     for index, number in enumerate(seen):
       left, right = (index + 0.1) * wide, (index + 0.9) * wide

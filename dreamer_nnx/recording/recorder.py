@@ -76,7 +76,7 @@ class Recorder:
     return layout.read_by(watched, carry, layout.observed(1), key)
 
 
-class Recording(contextlib.ExitStack):
+class Recording:
   """The video of the first episode of the first environment.
 
   A context manager. Whatever goes wrong ends the video with a warning, and the
@@ -94,7 +94,7 @@ class Recording(contextlib.ExitStack):
     parts: configs.Bound,
     stem: pathlib.Path | None,
   ):
-    super().__init__()
+    self._open = contextlib.ExitStack()
     self._recorder, self._arrays, self._parts = recorder, arrays, parts
     self._stem, self._film, self._twin = stem, None, None
     self._over, self._predicts = stem is None, True
@@ -135,7 +135,7 @@ class Recording(contextlib.ExitStack):
   def _take(self, obs, carry, key, count) -> None:
     if self._film is None:
       self._film = Film(self._stem)
-      self.callback(self._film.close)
+      self._open.callback(self._film.close)
       self._open_twin()
     self._total += float(obs['reward'][0])
     seen = {k: obs[k][:1] for k in self._keys}
@@ -192,7 +192,7 @@ class Recording(contextlib.ExitStack):
       return
     if envs is not None:
       self._twin = Twin(envs, self._keys)
-      self.callback(self._twin.close)
+      self._open.callback(self._twin.close)
 
   def _drawn(self, seen, action, count) -> np.ndarray | None:
     if self._twin is None:
@@ -242,7 +242,7 @@ class Recording(contextlib.ExitStack):
   def _release(self) -> None:
     """Closes what is open."""
     try:
-      self.close()
+      self._open.close()
     except Exception as error:
       warn_once(f'Video of the evaluation: {_words(error)}')
 
