@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dreamer_nnx.recording import film
+from dreamer_nnx.report import videos
 from tests.loggers.videos import moving_square, read_gif
 from tests.training.test_video import read_mp4
 
@@ -99,6 +100,16 @@ def test_the_program_on_the_path_comes_first(tmp_path, monkeypatch):
   path = program(tmp_path, 'exit 1')
   monkeypatch.setenv('PATH', str(tmp_path), ':')
   assert film.ffmpeg() == str(path)
+
+
+@pytest.mark.parametrize('path, kind', [('', 'gif'), (None, 'mp4')])
+def test_the_page_of_runs_finds_it(tmp_path, monkeypatch, path, kind):
+  if path is not None:
+    monkeypatch.setattr(film, 'ffmpeg', lambda: path)
+  (shoot(tmp_path).path.parent).rename(tmp_path / videos.FOLDER)
+  (found,), left_out = videos.read(tmp_path)
+  assert (found.name, found.step, left_out) == ('eval', 7, '')
+  assert found.kind.endswith(kind)
 
 
 def test_a_film_without_frames_is_none(tmp_path):

@@ -264,7 +264,7 @@ TRACK = {
   'env.name': 'track',
   'env.track.size': 8,
   'env.track.length': 8,
-  '**.simple.mults': (2,),
+  '**.simple.mults': (4,),
   'evaluate.episodes': 2,
   'evaluate.envs': 2,
 }
