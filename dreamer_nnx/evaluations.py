@@ -73,6 +73,7 @@ class Evaluations:
     """
     self.incomplete = False
     with contextlib.ExitStack() as stack:
+      progress.phase('preparing the evaluation')
       made = workflow.make_eval_envs(self.parts)
       envs, how = stack.enter_context(contextlib.closing(made)), {}
       if self._recorder:

@@ -91,9 +91,10 @@ class Run(contextlib.ExitStack):
     self.owner: Owner | None = None
     self.stop: Callable[[], bool] = lambda: False
     self.stopped = self.incomplete = False
-    self.stopwatch = Stopwatch()
+    self.frames, self.stopwatch = Frames(), Stopwatch()
     try:
-      self._open()
+      with self._showing() as self.progress:
+        self._open()
     except BaseException:
       self.close()
       raise
@@ -153,6 +154,7 @@ class Run(contextlib.ExitStack):
       self.env_steps = env_steps(meta, found)
       counters = meta.get('counters', {})
     self.seed = streams.seed_of_start(self.parts['seed'], self.rewinds)
+    self.progress.phase('starting environments')
     self.seeded = configs.Bound(self.parts | {'seed': self.seed})
     self.envs = workflow.make_envs(self.seeded, self.env_steps)
     self.life.callback(self.envs.close)
@@ -160,6 +162,8 @@ class Run(contextlib.ExitStack):
 
   def _restore(self, found: int | None) -> None:
     self.saved = None
+    what = 'initialising' if found is None else 'restoring'
+    self.progress.phase(f'{what} the agent')
     if found is not None:
       with self.changes.named():
         self.saved = checkpoint.restore(
@@ -203,7 +207,7 @@ class Run(contextlib.ExitStack):
         self._rewind(diverged)
         trainer = self._trainer(evaluate)
         trainer.log({'diverged/rewinds': self.rewinds})
-      self.stopped = self._stopped()
+      self.stopped = processes.anywhere(self.stop())
       where = counted(trainer.env_steps, trainer.offline_updates)
       if self.stopped:
         self.checkpoints.wait()
@@ -263,10 +267,8 @@ class Run(contextlib.ExitStack):
       enabled=processes.first(),
       hint=limit_hint(self.config),
       frames=self.frames,
+      offline=self.config.train.offline,
     )
-
-  def _stopped(self) -> bool:
-    return processes.anywhere(self.stop())
 
   def _print_folder(self) -> None:
     print_once(f'Metrics, videos and checkpoints: {self.workdir}')
@@ -286,7 +288,7 @@ class Run(contextlib.ExitStack):
         # Its traceback would keep the trainer.
         return error.with_traceback(None)
       self.env_steps = trainer.env_steps
-      self.progress.phase('saving')
+      self.progress.phase('saving the last checkpoint')
       self._save(trainer, {})
     return None
 
@@ -338,7 +340,9 @@ class Run(contextlib.ExitStack):
     print_once(*replay.notes, sep='\n')
     if self.saved:
       place = self.workdir, self.rewinds, self.seeded
-      resume(trainer, self.saved, *place, self.changes)
+      with self._showing() as progress:
+        progress.phase('restoring the replay')
+        resume(trainer, self.saved, *place, self.changes)
     # What cannot be saved is better known now.
     trainer.callbacks.state()
     trainer.rewinds = self.rewinds
