@@ -26,6 +26,8 @@ LONG_PHASES = (
   'compiling', 'filling', 'initialising', 'restoring', 'saving the last',
   'starting',
 )  # fmt: skip
+# The phase before any is told.
+FIRST = 'starting'
 # Beginnings of phases whose speeds say nothing about those of the next one.
 STAGES = ('filling', 'training')
 
@@ -110,7 +112,7 @@ class Progress:
     self._window = window
     self._clock = clock
     self._return: float | None = None
-    self._phase = self._stage = ''
+    self._phase, self._stage = FIRST, ''
     self._part: Part | None = None
     self._evaluation: Evaluation | None = None
     self._done_before = 0
@@ -215,11 +217,13 @@ class Progress:
 
   def line(self, width: int | None = None) -> str:
     """The counters as of the last look, as text of at most so many columns."""
-    phase = self._phase if self._phase != 'training' else ''
+    phase = self._phase
+    if self._samples and phase in (FIRST, 'training'):
+      phase = ''
     if self._part:
       phase += f' ({self._part.done:,} of {self._part.wanted:,})'
     if not self._samples:
-      return (phase or 'starting')[:width]
+      return phase[:width]
     last = self._samples[-1]
     speed, training = self.speeds()
     done, total, unit = self._counted(last)

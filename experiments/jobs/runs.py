@@ -94,8 +94,8 @@ def finished(workdir: Path, config: Any, mode: str) -> bool:
     and 'problem' not in line
   ]
   enough = config.evaluate.stop_at if config.evaluate.every else math.inf
-  best = max((x.get('eval/return', -math.inf) for x in greedy), default=0.0)
-  if best >= enough:
+  best = [x['eval/return'] for x in greedy if 'eval/return' in x]
+  if best and max(best) >= enough:
     return True
   if mode == 'train_and_evaluate':
     return any(line['env_steps'] >= steps for line in greedy)

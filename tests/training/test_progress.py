@@ -229,6 +229,17 @@ def test_a_phase_is_shown_at_once():
     assert 'training' not in stream.getvalue()
 
 
+def test_nothing_starts_after_an_evaluation():
+  progress, _, stream = live()
+  with progress:
+    progress.evaluating(1, 1, 7)
+    progress.phase('')
+    assert progress.line() == ''
+    progress.phase('training')
+    assert progress.line() == 'training'
+  assert 'starting' not in stream.getvalue()
+
+
 def test_long_phases_have_a_plain_line():
   progress, _, stream = plain()
   for phase in ('compiling the policy', 'compiling the policy', 'saving'):
