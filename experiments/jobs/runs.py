@@ -3,7 +3,7 @@
 import copy
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,20 @@ from experiments.jobs.launching import STOPPED
 
 MODES = ('train_and_evaluate', 'train')
 CHECKPOINTS = 'checkpoints'
+
+
+def status_of(request: Callable[[], int]) -> int:
+  """Does what is asked for; returns the exit status.
+
+  It is that of the request, or 2 for a wrong one, of which it says why.
+  """
+  try:
+    return request()
+  except Exception as error:
+    if not explaining.expected(error):
+      raise
+    print(explaining.explain(error), file=sys.stderr)
+    return 2
 
 
 def root_of(text: str) -> Path:
