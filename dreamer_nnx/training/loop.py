@@ -164,6 +164,7 @@ class Trainer:
         'config.train.offline',
         self.options.offline,
       )
+    self.learning = True
     while self.offline and not self.ending():
       self.offline_updates += 1
       self.update()

@@ -294,7 +294,7 @@ class Progress:
     return left / speed if speed > 0 else float('inf')
 
   def _counted(self, last: Sample) -> tuple[int, int, str]:
-    """How much is done of how much, and of what."""
+    """Returns what is done, of how much, and the unit."""
     if last.updates < self._offline and not last.env_steps:
       return last.updates, self._offline, 'offline updates'
     return last.env_steps, self._total, 'env steps'

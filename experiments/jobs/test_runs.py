@@ -1,4 +1,4 @@
-"""Whether a run is finished, by its own files."""
+"""The files of a run tell whether it is finished."""
 
 import json
 import math

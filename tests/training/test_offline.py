@@ -113,6 +113,7 @@ def test_the_phase_is_told(learner, filled):
   trainer.run()
   assert phases[:2] == ['compiling the update', 'training offline']
   assert 'training' in phases
+  assert not [phase for phase in phases if phase.startswith('filling')]
 
 
 def test_a_good_evaluation_ends_the_phase(learner, filled):
