@@ -105,6 +105,9 @@ def check_flags(mode: str, given: Collection[str], in_bucket: bool) -> None:
       text = 'has no effect when a workdir on this machine is evaluated.'
       _refuse(('scratch',), given, lambda _: f'{text} Leave it out.')
   _check_preflight(mode, given)
+  if mode not in ('evaluate', 'train_and_evaluate', 'check'):
+    text = f'records evaluations, and --mode={mode} makes none. Leave it out.'
+    _refuse(('record',), given, lambda _: text)
   if mode in ('show', 'check_env'):
     text = f'has no effect with --mode={mode}. Leave it out.'
     _refuse((*TRAINING, 'scratch'), given, lambda _: text)

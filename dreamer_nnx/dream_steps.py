@@ -112,6 +112,36 @@ def predicted(agent: Agent, feat):
   return agent.reward(feat).pred(), agent.cont(feat).prob(1), worth
 
 
+def watch(agent: Agent, carry, obs, key, count):
+  """Observes a step of W environments as acting does, and shows the first.
+
+  Args:
+    carry: Of acting, before the step.
+    key, count: As `Learner.policy` takes them.
+
+  Returns:
+    The carry of the dynamics after it (1, ...), and predicted observations.
+  """
+  key = jax.random.fold_in(key, count)
+  latent, observed = agent.look(carry, obs, key)
+  return jax.tree.map(lambda x: x[:1], latent), _shown(agent, observed.feat)
+
+
+def dream_on(agent: Agent, latent, action, key, count):
+  """Imagines what an action leads to (1, ...); returns what `watch` does."""
+  key = jax.random.fold_in(key, count)
+  latent, feat = agent.dynamics.predict(latent, action, key)
+  return latent, _shown(agent, feat)
+
+
+def _shown(agent: Agent, feat):
+  """Predicts observations, without axes in front, of the first row."""
+  rows = {key: x[:1, None] for key, x in feat.items()}
+  told = jax.tree.map(lambda x: x[0, 0], decode(agent, rows))
+  floats = lambda x: jnp.issubdtype(x.dtype, jnp.floating)
+  return {k: x.astype(jnp.float32) if floats(x) else x for k, x in told.items()}
+
+
 def decode(agent: Agent, feat):
   """Predicts observations; images (..., H, W, C) in [0, 255]."""
   outputs = agent.decoder(feat)

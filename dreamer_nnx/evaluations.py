@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from dreamer_nnx import config as configs
 from dreamer_nnx import paths, workflow
+from dreamer_nnx.recording import Recorder
 from dreamer_nnx.training import processes
 from dreamer_nnx.training.evaluate import Returns
 from dreamer_nnx.training.layout import State
@@ -30,16 +31,23 @@ class Evaluations:
   Args:
     file: A line of JSON is appended for each evaluation.
     stop: Asked after every step whether to end early.
+    videos: Folder of this machine for a video of each; None for none.
 
   Attributes:
-    incomplete: Whether one had fewer episodes than it should.
+    incomplete: Whether the last one had fewer episodes than it should.
   """
 
   parts: configs.Bound
   learner: Learner
   file: paths.Path | pathlib.Path
   stop: Callable[[], bool]
+  videos: pathlib.Path | None = None
   incomplete: bool = False
+
+  def __post_init__(self):
+    self._recorder = None
+    if self.videos:
+      self._recorder = Recorder(self.parts, self.learner, self.videos)
 
   def play(
     self,
@@ -49,10 +57,12 @@ class Evaluations:
     policy: str,
     progress: Progress,
     counted: Mapping[str, int] | None = None,
+    number: int = 0,
   ) -> dict[str, float]:
     """Evaluates a state.
 
     Args:
+      number: Of the checkpoint that the state is of, for the video.
       counted: Further counters for the file, beside `env_steps`.
       agent: The agent in a word: untrained, trained, restored or imported.
       policy: `greedy` or `sampled`.
@@ -61,7 +71,14 @@ class Evaluations:
       Metrics, in the group of the policy; none if it was stopped early or is
       incomplete.
     """
-    with contextlib.closing(workflow.make_eval_envs(self.parts)) as envs:
+    self.incomplete = False
+    with contextlib.ExitStack() as stack:
+      progress.phase('preparing the evaluation')
+      made = workflow.make_eval_envs(self.parts)
+      envs, how = stack.enter_context(contextlib.closing(made)), {}
+      if self._recorder:
+        video = self._recorder.open(state, GROUPS[policy], number)
+        how['watch'] = stack.enter_context(video).watch
       returns = workflow.evaluate_policy(
         self.parts,
         self.learner,
@@ -70,6 +87,7 @@ class Evaluations:
         self.stop,
         progress.evaluating,
         envs,
+        **how,
       )
       progress.phase('')
       if processes.anywhere(self.stop()):

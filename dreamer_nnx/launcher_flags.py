@@ -103,6 +103,12 @@ STOPPED = flags.DEFINE_integer(
 PROFILE = flags.DEFINE_bool(
   'profile', False, 'Trace a few updates into WORKDIR/profile.'
 )
+RECORD = flags.DEFINE_bool(
+  'record',
+  False,
+  'Evaluations write a video of their first episode into WORKDIR/videos, with '
+  'what the model predicts.',
+)
 PORT = flags.DEFINE_integer(
   'port',
   0,

@@ -48,6 +48,7 @@ from dreamer_nnx.launcher_flags import (
   PROCESS,
   PROCESSES,
   PROFILE,
+  RECORD,
   REFERENCE,
   RESTORE,
   RESTORE_STEP,
@@ -226,6 +227,7 @@ def agree(config: ConfigDict) -> None:
 
   if DISTRIBUTED.value:
     named = (MODE, REFERENCE, AGAIN, RESTORE, RESTORE_STEP, INCLUDE, EXCLUDE)
+    named += (RECORD,)
     flags = {flag.name: flag.value for flag in named}
     flags['workdir'] = launcher_flags.workdir()
     leaves = configs.leaves(config)
@@ -358,6 +360,7 @@ def start(config: ConfigDict, workdir: paths.Path) -> None:
       'profile': PROFILE.value,
       'again': AGAIN.value,
       'scratch': SCRATCH.value,
+      'record': RECORD.value,
     }
     with Run(config, workdir, source, step, **how) as session:
       session.train(evaluate='evaluate' in MODE.value)
@@ -368,7 +371,7 @@ def start(config: ConfigDict, workdir: paths.Path) -> None:
     if not (source.restore or source.reference):
       root = find(workdir, source.step)
       workdir, step = root.parents[1], int(root.name)
-    how = {'scratch': SCRATCH.value, 'training': False}
+    how = {'scratch': SCRATCH.value, 'training': False, 'record': RECORD.value}
     with Run(config, workdir, source, step, **how) as session:
       session.evaluate()
   # An evaluation had fewer episodes than it should.

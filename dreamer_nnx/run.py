@@ -23,10 +23,10 @@ from dreamer_nnx.saved import (
   resume,
   saved_config,
 )
-from dreamer_nnx.training import checkpoint, processes, run_info
+from dreamer_nnx.training import checkpoint, processes, run_info, video
 from dreamer_nnx.training.changes import Changes, described
 from dreamer_nnx.training.divergence import Diverged, remedy
-from dreamer_nnx.training.frames import Frames
+from dreamer_nnx.training.frames import Frames, counted
 from dreamer_nnx.training.interrupt import Interrupt
 from dreamer_nnx.training.layout import State
 from dreamer_nnx.training.loop import Trainer
@@ -38,7 +38,6 @@ from dreamer_nnx.training.profiler import Profiler
 from dreamer_nnx.training.progress import Progress
 from dreamer_nnx.training.record import Record
 from dreamer_nnx.training.start import Source, Start
-from dreamer_nnx.training.video import Videos
 from dreamer_nnx.training.workdir import Owner, check, lock_workdir
 
 __all__ = ['Run', 'saved_config']
@@ -64,6 +63,7 @@ class Run(contextlib.ExitStack):
       on disk; one for temporary files, or in the workdir, if it is empty.
     training: Otherwise nothing is trained or saved, and the workdir may be
       one that another process trains in.
+    record: Evaluations write a video of their first episode.
 
   Raises:
     ValueError, OSError: The config, spaces, workdir or checkpoint do not fit.
@@ -79,6 +79,7 @@ class Run(contextlib.ExitStack):
     training: bool = True,
     again: bool = False,
     scratch: str = '',
+    record: bool = False,
   ):
     super().__init__()
     self.parts = configs.bind_all(config)
@@ -86,13 +87,14 @@ class Run(contextlib.ExitStack):
     self.config = configs.resolve(self.parts)
     self.source = source or Source()
     self.step, self.profile, self.training = step, profile, training
-    self.again, self.scratch = again, scratch
+    self.again, self.scratch, self.record = again, scratch, record
     self.owner: Owner | None = None
     self.stop: Callable[[], bool] = lambda: False
     self.stopped = self.incomplete = False
-    self.stopwatch = Stopwatch()
+    self.frames, self.stopwatch = Frames(), Stopwatch()
     try:
-      self._open()
+      with self._showing() as self.progress:
+        self._open()
     except BaseException:
       self.close()
       raise
@@ -114,6 +116,13 @@ class Run(contextlib.ExitStack):
     self.spaces = self.envs.obs_space, self.envs.action_space
     self.changes.check_spaces(*self.spaces)
     self.learner = workflow.make_learner(self.parts, *self.spaces)
+    self.evaluations = Evaluations(
+      self.parts,
+      self.learner,
+      self.logs.evaluations,
+      lambda: self.stop(),
+      self.logs.path / video.FOLDER if self.record else None,
+    )
     print_once('Computes on', workflow.computes_on(self.parts, self.learner))
     if unsplit := self.learner.unsplit():
       print_once('Not split over the mesh:', *unsplit, sep='\n')
@@ -145,6 +154,7 @@ class Run(contextlib.ExitStack):
       self.env_steps = env_steps(meta, found)
       counters = meta.get('counters', {})
     self.seed = streams.seed_of_start(self.parts['seed'], self.rewinds)
+    self.progress.phase('starting environments')
     self.seeded = configs.Bound(self.parts | {'seed': self.seed})
     self.envs = workflow.make_envs(self.seeded, self.env_steps)
     self.life.callback(self.envs.close)
@@ -152,6 +162,8 @@ class Run(contextlib.ExitStack):
 
   def _restore(self, found: int | None) -> None:
     self.saved = None
+    what = 'initialising' if found is None else 'restoring'
+    self.progress.phase(f'{what} the agent')
     if found is not None:
       with self.changes.named():
         self.saved = checkpoint.restore(
@@ -195,13 +207,14 @@ class Run(contextlib.ExitStack):
         self._rewind(diverged)
         trainer = self._trainer(evaluate)
         trainer.log({'diverged/rewinds': self.rewinds})
-      self.stopped = self._stopped()
+      self.stopped = processes.anywhere(self.stop())
+      where = counted(trainer.env_steps, trainer.offline_updates)
       if self.stopped:
         self.checkpoints.wait()
-        print_once(f'Stopped at {_counted(trainer)}; saved.')
+        print_once(f'Stopped at {where}; saved.')
       elif trainer.stop_reason:
         reason = trainer.stop_reason
-        print_once(f'Ended at {_counted(trainer)}: {reason}')
+        print_once(f'Ended at {where}: {reason}')
       if evaluate and not self.stopped:
         trainer.log(self.play())
         self._print_folder()
@@ -233,21 +246,19 @@ class Run(contextlib.ExitStack):
     return {name: x for part in metrics for name, x in part.items()}
 
   def _play(self, policy: str, progress: Progress) -> dict[str, float]:
-    evaluations = Evaluations(
-      self.parts, self.learner, self.logs.evaluations, self.stop
-    )
     folder = self.workdir / checkpoint.FOLDER
     flags = self.source.flags() or Record.read(folder).source or {}
     agent = agent_word(self.updates, flags)
-    metrics = evaluations.play(
+    metrics = self.evaluations.play(
       self.state,
       self.env_steps,
       agent,
       policy,
       progress,
       self.frames.metrics(self.env_steps),
+      self.env_steps + min(self.updates, self.config.train.offline),
     )
-    self.incomplete |= evaluations.incomplete
+    self.incomplete |= self.evaluations.incomplete
     return metrics
 
   def _showing(self) -> Progress:
@@ -256,10 +267,8 @@ class Run(contextlib.ExitStack):
       enabled=processes.first(),
       hint=limit_hint(self.config),
       frames=self.frames,
+      offline=self.config.train.offline,
     )
-
-  def _stopped(self) -> bool:
-    return processes.anywhere(self.stop())
 
   def _print_folder(self) -> None:
     print_once(f'Metrics, videos and checkpoints: {self.workdir}')
@@ -279,7 +288,7 @@ class Run(contextlib.ExitStack):
         # Its traceback would keep the trainer.
         return error.with_traceback(None)
       self.env_steps = trainer.env_steps
-      self.progress.phase('saving')
+      self.progress.phase('saving the last checkpoint')
       self._save(trainer, {})
     return None
 
@@ -331,7 +340,9 @@ class Run(contextlib.ExitStack):
     print_once(*replay.notes, sep='\n')
     if self.saved:
       place = self.workdir, self.rewinds, self.seeded
-      resume(trainer, self.saved, *place, self.changes)
+      with self._showing() as progress:
+        progress.phase('restoring the replay')
+        resume(trainer, self.saved, *place, self.changes)
     # What cannot be saved is better known now.
     trainer.callbacks.state()
     trainer.rewinds = self.rewinds
@@ -347,7 +358,7 @@ class Run(contextlib.ExitStack):
     for logger in loggers:
       self.life.callback(logger.close)
     if processes.first():
-      loggers = (*loggers, Videos(self.logs.path / 'videos'))
+      loggers = (*loggers, video.Videos(self.logs.path / video.FOLDER))
     return loggers
 
   def _evaluate_while_training(
@@ -387,9 +398,3 @@ class Run(contextlib.ExitStack):
       metrics or None,
       trainer.replay.wait,
     )
-
-
-def _counted(trainer: Trainer) -> str:
-  offline = trainer.offline_updates
-  text = f'{trainer.env_steps} environment steps'
-  return f'{text} and {offline} offline updates' if offline else text

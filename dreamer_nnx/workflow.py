@@ -67,13 +67,37 @@ def make_eval_envs(config: Parts) -> contracts.VectorEnv:
   """
   parts = configs.bind_all(config)
   count = max(1, parts['evaluate']().envs // processes.count())
-  stream = Stream.EVALUATION_ENVS
-  seed = streams.seed(parts['seed'], stream, processes.index())
+  choice = _changed(parts['env'], results='')
+  return make_vector_env(choice, count, _evaluation_seed(parts))
+
+
+def make_drawn_env(config: Parts) -> contracts.VectorEnv | None:
+  """Makes the first evaluation environment once more, with its drawing.
+
+  It is in a process of its own, and is not waited for in real time.
+
+  Returns:
+    None where the config has no field `render` for it, or sets it already.
+  """
+  parts = configs.bind_all(config)
   choice = parts['env']
-  if choice.values().get('results'):
-    fields = {**choice.differences, 'results': ''}
-    choice = Choice(choice.slot, choice.name, **fields).at(choice.where)
-  return make_vector_env(choice, count, seed)
+  if choice.values().get('render') is not False:
+    return None
+  apart = {'render': True, 'results': '', 'control_rate': 0.0}
+  apart |= {'workers': 'async', 'max_restarts': 0, 'step_timeout': 60.0}
+  return make_vector_env(_changed(choice, **apart), 1, _evaluation_seed(parts))
+
+
+def _evaluation_seed(parts: configs.Bound) -> int:
+  stream = Stream.EVALUATION_ENVS
+  return streams.seed(parts['seed'], stream, processes.index())
+
+
+def _changed(choice: Choice, **fields: object) -> Choice:
+  """Returns a choice with other values of those fields that it has."""
+  known = choice.values()
+  same = lambda name, x: name in known and type(known[name]) is type(x)
+  return choice.replace(**{k: x for k, x in fields.items() if same(k, x)})
 
 
 def env_metrics(envs: contracts.VectorEnv) -> dict[str, float]:
@@ -220,6 +244,7 @@ def evaluate_policy(
   stop: Callable[[], bool] = lambda: False,
   progress: Callable[[int, int, int], None] = lambda *counts: None,
   envs: contracts.VectorEnv | None = None,
+  watch: Callable[..., None] = lambda *step: None,
 ) -> Returns:
   """Plays `config.evaluate.episodes` episodes, in environments of their own.
 
@@ -230,6 +255,7 @@ def evaluate_policy(
     stop: Asked after every step whether to end early.
     progress: As `evaluate` takes it; told of the episodes of this process.
     envs: Environments to play in, left open; by default made and closed.
+    watch: As `evaluate` takes it.
   """
   parts = configs.bind_all(config)
   options = parts['evaluate']()
@@ -247,5 +273,6 @@ def evaluate_policy(
       max_steps=options.max_steps,
       stop=stop,
       progress=progress,
+      watch=watch,
     )
   return Returns.joined(processes.gather(list(dataclasses.astuple(local))))

@@ -10,7 +10,6 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from dreamer_nnx import explaining
 from dreamer_nnx.errors import UserError
 from experiments.jobs import runs
 from experiments.jobs.launching import Launcher, conclude, say
@@ -26,28 +25,23 @@ PLANNING = ('set', 'seeds', 'mode')
 
 
 def main(argv: Sequence[str]) -> int:
-  """Makes the runs; returns the exit status.
-
-  0 if all are finished, 1 if any failed, 75 if a signal stopped it, and 2 for
-  a wrong request.
-  """
+  """Makes the runs; returns the exit status, see `conclude` and `status_of`."""
   options, flags = parsed(argv)
-  try:
-    sweep = prepared(options, flags)
-    if options.list:
-      say('\n'.join(listing(sweep)))
-      return 0
-    plans.store(sweep.root, sweep.plan)
-    if options.index is not None:
-      return make_one(sweep, options.index)
-    if options.backend == 'slurm':
-      return write_script(sweep, options)
-    return make_all(sweep, options)
-  except Exception as error:
-    if not explaining.expected(error):
-      raise
-    print(explaining.explain(error), file=sys.stderr)
-    return 2
+  return runs.status_of(lambda: make(options, flags))
+
+
+def make(options: argparse.Namespace, flags: list[str]) -> int:
+  """Does what the options ask for."""
+  sweep = prepared(options, flags)
+  if options.list:
+    say('\n'.join(listing(sweep)))
+    return 0
+  plans.store(sweep.root, sweep.plan)
+  if options.index is not None:
+    return make_one(sweep, options.index)
+  if options.backend == 'slurm':
+    return write_script(sweep, options)
+  return make_all(sweep, options)
 
 
 def parsed(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:

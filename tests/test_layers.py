@@ -42,7 +42,16 @@ RANKS = {unit: rank for rank, row in enumerate(ROWS) for unit in row.split()}
 # after all of them.
 TOP, MAIN = len(ROWS), len(ROWS) + 1
 RANKS |= dict.fromkeys(
-  ('diagnosis', 'play', 'preflight', 'report', 'templates', 'testing'), TOP
+  (
+    'diagnosis',
+    'play',
+    'preflight',
+    'recording',
+    'report',
+    'templates',
+    'testing',
+  ),
+  TOP,
 )
 
 MACHINERY = re.compile(

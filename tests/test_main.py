@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+from dreamer_nnx import commandline
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.training.checkpoint import load_meta
 from tests.launcher import ROOT, arguments, launch
 from tests.proprio import SIZES, write_reference
@@ -356,6 +358,19 @@ def test_a_flag_without_effect_in_a_mode_is_refused(flag, mode, tmp_path):
   name = flag.partition('=')[0]
   argv = [*arguments(tmp_path), flag, f'--mode={mode}']
   refused(argv, f'^{name}: has no effect .*(Leave it out|Name that run)')
+
+
+@pytest.mark.parametrize(
+  'mode', ['train', 'show', 'list', 'check_env', 'play', 'report']
+)
+def test_recording_is_refused_where_nothing_is_evaluated(mode):
+  with pytest.raises(UserError, match=f'^--record: .*--mode={mode} makes none'):
+    commandline.check_flags(mode, ['record'], in_bucket=False)
+
+
+@pytest.mark.parametrize('mode', ['evaluate', 'train_and_evaluate', 'check'])
+def test_recording_goes_with_evaluations_and_their_check(mode):
+  assert commandline.check_flags(mode, ['record'], in_bucket=True) is None
 
 
 def test_a_flag_of_a_step_without_effect_is_refused(tmp_path):

@@ -81,6 +81,19 @@ class Agent(nnx.Module):
       },
     }
 
+  def look(
+    self, carry: Carry, obs: Mapping[str, Array], key: Array
+  ) -> tuple[contracts.Carry, contracts.Observed]:
+    """Observes a step as `act` does; returns the carry of the dynamics."""
+    seen = world_model.observations(obs, tuple(self.action_space))
+    return self.dynamics.step(
+      carry['dynamics'],
+      self.encoder(seen),
+      carry['action'],
+      obs['is_first'],
+      streams.at(key, 'dynamics'),
+    )
+
   def act(
     self, carry: Carry, obs: Mapping[str, Array], key: Array, mode: str
   ) -> tuple[Carry, contracts.Action, dict[str, Array]]:
@@ -98,15 +111,7 @@ class Agent(nnx.Module):
     """
     if mode not in ('sample', 'mode'):
       raise ValueError(f"mode = {mode!r}: must be 'sample' or 'mode'.")
-    first = obs['is_first']
-    seen = world_model.observations(obs, tuple(self.action_space))
-    latent, observed = self.dynamics.step(
-      carry['dynamics'],
-      self.encoder(seen),
-      carry['action'],
-      first,
-      streams.at(key, 'dynamics'),
-    )
+    latent, observed = self.look(carry, obs, key)
     told = spaces.labels(obs) | {
       k: x for k, x in obs.items() if k.startswith(spaces.MASK)
     }
@@ -115,7 +120,7 @@ class Agent(nnx.Module):
       latent,
       observed.feat,
       carry['memory'],
-      told | {'is_first': first},
+      told | {'is_first': obs['is_first']},
       streams.at(key, 'behavior'),
       mode,
     )

@@ -22,18 +22,33 @@ from dreamer_nnx.envs.fleet import (
 )
 from dreamer_nnx.envs.host import Answer, Host, call
 
+HINT = (
+  'Is the cluster of RAY_ADDRESS running, with this package on every machine?'
+)
 
-def require() -> Any:
-  """Imports the package ray.
+
+def join(asked: str, **options: Any) -> Any:
+  """Imports the package ray, and joins the cluster; returns the package.
+
+  Args:
+    asked: What asks for it, for errors.
+    options: Of `ray.init`, where this process has not joined yet.
 
   Raises:
-    EnvError: It is not installed.
+    EnvError: Ray is missing or cannot start.
   """
   try:
     import ray
   except ModuleNotFoundError as error:
     raise EnvError(
-      "workers = 'ray' needs the package ray: pip install 'dreamer-nnx[ray]'."
+      f"{asked} needs the package ray: pip install 'dreamer-nnx[ray]'."
+    ) from error
+  try:
+    if not ray.is_initialized():
+      ray.init(include_dashboard=False, logging_level='warning', **options)
+  except Exception as error:  # Of whatever class, as Ray does not say.
+    raise EnvError(
+      f'{asked}: Ray did not start: {describe(error)}. {HINT}'
     ) from error
   return ray
 
@@ -47,15 +62,7 @@ class ActorHub:
 
   def __init__(self, timeout: float, where: str) -> None:
     del where
-    self._timeout = timeout
-    self._ray = ray = require()
-    try:
-      if not ray.is_initialized():
-        ray.init(include_dashboard=False, logging_level='warning')
-    except (ray.exceptions.RayError, ConnectionError, RuntimeError) as error:
-      raise EnvError(
-        f'Ray did not start: {describe(error)}. {Actor.hint}'
-      ) from error
+    self._timeout, self._ray = timeout, join("workers = 'ray'")
 
   def connect(self, make: Callable[[], Host], index: int) -> 'Actor':
     del index
@@ -82,9 +89,7 @@ class Remote:
 class Actor:
   """A link to an environment in an actor; see `fleet.Link`."""
 
-  hint = (
-    'Is the cluster of RAY_ADDRESS running, with this package on every machine?'
-  )
+  hint = HINT
 
   def __init__(
     self, make: Callable[[], Host], timeout: float, ray: Any

@@ -125,7 +125,8 @@ class _Seat:
   async def _answer(self, socket: WebSocket) -> dict[str, Any]:
     try:
       request = await socket.receive_json()
-    except ValueError:
+    # Bytes instead of text; or brackets without end.
+    except (ValueError, KeyError, RecursionError):
       return {'error': 'That was no JSON.'}
     try:
       return await self._ask(self._session.answer, request)

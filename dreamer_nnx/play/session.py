@@ -160,7 +160,7 @@ def _array(key: str, given: Any, space: Space) -> np.ndarray:
   """An action of the page as an array of its space."""
   try:
     numbers = np.asarray(given, np.float64)
-  except (TypeError, ValueError):
+  except (TypeError, ValueError, OverflowError):
     numbers = np.full(1, np.nan)
   if numbers.shape != space.shape or not np.isfinite(numbers).all():
     raise UserError(f'must be numbers of the shape {space.shape}.', key, given)

@@ -36,6 +36,11 @@ class Begun:
   changes: Changes = dataclasses.field(default_factory=Changes)
   env_steps: int = 0
 
+  @property
+  def number(self) -> int:
+    """The number of that checkpoint: with offline updates; 0 for a new run."""
+    return int(self.root.name) if self.root else 0
+
 
 def enter(request: Request, stack: contextlib.ExitStack) -> int | None:
   """Takes the lock of the workdir, as the run will, until the stack is closed.

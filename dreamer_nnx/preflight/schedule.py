@@ -9,13 +9,17 @@ from dreamer_nnx.training.clocks import Every, Ratio
 from dreamer_nnx.training.options import TrainOptions
 
 
-def rows(parts: configs.Bound, begin: int | None, start: int) -> Iterator[Row]:
+def rows(
+  parts: configs.Bound, begin: int | None, start: int, number: int
+) -> Iterator[Row]:
   """Rows for the updates, and for intervals that never come to an end.
 
   Args:
     begin: Environment steps before there is enough to train on; None if there
       is no replay to say it.
     start: Environment steps that the run goes on from.
+    number: Of the checkpoint that it goes on from, which has its offline
+      updates, too.
   """
   train = parts['train']()
   if start >= train.steps:
@@ -29,7 +33,7 @@ def rows(parts: configs.Bound, begin: int | None, start: int) -> Iterator[Row]:
     return
   if begin is not None:
     yield _updates(train, begin)
-  yield from _intervals(parts, start)
+  yield from _intervals(parts, number)
 
 
 def first_update(train: TrainOptions, begin: int) -> int:

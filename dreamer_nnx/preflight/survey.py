@@ -169,8 +169,9 @@ class Survey:
 
   def _look_at_room(self) -> None:
     begin = self.footprint.begin * self.request.processes
-    known, begun = begin if self.batch else None, self.begun.env_steps
-    self.table.add(*schedule.rows(self.parts, known, begun))
+    known, begun = begin if self.batch else None, self.begun
+    given = self.parts, known, begun.env_steps, begun.number
+    self.table.add(*schedule.rows(*given))
     if self.learner:
       state = size(self.learner.abstract)
       self.table.add(*places.disk(self.request, state, self.footprint))

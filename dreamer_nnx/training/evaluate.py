@@ -149,6 +149,7 @@ def evaluate(
   max_steps: int = 0,
   stop: Callable[[], bool] = lambda: False,
   progress: Callable[[int, int, int], None] = lambda *counts: None,
+  watch: Callable[..., None] = lambda *step: None,
 ) -> Returns:
   """Plays whole episodes without learning.
 
@@ -168,6 +169,8 @@ def evaluate(
     stop: Asked after every step whether to end early, with fewer episodes.
     progress: Called before every step with the episodes done, those wanted,
       and the steps so far of all environments together.
+    watch: Called with every step (W, ...), and with the carry before it, the
+      key and the number of the draw that the policy is then given.
   """
   acting, workers = learner.acting(state), envs.num_envs
   spare = getattr(envs, 'max_restarts', 0)
@@ -177,9 +180,10 @@ def evaluate(
   while not tally.done and not stop():
     tally.add(obs, getattr(envs, 'cut', uncut))
     progress(tally.count, episodes, count * workers)
+    inputs = {k: v for k, v in obs.items() if not k.startswith('log/')}
+    watch(inputs, carry, key, count)
     if tally.done:
       break
-    inputs = {k: v for k, v in obs.items() if not k.startswith('log/')}
     carry, action, _ = learner.policy(acting, carry, inputs, key, count, mode)
     try:
       obs = envs.step(jax.device_get(action))

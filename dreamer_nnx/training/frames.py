@@ -38,3 +38,11 @@ class Frames:
     if not self.repeat:
       return {}
     return {'frames': self.frames + self.repeat * (env_steps - self.env_steps)}
+
+
+def counted(env_steps: int, offline_updates: int) -> str:
+  """Says in words how far a run is."""
+  text = f'{env_steps} environment steps'
+  if not offline_updates:
+    return text
+  return f'{text} and {offline_updates} offline updates'

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -108,6 +109,20 @@ class Layout:
       name for name, flag in zip(names, flags, strict=False) if flag
     }
     return used(arrays, read[:count]), used(keys, read[count:])
+
+  def read_by(
+    self, function: Callable[..., Any], *given: Any
+  ) -> frozenset[str]:
+    """Names the arrays that a function of the agent and of arrays reads."""
+
+    def call(arrays: State, given: tuple) -> Any:
+      return function(self.merge(arrays), *given)
+
+    closed = jax.make_jaxpr(call)(self.shapes, given)
+    names = jax.tree.leaves({name: name for name in self.shapes})
+    flags = used_inputs(closed.jaxpr)[: len(names)]
+    used = zip(names, flags, strict=True)
+    return frozenset(name for name, flag in used if flag)
 
   def observed(self, rows: int) -> dict[str, jax.ShapeDtypeStruct]:
     """Shapes of what `Agent.act` is told of so many environments."""

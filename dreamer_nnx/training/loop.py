@@ -58,7 +58,7 @@ class Trainer:
     stop: Asked after every step whether to end early, in any process.
     show: Called with env_steps, updates and the last episode's return.
     callbacks: Called after each step and each update.
-    phase: Called with the name of what begins, if it may take long.
+    phase: Called with what begins, if it may take long: name, done, wanted.
     elapsed: Returns the seconds of the run so far.
     watch: Called with updates and the metrics of the last one, not waited for.
   """
@@ -79,14 +79,14 @@ class Trainer:
   show: Callable[[int, int, float | None], None] = lambda *counters: None
   watch: Callable[[int, dict[str, jax.Array]], None] = lambda *update: None
   callbacks: Callbacks = dataclasses.field(default_factory=Callbacks)
-  phase: Callable[[str], None] = lambda name: None
+  phase: Callable[..., None] = lambda name, done=0, wanted=0: None
   elapsed: Callable[[], float] = dataclasses.field(default_factory=Stopwatch)
 
   def __post_init__(self):
     options = self.options
     self.env_steps = self.updates = self.offline_updates = self.rewinds = 0
     self.owed, self.stop_reason, self.evaluated = 0, '', -np.inf
-    self.learning = self.env_failed = self.save_due = False
+    self.learning = self.env_failed = self.save_due = self.reported = False
     self.acted, self.parameters = None, {}
     self.actor = Actor(self.envs, self.learner, self.seed)
     self.carry = self.learner.initial_rows(options.batch_size)
@@ -164,6 +164,7 @@ class Trainer:
         'config.train.offline',
         self.options.offline,
       )
+    self.learning = True
     while self.offline and not self.ending():
       self.offline_updates += 1
       self.update()
@@ -215,7 +216,8 @@ class Trainer:
     """Tells whether the replay of every process is ready; it stays so."""
     if not self.learning:
       self.learning = not processes.anywhere(not self.replay.ready)
-      self.phase(self.stage)
+      least = getattr(self.replay, 'footprint', contracts.Footprint(0)).begin
+      self.phase(self.stage, len(self.replay), 0 if self.learning else least)
     return self.learning
 
   @property
@@ -288,8 +290,9 @@ class Trainer:
   def tick(self) -> None:
     """Does what the clocks say is due."""
     if self.should_report(self.number) and self.batch:
-      self.begin('reporting')
+      self.begin('reporting' if self.reported else 'compiling the report')
       self.log(self.report())
+      self.reported = True
     if self.should_log(self.number):
       self.check()
       self.log(self.summary())
@@ -391,10 +394,5 @@ class Trainer:
 
 
 # Attributes of a trainer: its clocks.
-CLOCKS = (
-  'should_train',
-  'should_log',
-  'should_report',
-  'should_evaluate',
-  'should_save',
-)
+EVENTS = 'train', 'log', 'report', 'evaluate', 'save'
+CLOCKS = tuple(f'should_{event}' for event in EVENTS)

@@ -22,7 +22,14 @@ BAR, NARROW = 12, 60
 # Columns that stay free, for the `^C` that a terminal adds to the line.
 MARGIN = 3
 # Beginnings of phases that take minutes, and so get a plain line each.
-LONG_PHASES = ('compiling', 'filling')
+LONG_PHASES = (
+  'compiling', 'filling', 'initialising', 'restoring', 'saving the last',
+  'starting',
+)  # fmt: skip
+# The phase before any is told.
+FIRST = 'starting'
+# Beginnings of phases whose speeds say nothing about those of the next one.
+STAGES = ('filling', 'training')
 
 
 class Sample(NamedTuple):
@@ -40,10 +47,26 @@ class Field(NamedTuple):
   text: str
 
 
-class Evaluation(NamedTuple):
-  """An evaluation that is going on."""
+class Part(NamedTuple):
+  """Progress of a phase that has an end: where it began, and where it is."""
 
   start: float
+  first: int
+  done: int
+  wanted: int
+
+
+class Evaluation(NamedTuple):
+  """An evaluation that is going on.
+
+  Args:
+    begun: Time at which its first step was done; `start` until then.
+    ended: Time at which the last episode ended.
+  """
+
+  start: float
+  begun: float
+  ended: float
   done: int
   wanted: int
   steps: int
@@ -63,6 +86,7 @@ class Progress:
     enabled: Whether anything is shown.
     hint: Advice about an evaluation in which no episode ends.
     frames: Counts frames, shown where they are not the environment steps.
+    offline: Updates before the first environment step.
     interval: Seconds between two plain lines.
     window: Seconds that the speeds, and so the time left, look back.
     clock: Seconds from any origin, never going back.
@@ -76,18 +100,20 @@ class Progress:
     enabled: bool = True,
     hint: str = '',
     frames: Frames | None = None,
+    offline: int = 0,
     interval: float = 30.0,
     window: float = 60.0,
     clock: Callable[[], float] = time.monotonic,
   ):
-    self._total = total_steps
+    self._total, self._offline = total_steps, offline
     self._console = console or Console()
     self._hint, self._frames = hint, frames or Frames()
     self._interval = interval
     self._window = window
     self._clock = clock
     self._return: float | None = None
-    self._phase = ''
+    self._phase, self._stage = FIRST, ''
+    self._part: Part | None = None
     self._evaluation: Evaluation | None = None
     self._done_before = 0
     self._latest = (0, 0)
@@ -121,11 +147,24 @@ class Progress:
       self._next_line = now + self._interval
       self._print_line()
 
-  def phase(self, name: str) -> None:
-    """Notes what begins; empty or `training` for what the counters show."""
-    if self._closed or (name == self._phase and not self._evaluation):
+  def phase(self, name: str, done: int = 0, wanted: int = 0) -> None:
+    """Notes what begins; empty or `training` for what the counters show.
+
+    Args:
+      done, wanted: How far it is, where that is known.
+    """
+    if self._closed:
       return
-    self._phase, self._evaluation = name, None
+    same = name == self._phase and not self._evaluation
+    if wanted:
+      part = self._part if same else None
+      start, first = part[:2] if part else (self._clock(), done)
+      self._part = Part(start, first, min(done, wanted), wanted)
+    if same:
+      return
+    self._part = self._part if wanted else None
+    before, self._phase, self._evaluation = self._phase, name, None
+    self._forget(before, name)
     if self._drawn:
       self._draw()
     elif name.startswith(LONG_PHASES):
@@ -137,11 +176,14 @@ class Progress:
       return
     now = self._clock()
     if not self._evaluation:
-      start, self._done_before = now, 0
+      start = begun = ended = now
+      self._done_before = 0
       self._next_look, self._next_line = now, now + LONG_EVALUATION
     else:
-      start = self._evaluation.start
-    self._evaluation = Evaluation(start, done, wanted, steps)
+      start, begun, ended, before, _, moved = self._evaluation
+      begun = begun if moved else now
+      ended = now if done > before else ended
+    self._evaluation = Evaluation(start, begun, ended, done, wanted, steps)
     if now < self._next_look:
       return
     self._next_look = now + PERIOD
@@ -160,7 +202,7 @@ class Progress:
     """Shows the last counters and lets go of the terminal."""
     if self._closed:
       return
-    self._phase, self._evaluation = '', None
+    self._phase, self._part, self._evaluation = '', None, None
     if self._samples:
       self._look(self._clock())
       if self._drawn:
@@ -175,23 +217,30 @@ class Progress:
 
   def line(self, width: int | None = None) -> str:
     """The counters as of the last look, as text of at most so many columns."""
-    phase = self._phase if self._phase != 'training' else ''
+    phase = self._phase
+    if self._samples and phase in (FIRST, 'training'):
+      phase = ''
+    if self._part:
+      phase += f' ({self._part.done:,} of {self._part.wanted:,})'
     if not self._samples:
-      return (phase or 'starting')[:width]
+      return phase[:width]
     last = self._samples[-1]
     speed, training = self.speeds()
-    percent = min(99, round(100 * last.env_steps / max(1, self._total)))
-    percent = 100 if last.env_steps >= self._total else percent
+    done, total, unit = self._counted(last)
+    percent = min(99, round(100 * done / max(1, total)))
+    percent = 100 if done >= total else percent
     result = '-' if self._return is None else f'{self._return:.4g}'
     fields = [Field(1, phase)] if phase else []
     fields += [
-      Field(0, f'{last.env_steps:,}/{self._total:,} env steps ({percent}%)'),
+      Field(0, f'{done:,}/{total:,} {unit} ({percent}%)'),
       Field(5, f'{last.updates:,} updates'),
       Field(2, f'return {result}'),
       Field(4, f'{_rate(speed)} env steps/s'),
       Field(6, f'{_rate(training)} updates/s'),
-      Field(3, f'{_duration(self.seconds_left())} left'),
+      Field(3, f'{_duration(self.seconds_left())} left{self._of_what()}'),
     ]
+    if unit != 'env steps':
+      fields = [x for x in fields if x.rank not in (2, 4, 5)]
     counted = self._frames.metrics(last.env_steps).get('frames')
     if counted not in (None, last.env_steps):
       fields.insert(-1, Field(7, f'{counted:,} frames'))
@@ -200,15 +249,20 @@ class Progress:
 
   def evaluation_line(self, width: int | None = None) -> str:
     """Progress of the evaluation, as text of at most so many columns."""
-    start, done, wanted, steps = self._evaluation
-    seconds = self._clock() - start
+    start, begun, ended, done, wanted, steps = self._evaluation
+    now = self._clock()
+    seconds = now - start
     fields = [
       Field(0, f'Evaluating: {done:,} of {wanted:,} episodes'),
-      Field(2, f'{steps:,} steps'),
+      Field(3, f'{steps:,} steps') if steps else Field(3, 'compiling'),
       Field(1, _duration(seconds)),
     ]
+    if done and ended > begun:
+      left = (ended - begun) * (wanted - done) / done - (now - ended)
+      left = max(0.0, left)
+      fields.append(Field(2, f'{_duration(left)} left'))
     if self._hint and seconds >= LONG_EVALUATION and done == self._done_before:
-      fields.append(Field(3, self._hint))
+      fields.append(Field(4, self._hint))
     return _joined(fields, width, ', ', f'{done:,} of {wanted:,}')
 
   def speeds(self) -> tuple[float, float]:
@@ -221,12 +275,41 @@ class Progress:
     return steps, (last.updates - first.updates) / seconds
 
   def seconds_left(self) -> float:
-    """Seconds left at the recent speed; infinite while that is 0."""
-    left = self._total - self._samples[-1].env_steps if self._samples else 1
-    speed = self.speeds()[0]
+    """Seconds left at the recent speed; infinite while that is 0.
+
+    They are those of the run, or of what comes first: a phase that has an end,
+    or updates before the first environment step.
+    """
+    if self._part:
+      start, first, done, wanted = self._part
+      seconds, left = self._clock() - start, wanted - done
+      speed = (done - first) / seconds if seconds > 0 else 0
+    elif self._samples:
+      done, total, unit = self._counted(self._samples[-1])
+      left, speed = total - done, self.speeds()[unit != 'env steps']
+    else:
+      left, speed = 1, 0
     if left <= 0:
       return 0.0
     return left / speed if speed > 0 else float('inf')
+
+  def _counted(self, last: Sample) -> tuple[int, int, str]:
+    """Returns what is done, of how much, and the unit."""
+    if last.updates < self._offline and not last.env_steps:
+      return last.updates, self._offline, 'offline updates'
+    return last.env_steps, self._total, 'env steps'
+
+  def _of_what(self) -> str:
+    """Names what time is left of, if it is not the run."""
+    return f' of {self._phase.partition(" ")[0]}' if self._part else ''
+
+  def _forget(self, before: str, name: str) -> None:
+    """Forgets the speeds of another stage, and of what comes once."""
+    new = name.startswith(STAGES) and name != self._stage
+    self._stage = name if new else self._stage
+    if self._samples and (new or before.startswith('compiling')):
+      self._samples.clear()
+      self._samples.append(Sample(self._clock(), *self._latest))
 
   def _look(self, now: float) -> None:
     """Samples the counters; keeps one sample from before the window."""
@@ -259,8 +342,9 @@ class Progress:
     row = Table.grid(padding=(0, 1))
     row.add_column(width=BAR)
     row.add_column()
-    done = min(self._samples[-1].env_steps, self._total)
-    bar = ProgressBar(total=max(1, self._total), completed=done, width=BAR)
+    done, total, _ = self._counted(self._samples[-1])
+    done, total = min(done, total), max(1, total)
+    bar = ProgressBar(total=total, completed=done, width=BAR)
     row.add_row(bar, _text(self.line(width - BAR - 1)))
     return row
 

@@ -4,7 +4,7 @@ They are those of `pure`, for a mesh.
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import jax
@@ -137,13 +137,17 @@ class Learner:
     """The carry of a whole batch before an episode, for `train_step`."""
     return self._start_rows(batch_size)
 
-  def acting(self, state: State) -> State:
+  def acting(self, state: State, names: Collection[str] | None = None) -> State:
     """The part of the state that `policy` needs, on one device.
 
     Valid until the state is consumed. What is split is gathered by all devices
     together, and each process keeps one copy: ask once for each state.
+
+    Args:
+      names: Arrays to take instead.
     """
-    part = {k: state[k] for k in self.layout.acting}
+    names = self.layout.acting if names is None else names
+    part = {name: state[name] for name in names}
     split = {k: x for k, x in part.items() if not x.is_fully_replicated}
     part |= self._gather(split) if split else {}
     return {name: local_copy(x) for name, x in part.items()}
@@ -171,6 +175,18 @@ class Learner:
       key, count: Key of the run, and number of this draw in it.
     """
     return self._act(acting, carry, dict(obs), key, count, mode=mode)
+
+  def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiles a function of the agent and of arrays, for one device.
+
+    Returns:
+      The function; in place of the agent it takes the arrays that it reads.
+    """
+
+    def call(arrays: State, *given: Any) -> Any:
+      return function(self.layout.partial(arrays), *given)
+
+    return jax.jit(call)
 
   def train_step(
     self, state: State, carry: Carry, batch: Mapping[str, Any]

@@ -11,6 +11,8 @@ import numpy as np
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.loggers.gif import check_frames, encode_gif
 
+# Of the workdir.
+FOLDER = 'videos'
 SUFFIXES = '.gif', '.mp4'
 
 

@@ -29,6 +29,7 @@ def make(folder: Path) -> None:
   """
   if not importlib.util.find_spec('matplotlib'):
     raise UserError('need matplotlib: pip install matplotlib.', 'figures')
+  folder.mkdir(parents=True, exist_ok=True)
   found = results.read_all()
   for task in table.drawn(found):
     runs = {agent: table.of(found, task, agent) for agent in AGENTS}

@@ -35,4 +35,9 @@ def make(folder: Path) -> None:
   )
   if not Launcher(1)([job]):
     raise UserError('was not trained to the end. Try again.', str(workdir))
-  shutil.copy(max(workdir.glob(VIDEOS)), folder / FILE)
+  videos = sorted(workdir.glob(VIDEOS))
+  if not videos:
+    text = f'has no {VIDEOS}. Remove the folder, and try again.'
+    raise UserError(text, str(workdir))
+  folder.mkdir(parents=True, exist_ok=True)
+  shutil.copy(videos[-1], folder / FILE)

@@ -45,6 +45,14 @@ def test_curves_are_drawn(tmp_path):
     assert 'dreamer_nnx' in text and 'danijar/dreamerv3' in text
 
 
+def test_a_run_without_videos_is_an_error(tmp_path, monkeypatch, capsys):
+  monkeypatch.setattr(openloop, 'Launcher', lambda count: lambda jobs: 1)
+  monkeypatch.setattr(openloop, 'RUNS', tmp_path / 'runs')
+  assert figures.main(['openloop', f'--folder={tmp_path / "made"}']) == 1
+  assert 'has no videos/report_openloop' in capsys.readouterr().err
+  assert not (tmp_path / 'made').exists()
+
+
 @pytest.mark.parametrize('end', [8_000, 4_000])
 def test_video_is_the_last_of_the_demo(tmp_path, monkeypatch, capsys, end):
   command = lambda config, workdir, *_: [

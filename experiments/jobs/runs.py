@@ -3,7 +3,7 @@
 import copy
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,20 @@ from experiments.jobs.launching import STOPPED
 
 MODES = ('train_and_evaluate', 'train')
 CHECKPOINTS = 'checkpoints'
+
+
+def status_of(request: Callable[[], int]) -> int:
+  """Does what is asked for; returns the exit status.
+
+  It is that of the request, or 2 for a wrong one, of which it says why.
+  """
+  try:
+    return request()
+  except Exception as error:
+    if not explaining.expected(error):
+      raise
+    print(explaining.explain(error), file=sys.stderr)
+    return 2
 
 
 def root_of(text: str) -> Path:
@@ -94,8 +108,8 @@ def finished(workdir: Path, config: Any, mode: str) -> bool:
     and 'problem' not in line
   ]
   enough = config.evaluate.stop_at if config.evaluate.every else math.inf
-  best = max((x.get('eval/return', -math.inf) for x in greedy), default=0.0)
-  if best >= enough:
+  best = [x['eval/return'] for x in greedy if 'eval/return' in x]
+  if best and max(best) >= enough:
     return True
   if mode == 'train_and_evaluate':
     return any(line['env_steps'] >= steps for line in greedy)

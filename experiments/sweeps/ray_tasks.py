@@ -1,14 +1,13 @@
 """Jobs as tasks of Ray, on one machine or on all of a cluster.
 
-They join the cluster that `RAY_ADDRESS` names or that was started on this
-machine; without one, Ray starts on this machine alone.
+The cluster is that of `dreamer_nnx.envs.ray_actors`.
 """
 
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dreamer_nnx.errors import UserError
+from dreamer_nnx.envs import ray_actors
 from experiments.jobs.launching import (
   LOOK,
   ROOT,
@@ -91,20 +90,8 @@ def connect() -> Any:
   """Joins a cluster, whose workers find this checkout; returns the package.
 
   Raises:
-    UserError: Ray is missing or cannot start.
+    EnvError: Ray is missing or cannot start.
   """
-  try:
-    import ray
-  except ModuleNotFoundError as error:
-    what = "needs the package ray: pip install 'dreamer-nnx[ray]'."
-    raise UserError(what, '--backend=ray') from error
   path = filter(None, (str(ROOT), os.environ.get('PYTHONPATH')))
   env = {'env_vars': {'PYTHONPATH': os.pathsep.join(path)}}
-  try:
-    if not ray.is_initialized():
-      ray.init(
-        include_dashboard=False, logging_level='warning', runtime_env=env
-      )
-  except Exception as error:  # Of whatever class, as Ray does not say.
-    raise UserError(f'Ray did not start: {error}', '--backend=ray') from error
-  return ray
+  return ray_actors.join('--backend=ray', runtime_env=env)

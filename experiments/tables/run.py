@@ -10,7 +10,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from dreamer_nnx import explaining, overrides
+from dreamer_nnx import overrides
 from dreamer_nnx.errors import UserError
 from experiments.jobs import runs
 from experiments.jobs.launching import Job, Launcher, conclude
@@ -18,19 +18,14 @@ from experiments.tables import folders, suites
 
 
 def main(argv: Sequence[str]) -> int:
-  """Makes the runs; returns the exit status.
-
-  0 if all are finished, 1 if any failed, 75 if a signal stopped it, and 2 for
-  a wrong request.
-  """
+  """Makes the runs; returns the exit status, see `conclude` and `status_of`."""
   options, flags = parsed(argv)
-  try:
-    jobs = plan(options, flags)
-  except Exception as error:
-    if not explaining.expected(error):
-      raise
-    print(explaining.explain(error), file=sys.stderr)
-    return 2
+  return runs.status_of(lambda: make(options, flags))
+
+
+def make(options: argparse.Namespace, flags: list[str]) -> int:
+  """Makes the runs that the options name, or prints what is left to run."""
+  jobs = plan(options, flags)
   if options.dry_run:
     for job in jobs:
       if not job.finished():

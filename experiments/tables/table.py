@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from dreamer_nnx import explaining
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.report.statistics import Interval
+from experiments.jobs import runs
 from experiments.jobs.numbers import DASH, markdown, short
 from experiments.tables import (
   figure,
@@ -37,14 +37,7 @@ WINDOW = 1 / 30
 def main(argv: Sequence[str]) -> int:
   """Prints the table; with --output writes it, its numbers and the curves."""
   options = parsed(argv)
-  try:
-    print(run(options))
-  except Exception as error:
-    if not explaining.expected(error):
-      raise
-    print(explaining.explain(error), file=sys.stderr)
-    return 2
-  return 0
+  return runs.status_of(lambda: print(run(options)) or 0)
 
 
 def parsed(argv: Sequence[str]) -> argparse.Namespace:

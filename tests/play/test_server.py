@@ -129,6 +129,9 @@ def test_errors_are_answers(address):
     assert json.loads(page.recv()) == {'error': "do = 'fail': is not known."}
     page.send('no json')
     assert json.loads(page.recv()) == {'error': 'That was no JSON.'}
+    for message in (b'bytes', '[' * 60_000):
+      page.send(message)
+      assert json.loads(page.recv()) == {'error': 'That was no JSON.'}
     page.send('2')
     assert json.loads(page.recv()) == {'said': 2}
 

@@ -96,6 +96,7 @@ def test_eyes_follow_the_truth(session):
     ({'do': 'step', 'by': 'person', 'action': {'action': [1]}}, 'shape'),
     ({'do': 'step', 'by': 'person', 'action': {'action': 'a'}}, 'shape'),
     ({'do': 'step', 'by': 'person', 'action': {'action': None}}, 'shape'),
+    ({'do': 'step', 'by': 'person', 'action': {'action': 10**400}}, 'shape'),
   ],
 )
 def test_other_requests_are_refused(session, request_, words):

@@ -168,7 +168,7 @@ def test_every_update_is_watched(envs, learner):
 def test_phases_are_told_in_order(envs, learner):
   trainer = make_trainer(envs, learner)
   phases = []
-  trainer.phase = lambda name: name in phases[-1:] or phases.append(name)
+  trainer.phase = lambda name, *part: name in phases[-1:] or phases.append(name)
   trainer.should_save, trainer.should_report = Every(50), Every(40)
   trainer.run()
   assert phases == [
@@ -177,11 +177,23 @@ def test_phases_are_told_in_order(envs, learner):
     'training',
     'compiling the update',
     'training',
-    'reporting',
+    'compiling the report',
     'training',
     'saving',
     'training',
   ]
+
+
+def test_filling_is_told_with_how_much_there_is(envs, learner):
+  trainer = make_trainer(envs, learner)
+  told = []
+  trainer.phase = lambda *phase: told.append(phase)
+  trainer.run()
+  least = trainer.replay.footprint.begin
+  held = [x[1:] for x in told if x[0] == 'filling the replay' and x[1:]]
+  assert held[0] == (envs.num_envs, least)
+  assert {wanted for _, wanted in held} == {least}
+  assert [done for done, _ in held] == sorted(done for done, _ in held)
 
 
 def test_summary_is_flat_numbers(envs, learner):

@@ -109,10 +109,11 @@ def test_a_replay_with_nothing_in_it_is_refused(learner):
 def test_the_phase_is_told(learner, filled):
   trainer = offline_trainer(learner, filled, still=False, train__steps=4)
   phases = []
-  trainer.phase = lambda name: name in phases[-1:] or phases.append(name)
+  trainer.phase = lambda name, *part: name in phases[-1:] or phases.append(name)
   trainer.run()
   assert phases[:2] == ['compiling the update', 'training offline']
   assert 'training' in phases
+  assert not [phase for phase in phases if phase.startswith('filling')]
 
 
 def test_a_good_evaluation_ends_the_phase(learner, filled):

@@ -229,6 +229,17 @@ def test_a_phase_is_shown_at_once():
     assert 'training' not in stream.getvalue()
 
 
+def test_nothing_starts_after_an_evaluation():
+  progress, _, stream = live()
+  with progress:
+    progress.evaluating(1, 1, 7)
+    progress.phase('')
+    assert progress.line() == ''
+    progress.phase('training')
+    assert progress.line() == 'training'
+  assert 'starting' not in stream.getvalue()
+
+
 def test_long_phases_have_a_plain_line():
   progress, _, stream = plain()
   for phase in ('compiling the policy', 'compiling the policy', 'saving'):
@@ -245,8 +256,96 @@ def test_a_long_evaluation_says_how_far_it_is_and_what_limits_it():
   assert stream.getvalue().splitlines() == [
     f'Evaluating: 0 of 2 episodes, 40 steps, 0:10{hint}',
     f'Evaluating: 0 of 2 episodes, 160 steps, 0:40{hint}',
-    'Evaluating: 1 of 2 episodes, 280 steps, 1:10',
+    'Evaluating: 1 of 2 episodes, 280 steps, 1:10, 0:29 left',
   ]
+
+
+def test_time_left_of_an_evaluation_is_that_of_its_steps():
+  progress, clock, _ = plain()
+  progress.evaluating(0, 10, 0)
+  assert progress.evaluation_line().endswith(', compiling, 0:00')
+  # Compiling does not count.
+  clock.pass_by(100)
+  progress.evaluating(0, 10, 8)
+  clock.pass_by(20)
+  progress.evaluating(4, 10, 16)
+  assert progress.evaluation_line().endswith(' 2:00, 0:30 left')
+  clock.pass_by(10)
+  progress.evaluating(4, 10, 24)
+  assert progress.evaluation_line().endswith(' 2:10, 0:20 left')
+  clock.pass_by(50)
+  assert progress.evaluation_line().endswith(' 3:00, 0:00 left')
+
+
+def test_filling_tells_how_much_of_it_is_left():
+  progress, clock, _ = plain(100_000)
+  for held in range(0, 600, 100):
+    progress.phase('filling the replay', held, 1000)
+    progress.update(2 * held, 0)
+    # Between steps the phase is told without its part.
+    progress.phase('filling the replay')
+    clock.pass_by(1)
+  assert progress.line().startswith('filling the replay (500 of 1,000)  1,000/')
+  # 500 in six seconds so far.
+  assert progress.line().endswith(' 0:06 left of filling')
+  progress.phase('filling the replay', 1200, 1000)
+  assert '(1,000 of 1,000)' in progress.line()
+  assert progress.line().endswith(' 0:00 left of filling')
+
+
+def test_time_left_of_training_begins_with_training():
+  progress, clock, _ = plain(100_000)
+  for step in range(10):
+    progress.phase('filling the replay', step, 10)
+    progress.update(1000 * step, 0)
+    clock.pass_by(1)
+  progress.phase('training')
+  assert progress.line().endswith(' ? left')
+  progress.phase('reporting')
+  progress.phase('training')
+  progress.update(9010, 5)
+  clock.pass_by(10)
+  progress.update(9100, 50)
+  assert progress.seconds_left() == (100_000 - 9100) / (90 / 10)
+
+
+def test_what_is_compiled_once_says_nothing_of_the_time_left():
+  progress, clock, _ = plain(10_000)
+  progress.phase('training')
+  progress.update(0, 0)
+  clock.pass_by(1)
+  progress.update(10, 0)
+  progress.phase('compiling the report')
+  clock.pass_by(100)
+  progress.phase('training')
+  clock.pass_by(1)
+  progress.update(20, 0)
+  assert progress.speeds() == (10.0, 0.0)
+
+
+def test_offline_updates_are_counted_and_their_time_is_told():
+  progress, clock, _ = plain(50, offline=1000)
+  progress.phase('training offline')
+  progress.update(0, 100)
+  clock.pass_by(10)
+  progress.update(0, 300)
+  assert progress.line() == (
+    'training offline  300/1,000 offline updates (30%)  20 updates/s  0:35 left'
+  )
+  progress.phase('training')
+  clock.pass_by(1)
+  progress.update(10, 1000)
+  assert progress.line().startswith('10/50 env steps (20%)  1,000 updates')
+
+
+@pytest.mark.parametrize('width', [200, 100, 60, 40, 20, 12])
+def test_parts_of_a_phase_fit_the_terminal(width):
+  progress, _, stream = live(1_000_000, width, offline=2000)
+  with progress:
+    progress.phase('filling the replay', 123_456, 999_999)
+    progress.update(0, 7)
+    progress.phase('training offline')
+  assert max(map(len, shown(stream))) <= width - 3
 
 
 def test_a_short_evaluation_prints_nothing():
