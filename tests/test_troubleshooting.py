@@ -10,9 +10,10 @@ from tests import pages
 from tests.launcher import ROOT
 
 PAGE = 'docs/troubleshooting.md'
+TEXT = r'(?:[^*\n]\n?)+\.$'
 ENTRY = re.compile(
-  r'^```text\n(?P<message>[^\n]+)\n```\n\n'
-  r'\*\*Cause\.\*\* \S[^*]+\n\n\*\*Remedy\.\*\* \S[^*]+\.$',
+  r'^```text\n([^\n]+)\n```\n\n'
+  rf'\*\*Cause\.\*\* {TEXT}\n\n\*\*Remedy\.\*\* {TEXT}',
   re.MULTILINE,
 )
 
