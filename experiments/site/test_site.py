@@ -21,7 +21,7 @@ IN_STYLE = re.compile(r'(?:url\(|@import)\s*[\'"]?(?:https?:)?//')
 
 
 class Page(html.parser.HTMLParser):
-  """What a page loads, and the names of its anchors."""
+  """Reads the addresses that a page loads, and the names of its anchors."""
 
   def __init__(self):
     super().__init__()
@@ -157,6 +157,13 @@ def test_each_section_has_its_fields(pages):
       assert f'](../slots/{spec.slot.name}.md)' in text
     else:
       assert f'| `config.{name}` | ' in text
+
+
+def test_the_picture_of_the_agent_has_every_slot():
+  picture = (links.ROOT / 'docs/agent.svg').read_text('utf-8')
+  names = re.findall(r'font-weight="bold">(\w+)</text>', picture)
+  assert set(names) == {slot.name for slot in SLOTS}
+  assert not REMOTE.search(picture.replace('http://www.w3.org/2000/svg', ''))
 
 
 def test_text_of_a_docstring_has_equations_and_no_arguments():
