@@ -1,5 +1,6 @@
 """The site holds everything that can be chosen, and asks no other host."""
 
+import html
 import html.parser
 import os
 import re
@@ -12,7 +13,7 @@ from dreamer_nnx import config as configs
 from dreamer_nnx import listing
 from dreamer_nnx.registry import Choice, Choices, Part
 from dreamer_nnx.slots import SLOTS
-from experiments.site import generated, links, markdown
+from experiments.site import docstrings, generated, links, markdown
 
 # Attributes that load something as the page is opened; `a` has to be clicked.
 LOADING = ('src', 'href', 'srcset', 'data', 'poster')
@@ -37,6 +38,12 @@ def read(text):
   page = Page()
   page.feed(text)
   return page
+
+
+def read_code(text):
+  """The code of a page, without marks."""
+  blocks = re.findall(r'<pre.*?</pre>', text, re.DOTALL)
+  return html.unescape(re.sub(r'<[^>]+>', '', '\n'.join(blocks)))
 
 
 def built_in():
@@ -182,6 +189,14 @@ def test_text_of_a_docstring_has_equations_and_no_arguments():
     'Source: a book.'
   )
   assert markdown.text_of(None) == ''
+
+
+def test_code_in_docstrings_is_indented_and_arguments_are_not():
+  text = 'Adds.\n\n  a + b\n\n  c\nText:\n  d\n\nArgs:\n  a: One.\n    Two.\n'
+  assert docstrings.indented(text) == (
+    'Adds.\n\n      a + b\n\n      c\nText:\n\n      d\n\nArgs:\n  a: One.\n'
+    '    Two.'
+  )
 
 
 def test_links_lead_to_pages_and_code_stays():
