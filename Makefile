@@ -31,7 +31,7 @@ READY := $(VENV)/.ready-$(VERSION)$(EXTRA:%=-%)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test whole quick kills matrix smoke tables release lint format lock clean
+.PHONY: help venv demo test whole quick kills matrix smoke tables docs release lint format lock clean
 
 help:  ## List the targets.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | \
@@ -75,6 +75,9 @@ smoke:  ## Train on each SUITE in a fresh environment of its extra.
 
 tables: $(READY)  ## Write the pages that are made of the code.
 	$(BIN)/python -m dreamer_nnx.presets > docs/presets.md
+
+docs: $(READY)  ## Build the documentation into build/site; links must lead somewhere.
+	$(BIN)/python -m mkdocs build --strict
 
 release:  ## Build, check and try wheel and sdist with PYTHONS.
 	@$(PYTHON) tests/release/make.py $(PYTHONS)

@@ -192,24 +192,37 @@ def _section(name: str, spec: Any) -> Iterator[Line]:
   if isinstance(spec, Part):
     yield Line(f'{name}: {said}', 2)
     yield Line()
-    yield from lines_of(fields_of(spec))
+  yield from lines_of(of_section(name, spec))
+
+
+def of_section(name: str, spec: Any) -> Iterator[Field]:
+  """Fields of a section of the config that is no component."""
+  if isinstance(spec, Part):
+    yield from fields_of(spec)
     return
   limited = isinstance(spec, Limited)
   default, ranges = (spec.default, spec.limits) if limited else (spec, ())
-  yield from lines_of([Field(name, default, ranges, said)])
+  yield Field(name, default, ranges, of_sections()[name])
 
 
 def lines_of(fields: Iterable[Field]) -> Iterator[Line]:
   """Lines `name = default: meaning [range]`."""
-  for name, default, ranges, meaning in fields:
-    text, limit = f'{name} = {default!r}', _range(default, ranges)
-    if isinstance(default, Choice | Choices):
-      names = default.names if nodes.many(default) else default.name
-      text = f'{name}.{nodes.tag_of(default)} = {names!r}'
-      limit = _kind(default)
-    elif isinstance(default, Part):
-      text, limit = name, 'a section'
-    yield Line(f'  {text}: {meaning or UNSAID}{limit and f" [{limit}]"}', 6)
+  for field in fields:
+    name, default, limit = shown(field)
+    text = f'{name} = {default}' if default else name
+    said = f'{field.meaning or UNSAID}{limit and f" [{limit}]"}'
+    yield Line(f'  {text}: {said}', 6)
+
+
+def shown(field: Field) -> tuple[str, str, str]:
+  """Name, default and range of a field in words; empty for what it lacks."""
+  name, default = field.name, field.default
+  if isinstance(default, Choice | Choices):
+    names = default.names if nodes.many(default) else default.name
+    return f'{name}.{nodes.tag_of(default)}', repr(names), _kind(default)
+  if isinstance(default, Part):
+    return name, '', 'a section'
+  return name, repr(default), _range(default, field.limits)
 
 
 def _range(default: Any, ranges: Iterable[Range | OneOf]) -> str:

@@ -19,9 +19,16 @@ PAGES = (
   ),
 )
 LAUNCHER = 'python -m dreamer_nnx.main'
-_BLOCK = re.compile(r'^```(\w*)\n(.*?)^```$', re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r'^```(\w*)\n(.*?)^```$', re.DOTALL | re.MULTILINE)
 _CODE = re.compile(r'`([^`\n]+)`')
 _LINK = re.compile(r'\[[^\]]*\]\(([^)\s]+)\)')
+_UNREAD = (
+  (BLOCK, ''),
+  (re.compile(r'^\|.*$|^#+ ', re.MULTILINE), ''),
+  (re.compile(r'!\[[^\]]*\]\([^)\s]+\)'), ''),
+  (re.compile(r'\[([^\]]*)\]\([^)\s]+\)'), r'\1'),
+  (_CODE, ''),
+)
 _HEADING = re.compile(r'^#+ (.*)$', re.MULTILINE)
 _ASSIGNMENT = re.compile(r'[A-Z_]+=')
 
@@ -33,12 +40,19 @@ def text(page: str) -> str:
 
 def blocks(page: str, language: str) -> list[str]:
   """The fenced blocks of one language."""
-  return [code for kind, code in _BLOCK.findall(text(page)) if kind == language]
+  return [code for kind, code in BLOCK.findall(text(page)) if kind == language]
 
 
 def prose(page: str) -> str:
   """The page without its fenced blocks."""
-  return _BLOCK.sub('', text(page))
+  return BLOCK.sub('', text(page))
+
+
+def sentences(text: str) -> str:
+  """The text of a page that is read: no code, tables, images or addresses."""
+  for pattern, kept in _UNREAD:
+    text = pattern.sub(kept, text)
+  return text
 
 
 def commands(page: str) -> list[list[str]]:

@@ -1,0 +1,1 @@
+"""Builds the documentation as a site: pages, links, and what is generated."""
