@@ -40,10 +40,10 @@ def workdir(sound, tmp_path):
   return hostile.copy_workdir(sound, tmp_path / 'copy')
 
 
-def page_of(workdir, trust=False):
+def page_of(workdir, trust=False, say=lambda text: None):
   """Warnings at the head of the page, and the text of the diagnostics."""
   found = groups.make(runs.read_all([workdir]))
-  look = lambda run: diagnostics.section(run, trust, lambda text: None)
+  look = lambda run: diagnostics.section(run, trust, say)
   text = writing.html(found, trust, look)
   plain = lambda part: html.unescape(re.sub(r'<[^>]+>', ' ', part)).strip()
   head = text[: text.index('</header>')]
@@ -63,8 +63,10 @@ def absence(workdir, trust=False):
 
 
 def test_a_sound_run_has_all_diagnostics_and_no_warning(sound):
-  warnings, text = page_of(sound)
+  said = []
+  warnings, text = page_of(sound, say=said.append)
   assert warnings == []
+  assert len(said) == 2 and all('Diagnosing step 300' in x for x in said)
   for name in ('image', 'reward', 'cont'):
     assert f'Open-loop error: {name}' in text
   for title in ('KL by step', 'Codes in use', 'Calibration of the value'):
