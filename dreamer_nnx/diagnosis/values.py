@@ -83,7 +83,8 @@ class Calibration:
         f'{word}, where the rewards that followed are worth '
         f'{np.mean(self.earned):.3g}.'
       )
-    varied = np.std(self.predicted) > 0.1 * np.std(self.returns)
+    # Of values that are nearly the same the slope is mostly noise.
+    varied = np.std(self.predicted) > BEYOND * scale
     if varied and not SLOPES[0] <= self.slope <= SLOPES[1]:
       return (
         'The value is miscalibrated: where it is higher by 1, returns are '

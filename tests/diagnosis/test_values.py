@@ -72,6 +72,14 @@ def test_a_shift_is_said_of_episodes_that_are_cut_off():
   assert 'too high' in found.warning
 
 
+def test_the_slope_of_nearly_equal_values_is_no_matter():
+  rng = np.random.default_rng(0)
+  noisy = Episode(10 + rng.normal(size=30), np.ones(30), False)
+  found = calibration([noisy], DISCOUNT)
+  assert not 0.5 <= found.slope <= 4
+  assert not found.warning
+
+
 def test_without_a_step_nothing_is_said():
   assert not calibration([], DISCOUNT).warning
 
