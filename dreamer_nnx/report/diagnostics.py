@@ -75,8 +75,10 @@ def described(found: 'Diagnosis') -> Section:
 
 def _sentences(found: 'Diagnosis') -> Iterator[str]:
   yield f'Of the checkpoint: {found.agent}.'
-  if found.source:
-    yield f'Computed from {found.source}; the value from fresh episodes.'
+  if found.errors is not None:
+    yield f'Errors, codes and gradients are of steps of {found.source}.'
+  if found.calibration is not None:
+    yield 'The value is compared with the returns of fresh episodes.'
   yield from found.missing
   count = len(found.errors.imagined) if found.errors is not None else 0
   if count > MOST:
