@@ -41,7 +41,7 @@ STARTING = (
 )
 TRAINING = (*STARTING, 'profile', 'stopped_status')
 # Modes that make a page, with the flags that are theirs alone.
-PAGES = {'play': ('port',), 'report': ('output', 'force')}
+PAGES = {'play': ('port',), 'report': ('output', 'force', 'nodiagnose')}
 COUNT = 'num_processes'
 PROCESSES = ('distributed', 'coordinator_address', COUNT, 'process_id')
 FILTERS = ('restore_include', 'restore_exclude')
@@ -139,7 +139,7 @@ def _check_pages(mode: str, given: Collection[str]) -> None:
       text = f'is of --mode={name}. Add that, or leave this out.'
       _refuse(own, given, lambda _, text=text: text)
   if mode in PAGES:
-    reads = 'plays what is in --workdir' if mode == 'play' else 'reads logs'
+    reads = 'plays what is in --workdir' if mode == 'play' else 'reads runs'
     text = f'has no effect with --mode={mode}, which {reads}. Leave it out.'
     idle = ('config', *TRAINING, *PROCESSES, 'scratch')
     _refuse(idle, given, lambda _: text)

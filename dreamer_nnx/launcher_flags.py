@@ -36,6 +36,12 @@ OUTPUT = flags.DEFINE_string(
 FORCE = flags.DEFINE_bool(
   'force', False, '--mode=report overwrites the file that is there.'
 )
+NODIAGNOSE = flags.DEFINE_bool(
+  'nodiagnose',
+  False,
+  'With --mode=report: makes the page of the logs alone, and looks at no '
+  'checkpoint.',
+)
 RESTORE = flags.DEFINE_string(
   'restore', None, 'Workdir or checkpoint whose arrays a new run starts from.'
 )

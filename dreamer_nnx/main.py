@@ -43,6 +43,7 @@ from dreamer_nnx.launcher_flags import (
   INCLUDE,
   MODE,
   NOCOMPILE,
+  NODIAGNOSE,
   OUTPUT,
   PORT,
   PROCESS,
@@ -217,8 +218,11 @@ def report(argv: Sequence[str]) -> None:
     raise UserError('name a file, e.g. report.html.', '--output')
   workdirs = [paths.parse(x, '--workdir') for x in launcher_flags.workdirs()]
   output = paths.parse(OUTPUT.value, '--output')
-  told = writing.write(workdirs, output, FORCE.value, TRUST.value)
-  explaining.write(told)
+  if diagnose := not NODIAGNOSE.value:
+    use_cache(CACHE.value)
+    draw_without_display()
+  given = FORCE.value, TRUST.value, diagnose
+  explaining.write(writing.write(workdirs, output, *given, explaining.write))
 
 
 def agree(config: ConfigDict) -> None:
@@ -271,16 +275,20 @@ def keep_collectives_in_order() -> None:
     os.environ['XLA_FLAGS'] = f'{given} --{ORDERED}=false'.strip()
 
 
+def draw_without_display() -> None:
+  """Sets how MuJoCo draws, before a plugin or an environment imports it."""
+  from dreamer_nnx import displays
+
+  os.environ.update(displays.variables())
+
+
 def make_config(argv: Sequence[str], folder: pathlib.Path) -> ConfigDict:
   """The config file's config, or else the workdir's, with the overrides.
 
   Args:
     folder: Folder that a relative path of a config file begins in.
   """
-  from dreamer_nnx import displays
-
-  # Before a plugin or an environment imports what reads them.
-  os.environ.update(displays.variables())
+  draw_without_display()
   configs.load_plugins(overrides.plugins_from_argv(argv))
   change = lambda made: refuse(overrides.override(made, list(argv)), made)
   if CONFIG.value:

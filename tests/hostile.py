@@ -12,10 +12,12 @@ import resource
 import shutil
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import orbax.checkpoint as ocp
 import tensorstore
 
 from dreamer_nnx import config as configs
@@ -66,6 +68,20 @@ def edit_array(
   said = json.loads(store.read(keys[0]).result().value)
   change(said)
   store.write(keys[0], json.dumps(said).encode()).result()
+  seal(root)
+
+
+def edit_state(
+  workdir: pathlib.Path, change: Callable[[dict[str, Any]], Any]
+) -> None:
+  """Changes arrays of the state, by name, and the checksums with them."""
+  root = step_of(workdir)
+  with warnings.catch_warnings(), ocp.PyTreeCheckpointer() as keeper:
+    # The sharding is that of the checkpoint.
+    warnings.simplefilter('ignore', UserWarning)
+    state = keeper.restore(root / 'state')
+    change(state)
+    keeper.save(root / 'state', state, force=True)
   seal(root)
 
 

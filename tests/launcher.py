@@ -118,7 +118,7 @@ def launch(argv: list[str]) -> Result:
   names = (*names, 'num_processes', 'scratch', 'nocompile')
   for name in (*names, 'slot', 'trust_config', 'port'):
     flags.FLAGS[name].value = flags.FLAGS[name].default
-  for name in ('restore_again', 'force', 'record'):
+  for name in ('restore_again', 'force', 'record', 'nodiagnose'):
     flags.FLAGS[name].value = False
   with (
     contextlib.redirect_stdout(out),

@@ -3,19 +3,22 @@
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from dreamer_nnx import config as configs
-from dreamer_nnx import contracts, dream_steps, recorded, spaces, streams
+from dreamer_nnx import explaining, recorded, streams
 from dreamer_nnx.agent.agent import Agent
-from dreamer_nnx.agent.world_model import observations
-from dreamer_nnx.diagnosis import gradients, latents, unrolling, values
-from dreamer_nnx.dreams import plain
-from dreamer_nnx.envs.faults import EnvError
+from dreamer_nnx.diagnosis import (
+  gradients,
+  latents,
+  playing,
+  unrolling,
+  values,
+)
 from dreamer_nnx.envs.make import make_vector_env
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.streams import Stream
@@ -23,8 +26,10 @@ from dreamer_nnx.trained import Trained
 
 # Batches of the replay that are looked at, and episodes that are played.
 BATCHES, EPISODES = 8, 8
-# Steps of an episode that are played at most.
-MAX_STEPS = 2_000
+REPLAY, FRESH = 'the replay', 'fresh episodes'
+# Letters of a message of a stranger.
+LONGEST = 500
+Batches = Sequence[Mapping[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,21 +38,39 @@ class Diagnosis:
 
   Args:
     agent: The checkpoint, in words.
+    bad: First array of the checkpoint that is not finite; empty for none.
+    source: Where the steps are from, of which all but the value is computed.
     losses: Mean of each loss by step, (T,).
     codes: Use of the latent codes.
     norms: Norm of the gradient of each scaled loss.
-    bad: First array of the checkpoint that is not finite; empty for none.
     missing: Why something is None, a sentence each.
   """
 
   agent: str
   bad: str
+  source: str = ''
   errors: unrolling.Errors | None = None
   codes: latents.Latents | None = None
   norms: dict[str, float] | None = None
   losses: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
   calibration: values.Calibration | None = None
   missing: tuple[str, ...] = ()
+
+  @property
+  def warnings(self) -> list[str]:
+    """Says what is wrong, a sentence each."""
+    found = []
+    if self.bad:
+      found.append(
+        f'Numbers of the checkpoint are not finite; {self.bad} is the first '
+        'array by name that has one.'
+      )
+    told = (self.codes, self.calibration)
+    found += [part.warning for part in told if part is not None]
+    spoilt = [k for k, x in (self.norms or {}).items() if not np.isfinite(x)]
+    if spoilt and not self.bad:
+      found.append(f'Gradients are not finite: of {", ".join(sorted(spoilt))}.')
+    return [text for text in found if text]
 
 
 def diagnose(
@@ -57,6 +80,8 @@ def diagnose(
 ) -> Diagnosis:
   """Looks at a checkpoint, at batches of its replay, and at episodes.
 
+  Where there is no replay, the steps of these episodes stand for it.
+
   Args:
     say: Told what is being done, for it takes a while.
 
@@ -65,25 +90,72 @@ def diagnose(
   """
   parts = configs.bind_all(recorded.config(trained, trust_config))
   arrays = trained.arrays(trained.layout.shapes)
-  bad, found, missing = gradients.first_bad(arrays), {}, []
-  for what, function in (
-    ('replay', functools.partial(_of_replay, trained, parts, arrays)),
-    ('episodes', functools.partial(_of_episodes, trained, parts, arrays)),
-  ):
-    say(f'Diagnosing {trained}: {what} ...')
-    try:
-      found |= function()
-    except (UserError, EnvError) as error:
-      missing.append(f'Nothing is known of its {what}: {error}')
-  return Diagnosis(str(trained), bad, **found, missing=tuple(missing))
+  found: dict[str, Any] = {'bad': gradients.first_bad(arrays)}
+  missing, batches = [], []
+  say(f'Diagnosing {trained}: playing {EPISODES} episodes ...')
+  with _missing('its value', missing):
+    played = _played(trained, parts, arrays)
+    batches, found['source'] = played.batches, FRESH
+    found['calibration'] = _calibration(trained, played)
+  say(f'Diagnosing {trained}: looking at its replay ...')
+  with _missing('its replay', missing):
+    batches, found['source'] = _drawn(trained, parts), REPLAY
+  with _missing('its world model', missing):
+    found |= _of_batches(trained, parts, arrays, batches)
+  return Diagnosis(str(trained), **found, missing=tuple(missing))
 
 
-def _of_replay(
-  trained: Trained, parts: configs.Bound, arrays: Mapping[str, jax.Array]
-) -> dict[str, Any]:
-  length = parts['train']().batch_length
+@contextlib.contextmanager
+def _missing(what: str, sentences: list[str]) -> Iterator[None]:
+  """Goes on after any error, of which it keeps a sentence."""
+  try:
+    yield
+  # An environment, a plugin or a file of a stranger may raise anything.
+  except Exception as error:
+    sentences.append(f'Nothing is known of {what}: {reason(error)}')
+
+
+def reason(error: Exception) -> str:
+  """Says in a line why something failed."""
+  text = ' '.join(explaining.explain(error).split())
+  if not explaining.expected(error):
+    text = f'{type(error).__name__}: {text}'
+  return text if len(text) <= LONGEST else f'{text[: LONGEST - 1]}…'
+
+
+def _drawn(trained: Trained, parts: configs.Bound) -> Batches:
   with recorded.replay(trained, parts) as replay:
-    batches = [dict(replay.sample()[0]) for _ in range(BATCHES)]
+    return [dict(replay.sample()[0]) for _ in range(BATCHES)]
+
+
+def _played(
+  trained: Trained, parts: configs.Bound, arrays: Mapping[str, jax.Array]
+) -> playing.Played:
+  seed = streams.seed(trained.seed, Stream.EVALUATION_ENVS, 2)
+  length = parts['train']().batch_length
+  envs = make_vector_env(parts['env'], EPISODES, seed)
+  with contextlib.closing(envs):
+    return playing.play(trained, arrays, envs, length, BATCHES)
+
+
+def _calibration(
+  trained: Trained, played: playing.Played
+) -> values.Calibration:
+  if not played.episodes:
+    raise UserError('its behaviour has no critic.')
+  discount = 1 - 1 / trained.layout.partial({}).options.horizon
+  return values.calibration(played.episodes, discount)
+
+
+def _of_batches(
+  trained: Trained,
+  parts: configs.Bound,
+  arrays: Mapping[str, jax.Array],
+  batches: Batches,
+) -> dict[str, Any]:
+  if not batches:
+    raise UserError('there are no steps of it to look at.')
+  length = parts['train']().batch_length
   key = functools.partial(streams.key, trained.seed, Stream.DREAM, 0)
   look = trained.compiled(_look, 'length')
   seen = [
@@ -118,62 +190,3 @@ def _look(agent: Agent, batch, key, *, length):
     'losses': {k: x for k, x in aux['losses'].items() if x.ndim == 2},
     'metrics': aux['metrics'],
   }
-
-
-def _of_episodes(
-  trained: Trained, parts: configs.Bound, arrays: Mapping[str, jax.Array]
-) -> dict[str, Any]:
-  agent = trained.layout.partial({})
-  if getattr(agent.behavior, 'critic', None) is None:
-    raise UserError('its behaviour has no critic.')
-  seed = streams.seed(trained.seed, Stream.EVALUATION_ENVS, 2)
-  envs = make_vector_env(parts['env'], EPISODES, seed)
-  with contextlib.closing(envs):
-    episodes = _played(trained, arrays, envs)
-  discount = 1 - 1 / agent.options.horizon
-  return {'calibration': values.calibration(episodes, discount)}
-
-
-def _played(
-  trained: Trained, arrays: Mapping[str, jax.Array], envs: contracts.VectorEnv
-) -> list[values.Episode]:
-  """Plays an episode in each environment, by sampled actions."""
-  act = trained.compiled(_valued)
-  begin = trained.compiled(lambda agent: agent.initial(envs.num_envs))
-  carry, step = begin({}), envs.reset()
-  key = streams.key(trained.seed, Stream.POLICY)
-  worth, rewards, running = [], [], np.ones(envs.num_envs, bool)
-  ends = np.full(envs.num_envs, MAX_STEPS - 1)
-  terminal = np.zeros(envs.num_envs, bool)
-  for count in range(MAX_STEPS):
-    seen = {k: x for k, x in step.items() if not k.startswith(spaces.LOG)}
-    carry, action, value = act(arrays, carry, seen, key, count)
-    worth.append(plain(value, (envs.num_envs,)))
-    rewards.append(np.array(step['reward']))
-    ended = running & step['is_last']
-    ends[ended], terminal[ended] = count, step['is_terminal'][ended]
-    running &= ~ended
-    if not running.any():
-      break
-    step = envs.step({k: np.asarray(x) for k, x in action.items()})
-  table = np.stack(worth), np.stack(rewards)
-  return [
-    values.Episode(*(x[: end + 1, row] for x in table), bool(terminal[row]))
-    for row, end in enumerate(np.minimum(ends, len(worth) - 1))
-  ]
-
-
-def _valued(agent: Agent, carry, obs, key, count):
-  """Acts once, and predicts the value of the state."""
-  key = jax.random.fold_in(key, count)
-  # The state that `act` acts in: by the same key it draws the same.
-  _, observed = agent.dynamics.step(
-    carry['dynamics'],
-    agent.encoder(observations(obs, tuple(agent.action_space))),
-    carry['action'],
-    obs['is_first'],
-    streams.at(key, 'dynamics'),
-  )
-  carry, action, _ = agent.act(carry, obs, key, 'sample')
-  _, _, worth = dream_steps.predicted(agent, observed.feat)
-  return carry, action, worth

@@ -1,11 +1,13 @@
 """Reads runs and writes their page: what `--mode=report` does."""
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 
 from dreamer_nnx import paths
 from dreamer_nnx.envs import packages
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.report import (
+  diagnostics,
   groups,
   metrics,
   overview,
@@ -20,6 +22,7 @@ from dreamer_nnx.report.runs import Run
 from dreamer_nnx.report.sections import Section
 
 SUFFIXES = '.html', '.htm'
+Describe = Callable[[Run], Section | None]
 
 
 def videos(run: Run) -> Section | None:
@@ -27,9 +30,8 @@ def videos(run: Run) -> Section | None:
   return Section('Videos', videos=run.videos) if run.videos else None
 
 
-# What is said of each run by itself, in this order. Diagnostics that are
-# computed from its checkpoint and replay belong here.
-OF_RUN: list[Callable[[Run], Section | None]] = [
+# What is said of each run by itself, in this order, after its diagnostics.
+OF_RUN: list[Describe] = [
   videos,
   parameters.section,
   overview.starts,
@@ -52,13 +54,20 @@ def check_output(output: paths.Path, force: bool) -> None:
 
 
 def write(
-  workdirs: Sequence[paths.Path], output: paths.Path, force: bool, trust: bool
+  workdirs: Sequence[paths.Path],
+  output: paths.Path,
+  force: bool,
+  trust: bool,
+  diagnose: bool = False,
+  say: Callable[[str], None] = lambda text: None,
 ) -> str:
   """Writes the page of runs; returns a line about it.
 
   Args:
     force: Whether a page that is there is overwritten.
     trust: Whether code that the configs name may be imported.
+    diagnose: Whether the newest checkpoints are diagnosed, too.
+    say: Told what is being done where that takes a while.
 
   Raises:
     UserError: A workdir is none, the page is there, or a package is missing.
@@ -67,7 +76,8 @@ def write(
   packages.check('report', '--mode=report')
   check_output(output, force)
   found = groups.make(runs.read_all(workdirs))
-  text = html(found, trust)
+  look = functools.partial(diagnostics.section, trust=trust, say=say)
+  text = html(found, trust, look if diagnose else left_out)
   output.parent.mkdir(parents=True, exist_ok=True)
   paths.write(output, data := text.encode())
   count = sum(len(group.runs) for group in found)
@@ -75,13 +85,26 @@ def write(
   return f'Wrote {output} ({what}, {len(data) / 1e6:.1f} MB).'
 
 
-def html(found: Sequence[Group], trust: bool) -> str:
-  """The page of groups of runs."""
+def left_out(run: Run) -> Section:
+  """Says that nothing was diagnosed, for that was asked for."""
+  return diagnostics.absent('--nodiagnose was given. Leave it out.')
+
+
+def html(
+  found: Sequence[Group], trust: bool, diagnose: Describe = left_out
+) -> str:
+  """The page of groups of runs.
+
+  Args:
+    trust: As `write` takes it.
+    diagnose: Describes the newest checkpoint of a run.
+  """
   # Bokeh and Jinja are there only with the extra.
   from dreamer_nnx.report import page
 
   every = [run for group in found for run in group.runs]
-  of_runs = [x for run in every for x in _of_run(run, len(every) > 1)]
+  several, descriptions = len(every) > 1, (diagnose, *OF_RUN)
+  of_runs = [x for run in every for x in _of_run(run, descriptions, several)]
   sections = [
     overview.section(found),
     returns.section(found),
@@ -105,8 +128,10 @@ def html(found: Sequence[Group], trust: bool) -> str:
   )
 
 
-def _of_run(run: Run, several: bool) -> Iterator[Section]:
-  for describe in OF_RUN:
+def _of_run(
+  run: Run, descriptions: Sequence[Describe], several: bool
+) -> Iterator[Section]:
+  for describe in descriptions:
     if section := describe(run):
       if several:
         section = section.of(run.name)

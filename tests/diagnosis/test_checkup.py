@@ -27,6 +27,7 @@ def found(trained):
 def test_everything_is_known(found):
   assert found.missing == ()
   assert found.bad == ''
+  assert found.source == checkup.REPLAY
   errors = found.errors
   assert errors.seen == 3
   assert set(errors.imagined) == {'image', 'reward', 'cont'}
@@ -94,9 +95,29 @@ def test_the_first_bad_array_is_named(trained):
   assert gradients.first_bad(arrays) == ''
 
 
-def test_a_run_without_replay_says_so(trained, monkeypatch):
+def test_fresh_episodes_stand_for_a_replay_that_is_not_there(
+  trained, found, monkeypatch
+):
   monkeypatch.setitem(trained.meta, 'processes', [{}])
-  found = checkup.diagnose(trained)
-  assert found.errors is None
-  assert found.calibration is not None
-  assert 'has no replay' in found.missing[0]
+  other = checkup.diagnose(trained)
+  assert other.source == checkup.FRESH and found.source == checkup.REPLAY
+  (sentence,) = other.missing
+  assert 'has no replay' in sentence
+  assert other.errors.imagined.keys() == found.errors.imagined.keys()
+  assert other.errors.count[0] == 8
+  assert other.codes.used.size == 2 and other.norms['image'] > 0
+  np.testing.assert_array_equal(
+    other.calibration.predicted, found.calibration.predicted
+  )
+
+
+def test_an_environment_that_fails_leaves_all_else(trained, monkeypatch):
+  def broken(*given):
+    raise RuntimeError('no display\nat all')
+
+  monkeypatch.setattr(checkup, 'make_vector_env', broken)
+  other = checkup.diagnose(trained)
+  assert other.calibration is None and other.errors is not None
+  assert other.missing == (
+    'Nothing is known of its value: RuntimeError: no display at all',
+  )

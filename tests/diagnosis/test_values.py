@@ -48,6 +48,42 @@ def test_bias_is_said():
   assert 'too low' in calibration(made(8, offset=-5), DISCOUNT).warning
 
 
+@pytest.mark.parametrize('share', [0.0, 0.3, 0.9])
+def test_values_that_still_grow_are_well(share):
+  """Values begin at 0 and follow the returns."""
+  for sign in (1, -1):
+    rewards = np.full(30, 1.0 * sign)
+    returns = np.zeros(30)
+    for t in range(28, -1, -1):
+      returns[t] = rewards[t + 1] + DISCOUNT * returns[t + 1]
+    found = calibration([Episode(share * returns, rewards, True)], DISCOUNT)
+    assert 'on average' not in found.warning
+    found = calibration([Episode(2 * returns, rewards, True)], DISCOUNT)
+    word = 'too high' if sign > 0 else 'too low'
+    assert word in found.warning
+
+
+def test_a_shift_is_said_of_episodes_that_are_cut_off():
+  rewards = np.ones(30)
+  right = Episode(np.full(30, 10.0), rewards, False)
+  assert not calibration([right], DISCOUNT).warning
+  found = calibration([Episode(np.full(30, 20.0), rewards, False)], DISCOUNT)
+  np.testing.assert_array_less(found.earned, 10)
+  assert 'too high' in found.warning
+
+
+def test_the_slope_of_nearly_equal_values_is_no_matter():
+  rng = np.random.default_rng(0)
+  noisy = Episode(10 + rng.normal(size=30), np.ones(30), False)
+  found = calibration([noisy], DISCOUNT)
+  assert not 0.5 <= found.slope <= 4
+  assert not found.warning
+
+
+def test_without_a_step_nothing_is_said():
+  assert not calibration([], DISCOUNT).warning
+
+
 def test_a_wrong_slope_is_said():
   warning = calibration(made(8, slope=0.25), DISCOUNT).warning
   assert 'where it is higher by 1, returns are higher by 0.25' in warning

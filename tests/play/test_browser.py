@@ -1,12 +1,12 @@
 """The page in a real browser, where Playwright and Chromium are there."""
 
 import re
-import shutil
 import subprocess
 import sys
 
 import pytest
 
+from tests import browsers
 from tests.launcher import ROOT
 from tests.plain import CACHE
 
@@ -16,15 +16,6 @@ expect.set_options(timeout=60_000)
 pytestmark = pytest.mark.slow
 # Of pictures that can be told apart.
 SHOWN = "document.querySelector('#dream canvas').toDataURL()"
-# The browser loads nothing from elsewhere, and needs no sandbox in a container.
-ARGUMENTS = (
-  '--no-sandbox',
-  '--disable-gpu',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-)
 
 
 @pytest.fixture(scope='module')
@@ -46,20 +37,10 @@ def address(workdir):
 
 @pytest.fixture
 def page(address):
-  chromium = shutil.which('chromium') or shutil.which('chromium-browser')
-  with playwright.sync_playwright() as player:
-    browser = player.chromium.launch(
-      executable_path=chromium, args=list(ARGUMENTS)
-    )
-    shown = browser.new_page()
-    shown.faults = []
-    shown.on('console', lambda x: x.type == 'error' and shown.faults.append(x))
-    shown.on('pageerror', lambda error: shown.faults.append(error))
+  with browsers.opened(playwright) as shown:
     shown.goto(address)
     shown.wait_for_selector('#dream canvas', timeout=120_000)
     yield shown
-    assert not shown.faults, [str(x) for x in shown.faults]
-    browser.close()
 
 
 def step_of(page):

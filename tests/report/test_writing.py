@@ -33,6 +33,15 @@ def test_a_page_is_written_where_it_is_asked_for(workdir, tmp_path):
   assert output.read_text() != 'mine'
 
 
+def test_a_page_says_why_nothing_is_diagnosed(workdir, tmp_path):
+  output = tmp_path / 'report.html'
+  argv = ['--mode=report', f'--workdir={workdir}', f'--output={output}']
+  assert launch(argv).status == 0
+  assert 'There are none: the run has saved no checkpoint' in output.read_text()
+  assert launch([*argv, '--force', '--nodiagnose']).status == 0
+  assert 'There are none: --nodiagnose was given' in output.read_text()
+
+
 def test_several_workdirs_make_one_page(workdir, tmp_path):
   other = made.write(tmp_path / 'other', made.lines(3), None, made.config())
   output = tmp_path / 'report.html'
@@ -76,7 +85,7 @@ def test_a_wrong_request_is_one_message(
 
 
 @pytest.mark.parametrize('mode', ['train', 'show', 'list', 'evaluate'])
-@pytest.mark.parametrize('flag', ['output', 'force'])
+@pytest.mark.parametrize('flag', ['output', 'force', 'nodiagnose'])
 def test_its_flags_have_no_effect_elsewhere(mode, flag):
   with pytest.raises(UserError, match='is of --mode=report'):
     commandline.check_flags(mode, {flag}, in_bucket=False)
