@@ -28,7 +28,8 @@ def opened(playwright: Any) -> Iterator[Any]:
     browser = player.chromium.launch(
       executable_path=chromium, args=list(ARGUMENTS)
     )
-    shown, faults = browser.new_page(), []
+    # A context of its own may have further pages.
+    shown, faults = browser.new_context().new_page(), []
     shown.on('console', lambda x: x.type == 'error' and faults.append(x))
     shown.on('pageerror', lambda error: faults.append(error))
     yield shown
