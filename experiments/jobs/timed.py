@@ -48,11 +48,21 @@ def spent(times: Path) -> dict[str, float]:
 
 
 def machine() -> dict[str, object]:
-  """Describes the machine."""
-  info = Path('/proc/cpuinfo')
-  lines = info.read_text().splitlines() if info.exists() else []
+  """Describes the machine, by `boot` its present start, too.
+
+  Two of one model need not be of one speed: times are compared where all is
+  the same.
+  """
+  lines = _text('/proc/cpuinfo').splitlines()
   models = [
     x.split(':')[1].strip() for x in lines if x.startswith('model name')
   ]
   model = models[0] if models else platform.processor()
-  return {'cores': os.cpu_count(), 'model': model}
+  boot = _text('/proc/sys/kernel/random/boot_id')[:8]
+  return {'cores': os.cpu_count(), 'model': model, 'boot': boot}
+
+
+def _text(path: str) -> str:
+  """The text of a file of the system; empty where there is none."""
+  file = Path(path)
+  return file.read_text() if file.exists() else ''

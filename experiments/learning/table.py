@@ -6,6 +6,7 @@ With a folder it takes finished runs from there first. `experiments.figures`
 makes the figures.
 """
 
+import json
 import math
 import shutil
 import sys
@@ -44,8 +45,9 @@ seeds.
 - *area*: area under the curve divided by the steps, likewise.
 - *wall*: seconds of a whole run, compiling included; *training*: of 1,000
   steps, those before 1,000 left out, so that all is compiled; *processor*:
-  seconds at work. Means over seeds, of one core each, while other programs kept
-  the other core busy.
+  seconds at work. Means over the runs of machines that made some of both
+  agents, of one core each, while other programs kept the other core busy; –
+  where there is no such machine.
 - The second table has this agent's final mean minus the reference's, and the
   other numbers divided by the reference's.
 
@@ -124,33 +126,50 @@ def timed(runs: Iterable[Result]) -> list[Result]:
   return [x for x in runs if x.header['starts'] == 1]
 
 
+def comparable(runs: Mapping[str, Sequence[Result]]) -> dict[str, list[Result]]:
+  """The timed runs of each agent, on machines that made some of every agent."""
+  kept = {agent: timed(found) for agent, found in runs.items()}
+  machines = [{machine(x) for x in found} for found in kept.values()]
+  shared = set.intersection(*machines)
+  return {k: [x for x in v if machine(x) in shared] for k, v in kept.items()}
+
+
+def machine(run: Result) -> str:
+  """The machine of a run, and its start; equal ones are equally fast."""
+  return json.dumps(run.header['machine'], sort_keys=True)
+
+
 def wall(runs: Iterable[Result]) -> list[float]:
-  """Seconds of the runs that were not interrupted."""
-  return [x.header['seconds'] for x in timed(runs)]
+  """Seconds of runs."""
+  return [x.header['seconds'] for x in runs]
 
 
-def numbers(task: str, runs: Sequence[Result]) -> dict[str, list[float]]:
-  """Lists what is compared, of each run."""
+def numbers(task: str, found: Results) -> dict[str, dict[str, list[float]]]:
+  """Lists what is compared, of each run, by agent."""
   steps = steps_of(task)
+  runs = {agent: of(found, task, agent) for agent in AGENTS}
+  fair = comparable(runs)
   return {
-    'final': [curves.final(x, steps) for x in runs],
-    'area': [curves.area(x, steps) for x in runs],
-    'wall': wall(runs),
-    'training': [curves.training_seconds(x) for x in timed(runs)],
-    'processor': [x.header['processor'] for x in timed(runs)],
+    agent: {
+      'final': [curves.final(x, steps) for x in runs[agent]],
+      'area': [curves.area(x, steps) for x in runs[agent]],
+      'wall': wall(fair[agent]),
+      'training': [curves.training_seconds(x) for x in fair[agent]],
+      'processor': [x.header['processor'] for x in fair[agent]],
+    }
+    for agent in AGENTS
   }
 
 
 def task_rows(found: Results) -> Iterator[tuple[str, ...]]:
   for task in TASKS:
-    for agent in AGENTS:
-      if not (runs := of(found, task, agent)):
+    for agent, values in numbers(task, found).items():
+      if not values['final']:
         continue
-      values = numbers(task, runs)
       yield (
         TASKS[task].title,
         TITLES[agent],
-        str(len(runs)),
+        str(len(values['final'])),
         *(with_error(values[key]) for key in ('final', 'area')),
         *(rounded(values[key], 0) for key in ('wall',)),
         rounded(values['training'], 1),
@@ -160,7 +179,7 @@ def task_rows(found: Results) -> Iterator[tuple[str, ...]]:
 
 def ratio_rows(found: Results) -> Iterator[tuple[str, ...]]:
   for task in drawn(found):
-    ours, theirs = (numbers(task, of(found, task, agent)) for agent in AGENTS)
+    ours, theirs = numbers(task, found).values()
     one, error = summary(ours['final'])
     other, beside = summary(theirs['final'])
     difference = f'{one - other:+.1f}'

@@ -27,7 +27,7 @@ from experiments.learning.results import Result
 
 FOUND = results.read_all()
 LARGEST, TOGETHER = 20_000, 300_000
-HEADER = {'seconds': 100.0, 'processor': 90.0, 'starts': 1}
+HEADER = {'seconds': 100.0, 'processor': 90.0, 'starts': 1, 'machine': {}}
 
 
 def result(*episodes, evaluations=(), marks=(), **header):
@@ -118,8 +118,17 @@ def test_table_tells_the_agents_apart():
   assert '![track](learning_track.svg)' in page
 
 
-def test_time_of_an_interrupted_run_is_left_out():
-  assert table.wall([result(), result(seconds=7.0, starts=2)]) == [100.0]
+def test_times_of_interrupted_runs_and_of_lone_machines_are_left_out():
+  fast = {'machine': {'cores': 2, 'boot': 'fast'}}
+  found = {
+    'ours': [result(), result(seconds=7.0, starts=2), result(**fast)],
+    'reference': [result(), result(seconds=9.0)],
+  }
+  fair = table.comparable(found)
+  assert table.wall(fair['ours']) == [100.0]
+  assert table.wall(fair['reference']) == [100.0, 9.0]
+  found['reference'] = [result(seconds=3.0, starts=2, **fast)]
+  assert table.comparable(found) == {'ours': [], 'reference': []}
 
 
 def test_events(tmp_path, monkeypatch):
