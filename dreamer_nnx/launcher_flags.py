@@ -144,6 +144,17 @@ def workdir() -> str:
   return workdirs()[-1] if workdirs() else ''
 
 
+def need_workdir() -> paths.Path:
+  """The folder that --workdir names.
+
+  Raises:
+    UserError: It names none.
+  """
+  if not workdir():
+    raise UserError('name a folder, e.g. runs/demo.', '--workdir')
+  return paths.parse(workdir(), '--workdir')
+
+
 def names() -> list[str]:
   """Names the flags of this file."""
   module = flags.FLAGS.find_module_defining_flag(MODE.name)

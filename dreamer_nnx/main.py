@@ -136,7 +136,7 @@ def dispatch(argv: Sequence[str]) -> None:
     return
   if MODE.value in ('check', 'check_env'):
     sys.exit(look(config))
-  workdir = need_workdir()
+  workdir = launcher_flags.need_workdir()
   agree(config)
   from dreamer_nnx.training import devices
 
@@ -153,19 +153,8 @@ def play(argv: Sequence[str]) -> None:
   packages.check('play', '--mode=play')
   from dreamer_nnx.play import start as player
 
-  step = RESTORE_STEP.value
-  player.play(need_workdir(), step, TRUST.value, PORT.value, explaining.write)
-
-
-def need_workdir() -> paths.Path:
-  """The folder that --workdir names.
-
-  Raises:
-    UserError: It names none.
-  """
-  if not launcher_flags.workdir():
-    raise UserError('name a folder, e.g. runs/demo.', '--workdir')
-  return paths.parse(launcher_flags.workdir(), '--workdir')
+  workdir, step = launcher_flags.need_workdir(), RESTORE_STEP.value
+  player.play(workdir, step, TRUST.value, PORT.value, explaining.write)
 
 
 def look(config: ConfigDict) -> int:

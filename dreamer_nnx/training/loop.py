@@ -164,7 +164,6 @@ class Trainer:
         'config.train.offline',
         self.options.offline,
       )
-    self.learning = True
     while self.offline and not self.ending():
       self.offline_updates += 1
       self.update()
@@ -225,7 +224,8 @@ class Trainer:
     """The phase between reports, evaluations and saves."""
     if self.offline:
       return 'training offline'
-    return 'training' if self.learning else 'filling the replay'
+    ready = self.learning or self.replay.ready
+    return 'training' if ready else 'filling the replay'
 
   def move(self) -> None:
     """Moves the environments, which refuse actions that are not finite."""

@@ -8,6 +8,8 @@ from experiments.figures import __main__ as figures
 from experiments.figures import openloop
 from experiments.jobs import runs
 
+# Drawn by hand: it shows no run.
+DRAWN = 'agent.svg'
 SUFFIXES = {'.gif', '.jpg', '.mp4', '.pdf', '.png', '.svg'}
 SCRIPT = """
 import pathlib, sys
@@ -23,6 +25,7 @@ for step in (2_000, 8_000):
 def test_every_figure_is_made_by_one():
   made = [file for x in figures.FIGURES.values() for file in x.files()]
   there = [x.name for x in figures.FOLDER.rglob('*') if x.suffix in SUFFIXES]
+  there.remove(DRAWN)
   assert sorted(made) == sorted(there), 'python -m experiments.figures'
 
 

@@ -79,7 +79,7 @@ def test_a_norm_is_that_of_the_loss_alone(trained):
     _, aux = agent.loss(carry, parts, key, length=6, update=False)
     return agent.scales.weight('rew') * aux['losses']['rew'].mean()
 
-  grads = jax.grad(reward_loss)({k: arrays[k] for k in layout.trained})
+  grads = jax.jit(jax.grad(reward_loss))({k: arrays[k] for k in layout.trained})
   norm = np.sqrt(sum(float((g**2).sum()) for g in grads.values()))
   assert norms['rew'] == pytest.approx(norm, rel=1e-4)
   assert norm > 0
