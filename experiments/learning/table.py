@@ -47,7 +47,7 @@ seeds.
   steps, those before 1,000 left out, so that all is compiled; *processor*:
   seconds at work. Means over the runs of machines that made some of both
   agents, of one core each, while other programs kept the other core busy; –
-  where there is no such machine.
+  where there is no such machine. A run that had to share its core is left out.
 - The second table has this agent's final mean minus the reference's, and the
   other numbers divided by the reference's.
 
@@ -62,6 +62,8 @@ COLUMNS = (
   'training, s',
   'processor, s',
 )
+# Seconds at work in a second of a run that shared its core with no other.
+ALONE = 0.9
 RATIOS = ('area', 'wall', 'training', 'processor')
 TITLES = {'ours': 'dreamer_nnx', 'reference': 'reference'}
 
@@ -122,8 +124,13 @@ def drawn(found: Results) -> list[str]:
 
 
 def timed(runs: Iterable[Result]) -> list[Result]:
-  """The runs that were not interrupted."""
-  return [x for x in runs if x.header['starts'] == 1]
+  """The runs that were not interrupted, and had a core for themselves."""
+  return [
+    x
+    for x in runs
+    if x.header['starts'] == 1
+    and x.header['processor'] >= ALONE * x.header['seconds']
+  ]
 
 
 def comparable(runs: Mapping[str, Sequence[Result]]) -> dict[str, list[Result]]:

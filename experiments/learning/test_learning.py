@@ -118,10 +118,11 @@ def test_table_tells_the_agents_apart():
   assert '![track](learning_track.svg)' in page
 
 
-def test_times_of_interrupted_runs_and_of_lone_machines_are_left_out():
+def test_times_that_are_not_comparable_are_left_out():
   fast = {'machine': {'cores': 2, 'boot': 'fast'}}
+  interrupted, shared = result(seconds=7.0, starts=2), result(seconds=101.0)
   found = {
-    'ours': [result(), result(seconds=7.0, starts=2), result(**fast)],
+    'ours': [result(), interrupted, shared, result(**fast)],
     'reference': [result(), result(seconds=9.0)],
   }
   fair = table.comparable(found)
