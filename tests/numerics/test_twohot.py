@@ -171,3 +171,17 @@ def test_histograms_beyond_the_ends_are_those_of_the_ends():
   assert np.isfinite(found).all()
   np.testing.assert_array_equal(found[1], found[2])
   np.testing.assert_allclose(found[0], found[2][::-1], atol=1e-6)
+
+
+@pytest.mark.parametrize('size', [1e-6, 1e-3, 0.02, 0.04, 1.0, 10.0])
+def test_a_mean_of_nearly_equal_logits_keeps_its_digits(size):
+  rng = np.random.default_rng(2)
+  logits = (size * rng.normal(size=(64, 255))).astype(np.float32)
+  bins = symexp_bins(255)
+  exact = np.exp(logits.astype(np.float64))
+  expected = exact @ bins.astype(np.float64) / exact.sum(-1)
+  found = jax.jit(symmetric_mean)(logits, bins)
+  # Relative to the terms, which cancel.
+  terms = np.abs(exact[:, 128:] - exact[:, 126::-1]) @ bins[128:]
+  error = np.abs(found - expected) * exact.sum(-1) / terms
+  assert error.max() < 1e-5
