@@ -90,6 +90,7 @@ def page(found: Results) -> str:
   text += '\n' + markdown(
     ('task', 'final, difference', *RATIOS), ratio_rows(found)
   )
+  text += f'\n{OPEN}'
   for task in drawn(found):
     text += f'\n![{task}]({figure_of(task)})\n'
   text += '\n## Settings\n\n' + SETTINGS
@@ -97,6 +98,10 @@ def page(found: Results) -> str:
   return text + steady(found)
 
 
+OPEN = """On `track` and swingup this agent has ended lower so far. Its losses, values
+and gradients are those of the reference, but on swingup its policies keep more
+entropy. Whether that is more than chance, and why, is not known yet.
+"""
 SETTINGS = """Alike in both. All else is as each has it by default, which is the
 same in both, too, and they have as many parameters.
 

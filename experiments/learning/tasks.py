@@ -97,6 +97,7 @@ TASKS = {
       'steps': 8_000,
     },
     {'env.name': 'track'},
+    seeds=4,
   ),
   'cartpole': Task(
     'CartPole-v1',
