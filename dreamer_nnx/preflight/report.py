@@ -10,7 +10,8 @@ from dreamer_nnx.preflight.table import Row, Table, amount
 from dreamer_nnx.training import devices
 
 LONG = (
-  'Compiled, which may take minutes; the run finds the programs in its cache'
+  'Compiled, which may take minutes; a run finds the programs in its cache, '
+  'if it has one'
 )
 
 

@@ -1,7 +1,7 @@
 """Names and kinds of an agent's arrays, and which of them acting reads."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -93,36 +93,27 @@ class Layout:
     return frozenset().union(*arrays), frozenset().union(*keys)
 
   def _reads(self, mode: str) -> tuple[set[str], set[str]]:
-    def act(arrays, obs, key):
-      agent = self.merge(arrays)
-      return agent.act(agent.initial(1), obs, key, mode)
-
+    act = lambda agent, obs, key: agent.act(agent.initial(1), obs, key, mode)
     obs = self.observed(1)
-    closed = jax.make_jaxpr(act)(self.shapes, obs, jax.random.key(0))
-    read = used_inputs(closed.jaxpr)
+    flags = self._read_flags(act, obs, jax.random.key(0))
     # In the order of the inputs: arrays, then observations.
-    arrays, keys = (
-      jax.tree.leaves({k: k for k in x}) for x in (self.shapes, obs)
-    )
-    count = len(arrays)
-    used = lambda names, flags: {
-      name for name, flag in zip(names, flags, strict=False) if flag
-    }
-    return used(arrays, read[:count]), used(keys, read[count:])
+    return _named(self.shapes, flags), _named(obs, flags[len(self.shapes) :])
 
   def read_by(
     self, function: Callable[..., Any], *given: Any
   ) -> frozenset[str]:
     """Names the arrays that a function of the agent and of arrays reads."""
+    return frozenset(_named(self.shapes, self._read_flags(function, *given)))
+
+  def _read_flags(
+    self, function: Callable[..., Any], *given: Any
+  ) -> Sequence[bool]:
+    """Tells of each array, and each of what is given, whether it is read."""
 
     def call(arrays: State, given: tuple) -> Any:
       return function(self.merge(arrays), *given)
 
-    closed = jax.make_jaxpr(call)(self.shapes, given)
-    names = jax.tree.leaves({name: name for name in self.shapes})
-    flags = used_inputs(closed.jaxpr)[: len(names)]
-    used = zip(names, flags, strict=True)
-    return frozenset(name for name, flag in used if flag)
+    return used_inputs(jax.make_jaxpr(call)(self.shapes, given).jaxpr)
 
   def observed(self, rows: int) -> dict[str, jax.ShapeDtypeStruct]:
     """Shapes of what `Agent.act` is told of so many environments."""
@@ -163,3 +154,9 @@ def used_inputs(jaxpr: Jaxpr) -> list[bool]:
     if equation.effects or any(v in live for v in equation.outvars):
       live |= {v for v in equation.invars if isinstance(v, Var)}
   return [v in live for v in jaxpr.invars]
+
+
+def _named(arrays: Mapping[str, Any], flags: Iterable[bool]) -> set[str]:
+  """The names, in the order of a tree's leaves, whose flags are set."""
+  names = jax.tree.leaves({name: name for name in arrays})
+  return {name for name, flag in zip(names, flags, strict=False) if flag}

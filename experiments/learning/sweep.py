@@ -1,4 +1,4 @@
-"""Settings of CartPole that were tried, to have it steady.
+"""Settings of CartPole to try, to have it steady.
 
 Each is trained for 20,000 environment steps, not stopped early, and evaluated
 every 1,000 with greedy actions.
