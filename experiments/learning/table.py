@@ -99,7 +99,7 @@ def page(found: Results) -> str:
 
 
 OPEN = """On `track` and swingup this agent has ended lower so far. Its losses,
-values and gradients are those of the reference, but on swingup its policies
+values and gradients are close to the reference's, but on swingup its policies
 keep more entropy. Whether that is more than chance, and why, is not known yet.
 """
 SETTINGS = """Alike in both. All else is as each has it by default, which is the
