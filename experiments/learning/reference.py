@@ -10,7 +10,7 @@ nothing is saved after the start; a run that is stopped starts anew.
 
 import functools
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -97,8 +97,18 @@ def configure(
   return config.update(TASKS[task].named(1))
 
 
-def train(checkout: str, task: str, seed: int, workdir: str) -> None:
-  """Trains to the end."""
+def train(
+  checkout: str,
+  task: str,
+  seed: int,
+  workdir: str,
+  make_agent: Callable[[], Any] | None = None,
+) -> None:
+  """Trains to the end.
+
+  Args:
+    make_agent: Makes another agent than the reference's own.
+  """
   elements, presets = reference.load(checkout)
   import embodied
   from dreamerv3 import main
@@ -111,7 +121,7 @@ def train(checkout: str, task: str, seed: int, workdir: str) -> None:
   )
   args = elements.Config(**config.run, **{k: config[k] for k in PASSED})
   embodied.run.train(
-    functools.partial(main.make_agent, config),
+    make_agent or functools.partial(main.make_agent, config),
     functools.partial(main.make_replay, config, 'replay'),
     functools.partial(main.make_env, config),
     functools.partial(main.make_stream, config),

@@ -38,6 +38,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
   'rec': linear() | {'loss_scales.rec': 10.0},
   'ratio': linear(2 * UPDATES) | {'train.train_ratio': 128.0},
   'limit': linear() | {RETNORM: 10.0},
+  'rate': linear() | {'optimizer.dreamer.lr': 3e-4},
 }
 # Settings that were tried on all seeds.
 CHOSEN: tuple[str, ...] = ()

@@ -98,9 +98,15 @@ def page(found: Results) -> str:
   return text + steady(found)
 
 
-OPEN = """On `track` and swingup this agent has ended lower so far. Its losses,
-values and gradients are close to the reference's, but on swingup its policies
-keep more entropy. Whether that is more than chance, and why, is not known yet.
+OPEN = """On `track` this agent has ended a little lower, and on swingup with
+the larger entropy scale. With the default scale it has ended higher. A
+difference of the loop, the replay or the updates was looked for and not found:
+`python -m experiments.learning.crossed` trains this agent in the reference's
+loop. Over the first 220 updates of swingup, ten seeds each, 34 logged numbers
+agree with the reference's own, each within 1.9 standard errors: losses,
+values, returns, entropies, gradients and steps. (The reference logs them one
+update late.) In the loop here, with twelve seeds, all but one of 102 means are
+within two standard errors.
 """
 SETTINGS = """Alike in both. All else is as each has it by default, which is the
 same in both, too, and they have as many parameters.

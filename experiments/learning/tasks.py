@@ -83,6 +83,12 @@ class Task:
     return {NAMES[name][column]: value for name, value in self.all.items()}
 
 
+SWINGUP = {
+  'env.name': 'custom',
+  'env.custom.make': 'experiments.learning.control:make',
+  'env.custom.arguments': ('domain="cartpole"', 'task="swingup"'),
+  'env.custom.repeat': 2,
+}
 TASKS = {
   'track': Task(
     '`track`, images of 16x16 pixels',
@@ -107,14 +113,15 @@ TASKS = {
   'swingup': Task(
     'dm_control cartpole_swingup, from its state',
     VECTOR | {'steps': 24_000},
-    {
-      'env.name': 'custom',
-      'env.custom.make': 'experiments.learning.control:make',
-      'env.custom.arguments': ('domain="cartpole"', 'task="swingup"'),
-      'env.custom.repeat': 2,
-    },
+    SWINGUP,
     repeat=2,
     seeds=5,
+  ),
+  'swingup_default': Task(
+    'cartpole_swingup, with the default entropy scale',
+    VECTOR | {'actent': 3e-4, 'steps': 24_000},
+    SWINGUP,
+    repeat=2,
   ),
 }
 # What both do alike beside the settings: no reports, no evaluations.
