@@ -103,31 +103,40 @@ def train(
   seed: int,
   workdir: str,
   make_agent: Callable[[], Any] | None = None,
-) -> None:
+  steps: int = 0,
+) -> tuple[Any, Any]:
   """Trains to the end.
 
   Args:
     make_agent: Makes another agent than the reference's own.
+    steps: Where the end is; 0 for that of the task.
+
+  Returns:
+    The agent and its replay.
   """
   elements, presets = reference.load(checkout)
   import embodied
   from dreamerv3 import main
 
   config = configure(elements, presets, task, seed, workdir)
+  config = config.update({'run.steps': steps or config.run.steps})
   Path(workdir).mkdir(parents=True)
   config.save(elements.Path(workdir) / 'config.yaml')
   main.make_env = lambda config, index: main.wrap_env(
     make_env(elements, task, seed, index), config
   )
   args = elements.Config(**config.run, **{k: config[k] for k in PASSED})
+  agent = make_agent() if make_agent else main.make_agent(config)
+  replay = main.make_replay(config, 'replay')
   embodied.run.train(
-    make_agent or functools.partial(main.make_agent, config),
-    functools.partial(main.make_replay, config, 'replay'),
+    lambda: agent,
+    lambda: replay,
     functools.partial(main.make_env, config),
     functools.partial(main.make_stream, config),
     functools.partial(make_logger, elements, Path(workdir)),
     args,
   )
+  return agent, replay
 
 
 def make_logger(elements: ModuleType, workdir: Path) -> Any:

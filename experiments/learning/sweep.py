@@ -30,6 +30,7 @@ RETNORM = 'behavior.actor_critic.retnorm.perc.limit'
 SETTINGS: dict[str, dict[str, Any]] = {
   'base': {},
   'linear': linear(),
+  'early': linear(UPDATES // 2),
   'entropy': linear() | {'agent.actent': 3e-4},
   'horizon': linear() | {'agent.horizon': 100},
   'both': linear() | {'agent.actent': 3e-4, 'agent.horizon': 100},
@@ -41,7 +42,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
   'rate': linear() | {'optimizer.dreamer.lr': 3e-4},
 }
 # Settings that were tried on all seeds.
-CHOSEN: tuple[str, ...] = ()
+CHOSEN: tuple[str, ...] = ('linear', 'ratio')
 # The section of the page, above the table of these settings.
 TEXT = """## CartPole, steady
 

@@ -22,6 +22,7 @@ from experiments.learning import (
   sweep,
   table,
   tasks,
+  update,
 )
 from experiments.learning.results import Result
 
@@ -301,3 +302,27 @@ def test_agents_alternate_and_more_seeds_come_last():
   assert first == sorted(first, reverse=True)
   assert sum(first) == 6 * len(tasks.TASKS)
   assert len({job.name for job in found}) == len(found)
+
+
+class Drawn:
+  """Updates of one number, and of two parameters, by random draws."""
+
+  def __init__(self, change, seed):
+    self._change, self._rng = np.array(change), np.random.default_rng(seed)
+
+  def update(self, batch, draw):
+    noise = self._rng.normal(0, 0.1)
+    return {'loss': batch['x'] + noise}, {'kernel': self._change + noise}
+
+
+def compared(change):
+  batches = [{'x': 1.0}, {'x': 5.0}, {'x': 9.0}]
+  loss, kernel = update.compare(Drawn([1, 2], 0), Drawn(change, 1), batches)
+  return float(loss.split()[-1]), float(kernel.split()[-1])
+
+
+def test_updates_from_one_state_are_compared_in_their_means():
+  # The batches differ more than the draws, and count for nothing.
+  score, cosine = compared([1, 2])
+  assert abs(score) < 3 and cosine > 0.999
+  assert compared([2, -1])[1] < 0.1

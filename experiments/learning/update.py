@@ -1,0 +1,158 @@
+"""Compares one update of both agents from one state, many times.
+
+  python -m experiments.learning.update CHECKOUT TASK SEED STEPS
+
+The reference is trained for so many environment steps. Then both agents make
+one update of its parameters and its optimiser's state, again and again, with
+other random draws, on batches of its replay. Of each logged number it prints
+both means, and their difference in standard errors; of each array of parameters
+the sizes of both mean changes, and the cosine of the angle between them.
+"""
+
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from dreamer_nnx import config as configs
+from dreamer_nnx import workflow
+from dreamer_nnx.contracts import CONSEC
+from dreamer_nnx.envs.make import make_vector_env
+from dreamer_nnx.interop.reference import convert, rename
+from experiments.learning import config as runs
+from experiments.learning import reference
+from experiments.learning.tasks import TASKS
+
+BATCHES, DRAWS = 12, 36
+Arrays = dict[str, np.ndarray]
+# Logged numbers, and changes of parameters by their names here.
+Update = tuple[dict[str, float], Arrays]
+
+
+class Ours:
+  """Updates of this package's agent from a state of the reference.
+
+  Args:
+    task: Of `tasks.TASKS`.
+    params: All arrays of the reference's agent, by its names.
+  """
+
+  def __init__(self, task: str, params: Arrays):
+    config = runs.get_config(task)
+    envs = make_vector_env(configs.bind_all(config)['env'], 1, 0)
+    spaces = envs.obs_space, envs.action_space
+    envs.close()
+    self.learner = workflow.make_learner(config, *spaces)
+    own = self.learner.init(0)
+    given = convert(params, self.learner.abstract)
+    # Those that only this package has are as at the beginning.
+    rest = {k: np.array(own[k]) for k in own.keys() - given.keys() - {'key'}}
+    self.arrays = {
+      k: np.asarray(x, own[k].dtype) for k, x in (given | rest).items()
+    }
+
+  def update(self, batch: Arrays, draw: int) -> Update:
+    rows = len(batch['is_first'])
+    kept = {k: x for k, x in batch.items() if '/' not in k and k != 'stepid'}
+    kept['latent/deter'] = np.float32(batch['dyn/deter'])
+    kept['latent/stoch'] = batch['dyn/stoch'].argmax(-1).astype(np.uint8)
+    kept[CONSEC] = np.zeros(rows, np.int32)
+    state = jax.tree.map(lambda x: jax.device_put(x.copy()), self.arrays)
+    state, _, _, metrics = self.learner.train_step(
+      state | {'key': jax.random.key(draw)},
+      self.learner.initial_rows(rows),
+      kept,
+    )
+    trained = self.learner.layout.trained
+    changes = {k: np.asarray(state[k]) - self.arrays[k] for k in trained}
+    return numbers(metrics), changes
+
+
+class Theirs:
+  """Updates of the reference's agent.
+
+  Args:
+    params: All its arrays.
+    names: Of this package, of the parameters that are trained.
+  """
+
+  def __init__(self, agent: Any, params: Arrays, names: Mapping[str, Any]):
+    self.agent, self.params = agent, params
+    found = {k: rename(k, names, 0) for k in params}
+    self.names = {k: x for k, x in found.items() if x in names}
+
+  def update(self, batch: Arrays, draw: int) -> Update:
+    agent, steps = self.agent, batch['is_first'].shape
+    where = agent.train_params_sharding
+    params = {k: jax.device_put(x, where[k]) for k, x in self.params.items()}
+    data = {**batch, 'consec': np.zeros(steps, np.int32)}
+    seed = np.array([draw, len(params)], np.uint32)
+    with agent.train_mesh:
+      new, _, _, metrics = agent._train(
+        {k: x for k, x in params.items() if k not in agent.policy_keys},
+        {k: params[k] for k in agent.policy_keys},
+        jax.device_put(seed, agent.train_mirrored),
+        agent.init_train(len(batch['is_first'])),
+        jax.device_put(data, agent.train_sharded),
+      )
+    changes = {
+      x: np.asarray(new[k]) - self.params[k] for k, x in self.names.items()
+    }
+    return numbers(metrics), changes
+
+
+def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+  return {k: float(x) for k, x in metrics.items() if np.ndim(x) == 0}
+
+
+def compare(ours: Ours, theirs: Theirs, batches: list[Arrays]) -> Iterator[str]:
+  """Makes all updates, alternating; yields a line for each comparison."""
+  logged = [], []
+  sums = {}, {}
+  for index, batch in enumerate(batches):
+    for draw in range(index * DRAWS, (index + 1) * DRAWS):
+      for agent, kept, total in zip((ours, theirs), logged, sums, strict=True):
+        metrics, changes = agent.update(batch, draw)
+        kept.append(metrics)
+        total |= {k: total.get(k, 0) + x for k, x in changes.items()}
+  for name in sorted(logged[0][0].keys() & logged[1][0].keys()):
+    # (updates,) -> (batches, draws)
+    one, other = (
+      np.array([x[name] for x in kept]).reshape(len(batches), -1)
+      for kept in logged
+    )
+    spread = one.var(1, ddof=1).mean() + other.var(1, ddof=1).mean()
+    error = np.sqrt(spread / one.size)
+    score = (one.mean() - other.mean()) / error if error else 0.0
+    yield f'{name:20} {one.mean():11.5g} {other.mean():11.5g} {score:6.1f}'
+  for name in sorted(sums[0]):
+    one, other = (total[name].ravel() / len(logged[0]) for total in sums)
+    sizes = np.linalg.norm(one), np.linalg.norm(other)
+    cosine = one @ other / max(np.prod(sizes), 1e-30)
+    yield f'{name:60} {sizes[0]:9.3g} {sizes[1]:9.3g} {cosine:7.4f}'
+
+
+def main(checkout: str, task: str, seed: str, steps: str) -> None:
+  with tempfile.TemporaryDirectory() as folder:
+    place = str(Path(folder) / 'run')
+    agent, replay = reference.train(
+      checkout, task, int(seed), place, steps=int(steps)
+    )
+    params = {k: np.array(x) for k, x in agent.save()['params'].items()}
+    rows = TASKS[task].all['batch_size']
+    batches = [replay.sample(rows) for _ in range(BATCHES)]
+    # The agent forbids transfers that it does not make.
+    with jax.transfer_guard('allow'):
+      ours = Ours(task, params)
+      trained = dict.fromkeys(ours.learner.layout.trained)
+      theirs = Theirs(agent, params, trained)
+      for line in compare(ours, theirs, batches):
+        print(line, flush=True)
+
+
+if __name__ == '__main__':
+  main(*sys.argv[1:])
