@@ -47,5 +47,16 @@ CHOSEN: tuple[str, ...] = ('linear', 'ratio')
 TEXT = """## CartPole, steady
 
 Mean greedy return of 20 episodes, over the last ten of 20 evaluations in 20,000
-steps, not stopped early. The aim is 450.
+steps, not stopped early. The aim is 450, and no setting reaches it on all
+seeds.
+
+What fails is not the pole but the cart. In a bad evaluation it comes to an end
+of the track, 2.4 from the middle, with the pole upright. It does so in every
+episode, after much the same number of steps. (Two states that reached 192 and
+145: the pole leaned by less than 0.08 at all twelve ends.) So what helps is to
+learn more, rather than more calmly. Twice the updates (`ratio`) made the
+most difference. A rate that falls within half of the run (`early`) leaves the
+cart drifting. To imagine from all steps of a batch (`agent.imag_last = 0`,
+stopped after 7,000 steps: 303, 491, 341, 228, 158, 120, 92) is no steadier and
+takes more than twice the time. The seed counts for as much as most settings.
 """
