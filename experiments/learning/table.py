@@ -117,7 +117,7 @@ a difference was looked for in every part, and none was found:
   reference's loop and replay. Over the first 220 updates, ten seeds each, 34
   logged numbers agree within 1.9 standard errors. (The reference logs them one
   update late.) In the loop here, with twelve seeds, all but one of 102 means
-  are within two.
+  are within 2.1.
 
 With the larger scale a policy may stay near its highest entropy, and then it
 learns little. Between steps 6,000 and 8,000 that was so in eight of ten runs

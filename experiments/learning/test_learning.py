@@ -307,22 +307,27 @@ def test_agents_alternate_and_more_seeds_come_last():
 class Drawn:
   """Updates of one number, and of two parameters, by random draws."""
 
-  def __init__(self, change, seed):
-    self._change, self._rng = np.array(change), np.random.default_rng(seed)
+  def __init__(self, change, seed, loss=0.0):
+    self._change, self._loss = np.array(change), loss
+    self._rng = np.random.default_rng(seed)
 
   def update(self, batch, draw):
     noise = self._rng.normal(0, 0.1)
-    return {'loss': batch['x'] + noise}, {'kernel': self._change + noise}
+    loss = batch['x'] + self._loss + noise
+    return {'loss': loss}, {'kernel': self._change + noise}
 
 
-def compared(change):
+def compared(change, loss=0.0):
   batches = [{'x': 1.0}, {'x': 5.0}, {'x': 9.0}]
-  loss, kernel = update.compare(Drawn([1, 2], 0), Drawn(change, 1), batches)
-  return float(loss.split()[-1]), float(kernel.split()[-1])
+  agents = Drawn([1, 2], 0), Drawn(change, 1, loss)
+  lines = update.compare(*agents, batches)
+  score, cosine = (float(line.split()[-1]) for line in lines)
+  return score, cosine
 
 
 def test_updates_from_one_state_are_compared_in_their_means():
-  # The batches differ more than the draws, and count for nothing.
   score, cosine = compared([1, 2])
   assert abs(score) < 3 and cosine > 0.999
+  # The batches differ by more than that, which counts for nothing.
+  assert compared([1, 2], loss=0.2)[0] < -5
   assert compared([2, -1])[1] < 0.1
