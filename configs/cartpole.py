@@ -15,6 +15,9 @@ PATTERNS = {
   'agent.actent': 3e-3,
   'optimizer.dreamer.lr': 1e-3,
   'optimizer.dreamer.warmup': 100,
+  # Falls to a tenth over the updates of all steps.
+  'optimizer.dreamer.schedule': 'linear',
+  'optimizer.dreamer.anneal': 15_000,
   'replay.chunked.capacity': 100_000,
   'env.name': 'gymnasium',
   'env.gymnasium.id': 'CartPole-v1',
@@ -22,7 +25,7 @@ PATTERNS = {
   'train.steps': 30_000,
   'train.batch_size': 16,
   'train.batch_length': 16,
-  'train.train_ratio': 64.0,
+  'train.train_ratio': 128.0,
   'train.log_every': 2_000,
   'train.report_every': 0,
   'train.save_every': 10_000,
