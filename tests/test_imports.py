@@ -1,6 +1,7 @@
 """What importing has no effect on, and what an installation contains."""
 
 import ast
+import importlib.metadata
 import os
 import re
 import subprocess
@@ -139,6 +140,18 @@ def test_locks_are_the_ends_of_the_range():
   assert f'>={oldest}' in map(str, jax.specifier)
   major, minor = newest.split('.')[:2]
   assert f'<{major}.{int(minor) + 1}' in map(str, jax.specifier)
+
+
+def test_pins_are_for_every_release_of_this_python():
+  lock = LOCKS[sys.version_info >= (3, 12)]
+  first = '.'.join(map(str, (*sys.version_info[:2], 0)))
+  asked = {
+    x.name: x.metadata['Requires-Python'] or ''
+    for x in importlib.metadata.distributions()
+    if canonicalize_name(x.name) in pins(lock)
+  }
+  assert len(asked) > 50
+  assert not {k: x for k, x in asked.items() if first not in SpecifierSet(x)}
 
 
 def test_pythons_are_said_alike():
