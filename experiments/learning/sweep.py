@@ -54,9 +54,11 @@ What fails is not the pole but the cart. In a bad evaluation it comes to an end
 of the track, 2.4 from the middle, with the pole upright. It does so in every
 episode, after much the same number of steps. (Two states that reached 192 and
 145: the pole leaned by less than 0.08 at all twelve ends.) So what helps is to
-learn more, rather than more calmly. Twice the updates (`ratio`) made the
-most difference. A rate that falls within half of the run (`early`) leaves the
-cart drifting. To imagine from all steps of a batch (`agent.imag_last = 0`,
-stopped after 7,000 steps: 303, 491, 341, 228, 158, 120, 92) is no steadier and
-takes more than twice the time. The seed counts for as much as most settings.
+learn more, rather than more calmly. Twice the updates (`ratio`) made the most
+difference: a mean of 440 on three seeds, where `linear` has 388. So it is in
+`configs/cartpole.py`, over 30,000 steps. A rate that falls within half of the
+run (`early`) leaves the cart drifting. To imagine from all steps of a batch
+(`agent.imag_last = 0`, stopped after 7,000 steps: 303, 491, 341, 228, 158, 120,
+92) is no steadier and takes more than twice the time. The seed counts for as
+much as most settings.
 """
