@@ -21,12 +21,22 @@ from dreamer_nnx.contracts import CONSEC
 from dreamer_nnx.envs.make import make_vector_env
 from dreamer_nnx.streams import Stream
 from dreamer_nnx.training.pure import split_signals
+from dreamer_nnx.training.step import Learner
 from experiments.learning import config as runs
 from experiments.learning import reference
 
 # Steps of a window before those that are trained on.
 CONTEXT = 1
 Arrays = dict[str, np.ndarray]
+
+
+def make_learner(task: str) -> Learner:
+  """Makes the learner of this package for a task."""
+  config = runs.get_config(task)
+  envs = make_vector_env(configs.bind_all(config)['env'], 1, 0)
+  spaces = envs.obs_space, envs.action_space
+  envs.close()
+  return workflow.make_learner(config, *spaces)
 
 
 class Crossed:
@@ -37,11 +47,7 @@ class Crossed:
   """
 
   def __init__(self, task: str, seed: int):
-    config = runs.get_config(task)
-    envs = make_vector_env(configs.bind_all(config)['env'], 1, seed)
-    spaces = envs.obs_space, envs.action_space
-    envs.close()
-    self._learner = workflow.make_learner(config, *spaces)
+    self._learner = make_learner(task)
     self._state = self._learner.init(seed)
     self._key, self._acted = streams.key(seed, Stream.ACT, 0), 0
     # Names of the steps of the last update, and what it computed for them.

@@ -18,13 +18,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from dreamer_nnx import config as configs
-from dreamer_nnx import workflow
 from dreamer_nnx.contracts import CONSEC
-from dreamer_nnx.envs.make import make_vector_env
-from dreamer_nnx.interop.reference import convert, rename
-from experiments.learning import config as runs
+from dreamer_nnx.interop.reference import convert
+from dreamer_nnx.training.step import Learner
 from experiments.learning import reference
+from experiments.learning.crossed import make_learner
 from experiments.learning.tasks import TASKS
 
 BATCHES, DRAWS = 12, 36
@@ -42,11 +40,7 @@ class Ours:
   """
 
   def __init__(self, task: str, params: Arrays):
-    config = runs.get_config(task)
-    envs = make_vector_env(configs.bind_all(config)['env'], 1, 0)
-    spaces = envs.obs_space, envs.action_space
-    envs.close()
-    self.learner = workflow.make_learner(config, *spaces)
+    self.learner = make_learner(task)
     own = self.learner.init(0)
     given = convert(params, self.learner.abstract)
     # Those that only this package has are as at the beginning.
@@ -77,13 +71,13 @@ class Theirs:
 
   Args:
     params: All its arrays.
-    names: Of this package, of the parameters that are trained.
+    learner: Of this package, by whose names changes are told.
   """
 
-  def __init__(self, agent: Any, params: Arrays, names: Mapping[str, Any]):
+  def __init__(self, agent: Any, params: Arrays, learner: Learner):
     self.agent, self.params = agent, params
-    found = {k: rename(k, names, 0) for k in params}
-    self.names = {k: x for k, x in found.items() if x in names}
+    self.like, self.trained = learner.abstract, learner.layout.trained
+    self.arrays = convert(params, self.like)
 
   def update(self, batch: Arrays, draw: int) -> Update:
     agent, steps = self.agent, batch['is_first'].shape
@@ -99,9 +93,8 @@ class Theirs:
         agent.init_train(len(batch['is_first'])),
         jax.device_put(data, agent.train_sharded),
       )
-    changes = {
-      x: np.asarray(new[k]) - self.params[k] for k, x in self.names.items()
-    }
+    new = convert({k: np.asarray(x) for k, x in new.items()}, self.like)
+    changes = {k: new[k] - self.arrays[k] for k in self.trained}
     return numbers(metrics), changes
 
 
@@ -148,8 +141,7 @@ def main(checkout: str, task: str, seed: str, steps: str) -> None:
     # The agent forbids transfers that it does not make.
     with jax.transfer_guard('allow'):
       ours = Ours(task, params)
-      trained = dict.fromkeys(ours.learner.layout.trained)
-      theirs = Theirs(agent, params, trained)
+      theirs = Theirs(agent, params, ours.learner)
       for line in compare(ours, theirs, batches):
         print(line, flush=True)
 
