@@ -6,7 +6,7 @@ refused before it is converted, for it would come out as another number.
 
 import contextvars
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,7 @@ WHOLE = frozenset((int, np.int64, np.int32))
 NUMBERS = WHOLE | {float, np.float64, np.float32}
 FLOAT32 = np.dtype(np.float32)
 LARGEST = float(np.finfo(np.float32).max)
+T = TypeVar('T')
 # Where no overflow is told. To enter `np.errstate` takes ten times as long.
 _SILENT = contextvars.Context()
 _SILENT.run(np.seterr, over='ignore')
@@ -129,7 +130,7 @@ def _box(space: Space, where: str) -> Converter:
     elif value.dtype.kind not in 'fiub':
       raise _outside(value.flat[0], space)
     # A float64 larger than every float32 becomes infinite and is refused later.
-    return _narrowed(value, FLOAT32)
+    return narrowed(value)
 
   decode = lambda array: _cast(array, dtype)
   return Converter(spacetypes.box(low, high, shape), encode, decode)
@@ -267,8 +268,14 @@ def _outside(number: Any, space: Space, why: str = '') -> ValueError:
   return ValueError(f'{number!r} is not in its space {space}{why}.')
 
 
-def _narrowed(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-  return _SILENT.copy().run(values.astype, dtype)
+def silently(function: Callable[..., T], *arguments: Any) -> T:
+  """Calls a function, in which numpy tells of no overflow."""
+  return _SILENT.copy().run(function, *arguments)
+
+
+def narrowed(values: np.ndarray, dtype: np.dtype = FLOAT32) -> np.ndarray:
+  """Casts to floats; what is too large becomes infinite, without a warning."""
+  return silently(values.astype, dtype)
 
 
 def _cast(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -280,7 +287,7 @@ def _cast(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return values.copy()
   if dtype.kind not in 'iu':
     # Bounds such as 1.8e308 of a float64 box become infinite in float32.
-    return _narrowed(values, dtype)
+    return narrowed(values, dtype)
   low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
   if values.dtype.kind != 'f':
     return np.clip(values, low, high).astype(dtype)

@@ -19,7 +19,8 @@ import numpy as np
 
 from dreamer_nnx import spacetypes
 from dreamer_nnx.errors import UserError
-from dreamer_nnx.native import NUMBERS, converter
+from dreamer_nnx.leaves import Leaf, flattener
+from dreamer_nnx.native import converter
 from dreamer_nnx.spacetypes import Space, kind
 
 FlatSpaces = dict[str, Space]
@@ -104,28 +105,6 @@ def masked(obs_space: Mapping[str, Space]) -> tuple[str, ...]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Leaf:
-  """One entry of a flat space and its converters.
-
-  `path` leads to the entry in the nested space. `encode` maps its native
-  value to the normalised array, `decode` back, with any leading axes.
-  """
-
-  key: str
-  path: tuple[Any, ...]
-  native: Space
-  space: Space
-  encode: Callable[[Any], np.ndarray]
-  decode: Callable[[np.ndarray], Any]
-  note: str = ''
-
-  @functools.cached_property
-  def shape(self) -> tuple[int, ...]:
-    """The shape of native values."""
-    return tuple(self.native.shape)
-
-
-@dataclasses.dataclass(frozen=True)
 class Normalized:
   """A nested space as a flat one; `leaves` in the order of the nesting."""
 
@@ -148,11 +127,7 @@ class Normalized:
 
     It raises ValueError if an entry is missing or does not fit its space.
     """
-    readers = {leaf.key: _reader(leaf) for leaf in self.leaves}
-    if self._single:
-      ((key, read),) = readers.items()
-      return lambda value: {key: read(value)}
-    return lambda value: {key: read(value) for key, read in readers.items()}
+    return flattener(self.leaves)
 
   @functools.cached_property
   def _single(self) -> Leaf | None:
@@ -166,7 +141,7 @@ class Normalized:
 
   def rows(self, arrays: Mapping[str, np.ndarray]) -> list[Any]:
     """Converts flat arrays (W, ...) to W native values."""
-    columns = [_rows(leaf, arrays[leaf.key]) for leaf in self.leaves]
+    columns = [leaf.rows(arrays[leaf.key]) for leaf in self.leaves]
     if self._single:
       return columns[0]
     return [self._nested(values) for values in zip(*columns, strict=True)]
@@ -337,45 +312,3 @@ def _nest(space, path, values):
     entries = enumerate(space.spaces)
     return tuple(_nest(v, (*path, k), values) for k, v in entries)
   return values[path]
-
-
-def _rows(leaf, array):
-  """Native values of (W, ...); those of one float are arrays, too."""
-  values = leaf.decode(array)
-  if leaf.shape or kind(leaf.native) == 'Discrete':
-    return list(values)
-  return [values[index, ...] for index in range(len(values))]
-
-
-def _reader(leaf):
-  """Reads a leaf of a native value; all it needs is looked up once."""
-  key, path, shape, encode = leaf.key, leaf.path, leaf.shape, leaf.encode
-
-  def read(value):
-    for part in path:
-      try:
-        value = value[part]
-      except (KeyError, IndexError, TypeError) as error:
-        raise ValueError(
-          f'{key!r}: the value has no entry {part!r}, its space has one.'
-        ) from error
-    try:
-      if type(value) is not np.ndarray or value.shape != shape:
-        value = _shaped(value, shape)
-      return encode(value)
-    except ValueError as error:
-      raise ValueError(f'{key!r}: {error}') from error
-
-  return read
-
-
-def _shaped(value, shape):
-  if not shape and type(value) in NUMBERS:
-    return value
-  value = np.asarray(value)
-  # A scalar may come as (1,) and the other way round; nothing else may.
-  if value.shape != shape and not value.size == np.prod(shape) == 1:
-    raise ValueError(
-      f'the value has the shape {value.shape}, its space {shape}.'
-    )
-  return value.reshape(shape)

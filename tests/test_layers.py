@@ -25,7 +25,7 @@ COMPONENTS = (
 ROWS = (
   'errors notices spacetypes versions',
   'compat contracts native paths schema streams',
-  'importing meanings sizes',
+  'importing leaves meanings sizes',
   'promises',
   'registry',
   'signatures slots spaces',

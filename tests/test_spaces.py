@@ -244,6 +244,27 @@ def test_values_outside_their_space_are_refused(space, value, number):
   assert str(space) in str(error.value)
 
 
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize('dtype', [np.float32, np.float64])
+@pytest.mark.parametrize('given', [np.float32, np.float64, np.int64, list])
+@pytest.mark.parametrize('nested', [False, True])
+def test_floats_are_read_as_float32_in_new_arrays(dtype, given, nested):
+  box = gs.Box(-np.inf, np.inf, (2,), dtype)
+  space = gs.Dict({'a': box, 'b': gs.Dict({'c': box})}) if nested else box
+  flatten = spaces.normalize(space, WHERE, 'a').flatten
+  large = 1e300 if given is np.float64 else 3.0
+  numbers = [large, 2.0]
+  value = numbers if given is list else np.array(numbers, given)
+  read = flatten({'a': value, 'b': {'c': value}} if nested else value)
+  assert [*read] == (['a', 'b/c'] if nested else ['a'])
+  for array in read.values():
+    assert array.dtype == np.float32
+    assert array.tolist() == [np.inf if large > 3 else 3.0, 2.0]
+    assert given is list or not np.shares_memory(array, value)
+  with pytest.raises(ValueError, match="'a': the value has the shape"):
+    flatten({'a': value[:1], 'b': {'c': value}} if nested else value[:1])
+
+
 @pytest.mark.parametrize(
   'space, value, expected',
   [

@@ -58,6 +58,7 @@ class Batch:
     self._size = end
     self._filled = [key for key, *_ in (*self._arrays, *self._others)]
     self._bounds = {key: flat[key] for key in bounded}
+    self._found = np.empty((2, self._size), bool)
     self._limit()
 
   def join(self, answers: Sequence[Answer]) -> Joined:
@@ -74,17 +75,22 @@ class Batch:
       parts[key] = np.empty(shape, dtype)
     for key in self._filled:
       parts[key][:] = [row[key] for row in rows]
-    if self._bounds:
-      inside = (floats >= self._low) & (floats <= self._high)
-    else:
-      inside = np.isfinite(floats)
-    sound = np.count_nonzero(inside) == self._size
+    sound = np.count_nonzero(self._inside(floats)) == self._size
     return Joined({key: parts[key] for key in self._keys}, reward, sound)
 
   def forget(self, key: str) -> None:
     """Looks at the bounds of a key no more."""
     del self._bounds[key]
     self._limit()
+
+  def _inside(self, floats: np.ndarray) -> np.ndarray:
+    """Finds which are finite and within bounds: an array that is used again."""
+    found, others = self._found
+    if not self._bounds:
+      return np.isfinite(floats, found)
+    np.greater_equal(floats, self._low, found)
+    np.less_equal(floats, self._high, others)
+    return np.logical_and(found, others, found)
 
   def _limit(self) -> None:
     self._low = np.full(self._size, -LARGEST)

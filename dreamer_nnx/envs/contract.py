@@ -7,6 +7,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium import wrappers
 
 from dreamer_nnx.envs.faults import EnvError
 
@@ -15,6 +16,8 @@ NUMBERS = frozenset(
   (float, int, np.float64, np.float32, np.int64, np.int32, np.bool_, bool)
 )
 STEP = '(observation, reward, terminated, truncated, info)'
+# Wrappers that pass on what the environment answers, or end the episode.
+PASSING = frozenset((wrappers.TimeLimit, wrappers.OrderEnforcing))
 OLD = (
   ' This is the interface of gym before 0.26: wrap it, for instance by '
   'shimmy.GymV21CompatibilityV0, or return what gymnasium.Env asks for.'
@@ -24,31 +27,54 @@ OLD = (
 class Checked(gymnasium.Wrapper):
   """Refuses answers that are not of gymnasium's interface.
 
+  Args:
+    passing: Passes steps on, for they are checked further inside.
+
   Raises:
     EnvError: An answer of `reset` or `step` breaks a rule; it is described.
   """
 
+  def __init__(self, env: gymnasium.Env, passing: bool = False) -> None:
+    super().__init__(env)
+    self._passing = passing
+    self.put(env)
+
+  def put(self, env: gymnasium.Env) -> None:
+    """Takes another environment in place of the one within."""
+    self.env = env
+    # Takes less time than a method.
+    checked = functools.partial(_step, env.step)
+    self.step = env.step if self._passing else checked
+
   def reset(self, *, seed: int | None = None, options: Any = None) -> tuple:
     return _reset(self.env.reset, seed=seed, options=options)
 
-  def step(self, action: Any) -> tuple:
-    return _step(self.env.step, action)
 
+def checked(env: gymnasium.Env) -> Checked:
+  """Adds checks of what an environment answers.
 
-def with_checks(env: gymnasium.Env) -> gymnasium.Env:
-  """Returns the same environment, with checks around its innermost one, too.
-
-  The wrappers between unpack the answer, with an error that says nothing.
+  They are around the innermost one, for the wrappers between unpack the answer,
+  with an error that says nothing; and around all of it, unless all wrappers
+  pass answers on.
   """
-  inmost = env.unwrapped
+  inmost, between = env.unwrapped, _wrappers(env)
   if inmost is not env:
     try:
       inmost.reset = functools.partial(_reset, inmost.reset)
       inmost.step = functools.partial(_step, inmost.step)
     except (AttributeError, TypeError):
       # Not an object of Python's: the outer check remains.
-      return env
-  return env
+      return Checked(env)
+  return Checked(env, passing=bool(between) and PASSING.issuperset(between))
+
+
+def _wrappers(env: gymnasium.Env) -> list[type]:
+  """The types of the wrappers around the innermost environment."""
+  found = []
+  while isinstance(env, gymnasium.Wrapper):
+    found.append(type(env))
+    env = env.env
+  return found
 
 
 def _reset(reset: Callable[..., Any], **arguments: Any) -> tuple:

@@ -4,6 +4,7 @@ What a spec is, is read from its attributes, so dm_env need not be installed.
 """
 
 import functools
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -58,6 +59,9 @@ def observed(spec: Any, place: str, rename: Callable[[str], str]) -> Read:
     entries = {names[key]: part.space for key, part in kept.items()}
     taken = [(names[key], key, part.convert) for key, part in kept.items()]
     convert = functools.partial(_take_entries, taken)
+    if kept and all(name == key and f is _same for name, key, f in taken):
+      look = operator.itemgetter(*kept)
+      convert = functools.partial(_as_they_are, convert, len(kept), look)
     return Read(spaces.Dict(entries) if entries else None, convert)
   if isinstance(spec, list | tuple):
     parts = [observed(x, f'{place} {i}', rename) for i, x in enumerate(spec)]
@@ -105,7 +109,12 @@ def _acted_array(spec, place):
     return Read(None, lambda value: np.zeros(shape, dtype))
   if not shape and dtype.kind != 'f':
     return Read(space, lambda value: dtype.type(np.asarray(value).item()))
-  shaped = lambda value: np.asarray(value, dtype).reshape(shape)
+
+  def shaped(value):
+    if type(value) is np.ndarray and value.dtype is dtype:
+      return value if value.shape == shape else value.reshape(shape)
+    return np.asarray(value, dtype).reshape(shape)
+
   if dtype.kind != 'f' or (_is_exact(space.low) and _is_exact(space.high)):
     return Read(space, shaped)
   # As float32 the bounds may be outside of themselves.
@@ -134,6 +143,12 @@ def _is_deep(space):
 
 def _take_entries(taken, value):
   return {name: convert(value[key]) for name, key, convert in taken}
+
+
+def _as_they_are(take, count, look, value):
+  """Returns entries without a copy if there are no others."""
+  look(value)
+  return value if len(value) == count else take(value)
 
 
 def _take_items(taken, value):

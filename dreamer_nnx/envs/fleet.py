@@ -79,7 +79,11 @@ class Link(Protocol):
 
 
 class Hub(Protocol):
-  """A starter of workers of one kind."""
+  """A starter of workers of one kind.
+
+  One whose environments are in this process has `together`, which makes one
+  function, of all actions, of the steps of all environments.
+  """
 
   def connect(self, make: Callable[[], Host], index: int) -> Link: ...
 
@@ -122,7 +126,8 @@ class Fleet:
       self.close()
       raise
     self.spaces: Spaces = spaces
-    self._here = self._workers[0].here
+    steps = [worker.step for worker in self._workers]
+    self._together = hub.together(steps) if hasattr(hub, 'together') else None
 
   def reset(self, seeds: Sequence[int]) -> list[Answer]:
     """Begins an episode in each environment; returns their first steps."""
@@ -138,10 +143,9 @@ class Fleet:
     Raises:
       EnvError: No environment could take its first step.
     """
-    pairs = zip(self._workers, actions, strict=True)
-    if self._here:
-      return self._judged([worker.step(action) for worker, action in pairs])
-    for worker, action in pairs:
+    if self._together:
+      return self._judged(self._together(actions))
+    for worker, action in zip(self._workers, actions, strict=True):
       worker.ask_step(action)
     return self._receive()
 
@@ -247,11 +251,6 @@ class Worker:
     self._seed = self._seed if seed is None else seed
     self._next_seed, self._resetting = None, True
     self._link.ask('reset', seed)
-
-  @property
-  def here(self) -> bool:
-    """Tells whether the environment is in this process, as `step` needs."""
-    return hasattr(self._link, 'step')
 
   def step(self, action: Any) -> Answer:
     """Takes a step, or resets if the episode is over, without a worker."""

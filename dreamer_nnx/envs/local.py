@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from dreamer_nnx.envs import children
@@ -10,12 +10,15 @@ from dreamer_nnx.envs.host import Host
 from dreamer_nnx.envs.watchdog import Watchdog
 from dreamer_nnx.notices import warn_once
 
+Step = Callable[[Any], Any]
+
 
 class Local:
   """A link to an environment in this process; see `fleet.Link`.
 
   Attributes:
-    step: Takes a step at once, for which nothing has to be asked.
+    step: Takes a step at once, for which nothing has to be asked, within
+      what `LocalHub.together` makes.
   """
 
   hint = ''
@@ -23,8 +26,7 @@ class Local:
   def __init__(self, host: Host, index: int, hub: 'LocalHub') -> None:
     self._host, self._index, self._hub = host, index, hub
     self._asked: tuple[str, tuple] = ('', ())
-    watched = functools.partial(hub.watchdog.run, (index, 'step'))
-    self.step = functools.partial(watched, host.step)
+    self.step = host.step
 
   def ask(self, name: str, *arguments: Any) -> None:
     self._asked = name, arguments
@@ -68,6 +70,11 @@ class LocalHub:
     # An environment that exits would end the run without a word.
     host = functools.partial(make, caught=(Exception, SystemExit))()
     return Local(host, index, self)
+
+  def together(self, steps: Sequence[Step]) -> Callable[[Sequence[Any]], list]:
+    """Makes one function of the steps of all environments."""
+    calls = [((index, 'step'), step) for index, step in enumerate(steps)]
+    return functools.partial(self.watchdog.each, calls)
 
   def call(self, index: int, host: Host, name: str, arguments: tuple) -> Any:
     """Calls a method, and notes what it has changed in this process."""

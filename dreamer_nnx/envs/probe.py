@@ -41,7 +41,8 @@ class Probe:
     env = self._env = self._call(self._make)
     while isinstance(env, gymnasium.Wrapper):
       if isinstance(env, contract.Checked):
-        self._watch = env.env = Watch(env.env)
+        self._watch = Watch(env.env)
+        env.put(self._watch)
         break
       env = env.env
     return self._watch is not None

@@ -152,7 +152,7 @@ class Wrapped:
 
   def _wrap(self, env: gymnasium.Env) -> gymnasium.Env:
     options, where = self.options, self.where
-    env = contract.Checked(contract.with_checks(env))
+    env = contract.checked(env)
     if options.time_limit:
       env = gymnasium.wrappers.TimeLimit(env, options.time_limit)
     if options.repeat > 1:

@@ -94,6 +94,7 @@ class GymVectorEnv:
       key: (spaces.data_type(space), (num_envs, *space.shape))
       for key, space in self.action_space.items()
     }
+    self._any_floats = any(x.kind == 'f' for x, _ in self._taken.values())
 
   def reset(self) -> dict[str, np.ndarray]:
     """Starts an episode in every environment, from the same seeds again."""
@@ -108,7 +109,8 @@ class GymVectorEnv:
       raise EnvError('call reset before step.', self._where)
     self._steps += 1
     taken = {key: self._action(key, action) for key in self._taken}
-    self._check(taken, 'action')
+    if self._any_floats:
+      self._check(taken, 'action')
     return self._result(self._fleet.step(self.interface.native_actions(taken)))
 
   def close(self) -> None:
@@ -165,10 +167,7 @@ class GymVectorEnv:
 
   def _result(self, answers: Sequence[Answer]) -> dict[str, np.ndarray]:
     obs, reward, sound = self._batch.join(answers)
-    terminal = np.array([answer.terminated for answer in answers], bool)
-    truncated = np.array([answer.truncated for answer in answers], bool)
-    self.cut = np.array([answer.cut for answer in answers], bool)
-    first, last = self._was_last, terminal | truncated
+    first, (last, terminal, self.cut) = self._was_last, _ends(answers)
     self._was_last = last.copy()
     if not sound:
       self._check(obs, 'observation')
@@ -218,6 +217,17 @@ class GymVectorEnv:
     if fault.fatal:
       raise EnvError(f'{place}: {fault.message}', self._where)
     _logger.warning(RESTARTED, self._where, place, fault.message)
+
+
+def _ends(answers: Sequence[Answer]) -> np.ndarray:
+  """Flags of episodes that are over, terminal, and cut: (3, W)."""
+  ends = np.zeros((3, len(answers)), bool)
+  # Few steps have an end, and to look for one takes less time than arrays.
+  if True in [answer.terminated or answer.truncated for answer in answers]:
+    ends[:] = np.transpose(
+      [(x.terminated or x.truncated, x.terminated, x.cut) for x in answers]
+    )
+  return ends
 
 
 def _has_bounds(space: gymnasium.Space) -> bool:

@@ -5,7 +5,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 # Seconds that faulthandler waits longer than the thread, which says more.
@@ -54,15 +54,41 @@ class Watchdog:
     try:
       return call(*arguments)
     finally:
-      self._current = None
-      self._left = time.monotonic()
-      if not quick:
-        self._disarm()
+      self._leave(quick)
+
+  def each(
+    self, calls: Iterable[tuple[Any, Callable]], arguments: Iterable[Any]
+  ) -> list[Any]:
+    """Calls functions in turn, each with one argument and a limit of its own.
+
+    Args:
+      calls: What describes each in messages, and the function.
+    """
+    pairs = zip(calls, arguments, strict=True)
+    if not self._limit:
+      return [call(argument) for (_, call), argument in pairs]
+    quick = time.monotonic() - self._left < QUICK
+    results = []
+    try:
+      for (what, call), argument in pairs:
+        self._current = (what,)
+        if time.monotonic() - self._armed > REARM:
+          self._arm()
+        results.append(call(argument))
+    finally:
+      self._leave(quick)
+    return results
 
   def close(self) -> None:
     """Watches no more."""
     self._closed.set()
     self._disarm()
+
+  def _leave(self, quick):
+    self._current = None
+    self._left = time.monotonic()
+    if not quick:
+      self._disarm()
 
   def _watch(self):
     tick, seen, waited = min(self._limit, 1.0) / 4, None, 0.0

@@ -28,7 +28,6 @@ def linear(updates: int = UPDATES) -> dict[str, Any]:
 RETNORM = 'behavior.actor_critic.retnorm.perc.limit'
 # Name to the fields that it sets beside those of the task.
 SETTINGS: dict[str, dict[str, Any]] = {
-  'base': {},
   'linear': linear(),
   'early': linear(UPDATES // 2),
   'entropy': linear() | {'agent.actent': 3e-4},
@@ -38,6 +37,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
   'con': linear() | {'loss_scales.con': 10.0},
   'rec': linear() | {'loss_scales.rec': 10.0},
   'ratio': linear(2 * UPDATES) | {'train.train_ratio': 128.0},
+  'more': linear(4 * UPDATES) | {'train.train_ratio': 256.0},
   'limit': linear() | {RETNORM: 10.0},
   'rate': linear() | {'optimizer.dreamer.lr': 3e-4},
 }

@@ -181,14 +181,23 @@ class Hangs(Counter):
     lock: Whether it keeps Python's lock meanwhile, as C code may.
     once: A file; it hangs only as long as there is none.
     child: Whether it starts a process of its own before.
+    seconds: Of every step.
   """
 
   def __init__(
-    self, place='step', only=-1, index=-1, lock=False, once='', child=False
+    self,
+    place='step',
+    only=-1,
+    index=-1,
+    lock=False,
+    once='',
+    child=False,
+    seconds=0.0,
   ):
     super().__init__()
     self.place = place if only in (-1, index) else ''
     self.lock, self.once, self.child = lock, once, child
+    self.seconds = seconds
     self.hang('start', True)
 
   def reset(self, *, seed=None, options=None):
@@ -198,6 +207,7 @@ class Hangs(Counter):
 
   def step(self, action):
     result = super().step(action)
+    time.sleep(self.seconds)
     self.hang('step', self.time == 2)
     return result
 

@@ -81,6 +81,22 @@ def test_it_is_said_below_the_wrappers_of_gymnasium():
   env.close()
 
 
+class Breaks(gymnasium.Wrapper):
+  def step(self, action):
+    return super().step(action)[:4]
+
+
+@pytest.mark.parametrize('outmost', [False, True])
+def test_a_wrapper_that_breaks_a_rule_is_told_of(outmost):
+  limit = lambda env: gymnasium.wrappers.TimeLimit(env, 50)
+  wrap = (lambda env: Breaks(limit(env))) if outmost else Breaks
+  env = start(lambda i: wrap(Counter()))
+  env.reset()
+  with pytest.raises(envs.EnvError, match='step must return 5 values'):
+    env.step(ACTION)
+  env.close()
+
+
 def test_numbers_of_many_types_are_numbers():
   types = iter([1, True, np.float32(2), np.int64(3), np.ones(1), np.array(4)])
   change = lambda o, r, e, *rest: (o, next(types), np.bool_(e), *rest)

@@ -189,6 +189,16 @@ def test_in_this_process_it_is_shown_where_it_hangs():
     assert 'games.py' in err and 'in hang' in err
 
 
+def test_each_environment_of_this_process_has_the_whole_limit():
+  # Together they take longer than one may; then the second hangs.
+  slow = {'place': '', 'seconds': 0.6}
+  process = launch('sync', 1, 4, slow, slow | {'place': 'step'}, slow)
+  out, err = process.communicate(timeout=100)
+  assert process.returncode == 1, err
+  assert out.split() == ['step', 'step']
+  assert 'environment 1 hangs: step has not returned for 1 seconds' in err
+
+
 def test_c_code_that_keeps_the_lock_of_python_is_shown_too():
   process = launch('sync', 1, 2, {'lock': True})
   _, err = process.communicate(timeout=100)
