@@ -276,8 +276,6 @@ class Logged:
 
   def split(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Arrays of `flat` as arrays of `spaces`."""
-    if self.alike:
-      return values
     result = {}
     for key, value in values.items():
       if key.startswith('log/') and np.size(value) == 1:

@@ -58,7 +58,7 @@ class Batch:
     self._size = end
     self._filled = [key for key, *_ in (*self._arrays, *self._others)]
     self._bounds = {key: flat[key] for key in bounded}
-    self._found = np.empty((2, self._size), bool)
+    self._above, self._below = np.empty((2, self._size), bool)
     self._limit()
 
   def join(self, answers: Sequence[Answer]) -> Joined:
@@ -85,12 +85,12 @@ class Batch:
 
   def _inside(self, floats: np.ndarray) -> np.ndarray:
     """Finds which are finite and within bounds: an array that is used again."""
-    found, others = self._found
+    above, below = self._above, self._below
     if not self._bounds:
-      return np.isfinite(floats, found)
-    np.greater_equal(floats, self._low, found)
-    np.less_equal(floats, self._high, others)
-    return np.logical_and(found, others, found)
+      return np.isfinite(floats, above)
+    np.greater_equal(floats, self._low, above)
+    np.less_equal(floats, self._high, below)
+    return np.logical_and(above, below, above)
 
   def _limit(self) -> None:
     self._low = np.full(self._size, -LARGEST)

@@ -56,24 +56,26 @@ class Flat(gymnasium.Wrapper):
         raise UserError(f'{key!r}: an action cannot be an image.', where)
     self._logged = spaces.Logged(obs.spaces, where)
     spaces.check_keys(self._logged.spaces, act.spaces, where)
-    self._read, self._alike = obs.flatten, self._logged.alike
+    self._read = obs.flatten
+    if not self._logged.alike:
+      read, split = obs.flatten, self._logged.split
+      self._read = lambda value: split(read(value))
     self.notes = obs.notes
     self.observation_space = gymnasium.spaces.Dict(self._logged.spaces)
 
   def reset(self, *, seed=None, options=None) -> tuple:
     obs, info = self.env.reset(seed=seed, options=options)
-    return self._flatten(obs), info
+    try:
+      return self._read(obs), info
+    except ValueError as error:
+      raise EnvError(f'observation {error}') from error
 
   def step(self, action: Any) -> tuple:
     obs, reward, terminated, truncated, info = self.env.step(action)
-    return self._flatten(obs), reward, terminated, truncated, info
-
-  def _flatten(self, obs):
     try:
-      flat = self._read(obs)
+      return self._read(obs), reward, terminated, truncated, info
     except ValueError as error:
       raise EnvError(f'observation {error}') from error
-    return flat if self._alike else self._logged.split(flat)
 
 
 class Render(gymnasium.Wrapper):
