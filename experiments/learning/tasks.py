@@ -103,7 +103,7 @@ TASKS = {
       'steps': 8_000,
     },
     {'env.name': 'track'},
-    seeds=4,
+    seeds=6,
   ),
   'cartpole': Task(
     'CartPole-v1',
