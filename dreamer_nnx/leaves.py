@@ -63,7 +63,7 @@ def flattener(
   if not leaves[0].path:
     return _alone(leaves[0], readers[0])
   parts = [
-    (leaf.key, leaf.path[0], leaf.direct, leaf.shape, read)
+    (leaf.key, leaf.path[0], _shallow(leaf), leaf.shape, read)
     for leaf, read in zip(leaves, readers, strict=True)
   ]
 
@@ -85,6 +85,11 @@ def flattener(
   if FLOAT64 in [leaf.direct for leaf in leaves]:
     return functools.partial(silently, flatten)
   return flatten
+
+
+def _shallow(leaf):
+  """The type of arrays to cast that are found by one step, or None."""
+  return leaf.direct if len(leaf.path) == 1 else None
 
 
 def _alone(leaf, read):

@@ -263,6 +263,9 @@ def test_floats_are_read_as_float32_in_new_arrays(dtype, given, nested):
     assert given is list or not np.shares_memory(array, value)
   with pytest.raises(ValueError, match="'a': the value has the shape"):
     flatten({'a': value[:1], 'b': {'c': value}} if nested else value[:1])
+  if nested and given is dtype:
+    with pytest.raises(ValueError, match="'b/c': the value has no entry 'c'"):
+      flatten({'a': value, 'b': value})
 
 
 @pytest.mark.parametrize(
