@@ -1,70 +1,76 @@
 """`bsuite`: small experiments, each for one ability of an agent."""
 
+import functools
 import inspect
 import pathlib
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
 import gymnasium
 import numpy as np
 
-from dreamer_nnx import paths, schema
-from dreamer_nnx.envs import packages, single
-from dreamer_nnx.envs.vector import GymVectorEnv
+from dreamer_nnx import paths, schema, streams
+from dreamer_nnx.envs import packages
+from dreamer_nnx.envs.games import GameVectorEnv, Played
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.slots import ENV
+from dreamer_nnx.streams import Stream
 
 WHERE = "config.env.name = 'bsuite'"
 
 
-class Experiment(gymnasium.Env):
-  """One setting of an experiment, by gymnasium's interface.
+class Experiments:
+  """W copies of one setting of an experiment, as `games.Games`.
 
   Observations are vectors of float32, also those that are grids. An end with
-  discount 0 is terminal. A seed begins the experiment anew, with what bsuite
-  counts in it.
+  discount 0 is terminal.
 
   Args:
-    task: A name and the number of a setting, 'catch/0'.
-    results: Folder of bsuite's CSV file; '' for none.
-    seed: Until `reset` is given one.
+    sample: One of them, to know its spaces.
+    make: Makes one from a seed, with nothing yet in what bsuite counts.
+    seeds: One for each.
   """
 
-  def __init__(self, task: str, results: str, seed: int):
-    self._task, self._results, self._seed = task, results, seed
-    self._library = packages.load('bsuite.bsuite', 'bsuite', WHERE)
-    self._env = None
-    env = load(self._library, task, seed)
-    seen, taken = env.observation_spec(), env.action_spec()
+  def __init__(
+    self, sample: Any, make: Callable[[int], Any], seeds: Sequence[int]
+  ) -> None:
+    self.num_envs, self._make, self._seeds = len(seeds), make, seeds
+    seen, taken = sample.observation_spec(), sample.action_spec()
     low, high = -np.inf, np.inf
     if hasattr(seen, 'minimum'):
       low, high = seen.minimum, seen.maximum
     bound = lambda x: np.broadcast_to(x, seen.shape).reshape(-1)
     low, high = (np.asarray(bound(x), np.float32) for x in (low, high))
-    self.observation_space = gymnasium.spaces.Box(low, high, dtype=np.float32)
+    self.obs_space = gymnasium.spaces.Box(low, high, dtype=np.float32)
     self.action_space = gymnasium.spaces.Discrete(int(taken.num_values))
-    self.episodes = int(env.bsuite_num_episodes)
 
-  def reset(self, *, seed=None, options=None) -> tuple:
-    super().reset(seed=seed)
-    if seed is not None or self._env is None:
-      self._env = self._begun(self._seed if seed is None else seed)
-    return _vector(self._env.reset().observation), {}
+  def begin(self) -> np.ndarray:
+    self._copies = [self._make(seed) for seed in self._seeds]
+    self._last = [False] * self.num_envs
+    return self._seen([copy.reset() for copy in self._copies])
 
-  def step(self, action: int) -> tuple:
-    time = self._env.step(int(action))
-    last = time.last()
-    died = last and not time.discount
-    return _vector(time.observation), time.reward, died, last and not died, {}
+  def play(self, actions: np.ndarray) -> Played:
+    moves = zip(self._copies, actions.tolist(), self._last, strict=True)
+    times = [
+      copy.reset() if last else copy.step(move) for copy, move, last in moves
+    ]
+    # First steps have no reward.
+    reward = np.array([time.reward or 0 for time in times], np.float32)
+    self._last = [time.last() for time in times]
+    over, cut = np.zeros((2, self.num_envs), bool)
+    if True in self._last:
+      ends = [(x.last(), x.last() and not x.discount) for x in times]
+      last, over = np.array(ends, bool).T.copy()
+      cut = last & ~over
+    return Played(self._seen(times), reward, over, cut)
 
-  def _begun(self, seed):
-    env = load(self._library, self._task, seed)
-    if not self._results:
-      return env
-    logging = packages.load('bsuite.logging.csv_logging', 'bsuite', WHERE)
-    return logging.wrap_environment(
-      env, self._task, self._results, overwrite=True
-    )
+  def close(self) -> None:
+    """Does nothing: no resources are held outside this process."""
+
+  def _seen(self, times):
+    seen = np.array([time.observation for time in times], np.float32)
+    return seen.reshape(self.num_envs, -1)
 
 
 def load(library: ModuleType, task: str, seed: int) -> Any:
@@ -86,11 +92,7 @@ def load(library: ModuleType, task: str, seed: int) -> Any:
   return builder(**settings)
 
 
-def _vector(observation):
-  return np.asarray(observation, np.float32).reshape(-1)
-
-
-class BsuiteVectorEnv(GymVectorEnv):
+class BsuiteVectorEnv(GameVectorEnv):
   """W copies of one setting.
 
   Attributes:
@@ -101,17 +103,13 @@ class BsuiteVectorEnv(GymVectorEnv):
 
 
 @ENV.register('bsuite')
-@single.with_options
 def bsuite(
-  *,
-  num_envs,
-  seed,
-  task: str = 'catch/0',
-  results: str = '',
-  options: single.Options,
+  *, num_envs, seed, task: str = 'catch/0', results: str = ''
 ) -> BsuiteVectorEnv:
   """Makes W copies of one setting of an experiment of bsuite.
 
+  They are stepped in this process. `reset` begins the experiment anew, with
+  what bsuite counts in it.
   Source: Osband et al. 2020, *Behaviour suite for reinforcement learning*
   (arXiv 1908.03568).
 
@@ -132,17 +130,22 @@ def bsuite(
   task = _known(library, task)
   if results:
     _check_results(task, results, num_envs)
-  fields = {'task': task, 'results': results}
-  envs = single.vectorize(
-    single.Maker(Experiment, fields, seed),
-    options,
-    num_envs=num_envs,
-    seed=seed,
-    where=f'config.env.bsuite.task = {task!r}',
-    kind=BsuiteVectorEnv,
-  )
-  envs.episodes = int(load(library, task, seed).bsuite_num_episodes)
+  sample = load(library, task, seed)
+  make = functools.partial(_begun, library, task, results)
+  seeds = [streams.seed(seed, Stream.RESET, i) for i in range(num_envs)]
+  where = f'config.env.bsuite.task = {task!r}'
+  envs = BsuiteVectorEnv(Experiments(sample, make, seeds), where)
+  envs.episodes = int(sample.bsuite_num_episodes)
   return envs
+
+
+def _begun(library, task, results, seed):
+  """One setting, whose episodes are written to a folder if there is one."""
+  env = load(library, task, seed)
+  if not results:
+    return env
+  logging = packages.load('bsuite.logging.csv_logging', 'bsuite', WHERE)
+  return logging.wrap_environment(env, task, results, overwrite=True)
 
 
 def _known(library, task):

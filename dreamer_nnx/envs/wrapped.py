@@ -33,6 +33,11 @@ class WrappedVectorEnv:
     return getattr(self._env, 'max_restarts', 0)
 
   @property
+  def episodes(self) -> int:
+    """Number of episodes that training has; 0 where it is not told."""
+    return int(getattr(self._env, 'episodes', 0))
+
+  @property
   def repeat(self) -> int:
     """Simulated steps of an action; no attribute where they are not told."""
     return int(self._env.repeat)

@@ -5,11 +5,13 @@ import csv
 import numpy as np
 import pytest
 
-from dreamer_nnx import envs
-from dreamer_nnx.envs.bsuite import Experiment, load
+from dreamer_nnx import envs, streams
+from dreamer_nnx.envs.bsuite import Experiments, load
+from dreamer_nnx.envs.games import GameVectorEnv
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.registry import Choice
 from dreamer_nnx.slots import ENV
+from dreamer_nnx.streams import Stream
 
 sweep = pytest.importorskip('bsuite.sweep')
 library = pytest.importorskip('bsuite.bsuite')
@@ -35,24 +37,51 @@ def rollout(env, steps, seed=0):
 
 @pytest.mark.parametrize('name', PLAYED)
 def test_every_experiment_goes_as_in_the_package(name):
-  env = Experiment(f'{name}/0', '', 0)
-  obs, _ = env.reset(seed=5)
-  theirs = load(library, f'{name}/0', 5)
-  assert type(theirs) is type(library.load_from_id(f'{name}/0'))
-  time = theirs.reset()
+  env = make(2, task=name)
+  seeds = [streams.seed(0, Stream.RESET, index) for index in range(2)]
+  theirs = [load(library, f'{name}/0', seed) for seed in seeds]
+  assert type(theirs[0]) is type(library.load_from_id(f'{name}/0'))
+  times, step = [x.reset() for x in theirs], env.reset()
   rng = np.random.default_rng(0)
   for _ in range(60):
-    assert obs in env.observation_space
-    np.testing.assert_array_equal(obs, np.ravel(time.observation))
-    action = rng.integers(0, env.action_space.n)
-    time = theirs.step(action)
-    obs, reward, terminated, truncated, _ = env.step(action)
-    assert reward == time.reward
-    assert terminated == (time.last() and time.discount == 0)
-    assert not truncated
-    if terminated:
-      time, (obs, _) = theirs.reset(), env.reset()
-  assert env.episodes == theirs.bsuite_num_episodes
+    for index, time in enumerate(times):
+      seen, last = step['vector'][index], time.last()
+      assert seen in env.obs_space['vector']
+      np.testing.assert_array_equal(seen, np.ravel(time.observation))
+      assert step['reward'][index] == np.float32(time.reward or 0)
+      assert step['is_first'][index] == time.first()
+      assert step['is_last'][index] == last
+      assert step['is_terminal'][index] == (last and time.discount == 0)
+    action = rng.integers(0, env.action_space['action'].n, 2)
+    # They begin episodes anew by themselves.
+    times = [x.step(y) for x, y in zip(theirs, action, strict=True)]
+    step = env.step({'action': action})
+  assert env.episodes == theirs[0].bsuite_num_episodes
+
+
+class Cut:
+  """An experiment whose third step is a last one, with discount 1."""
+
+  def __init__(self):
+    self.env, self.time = load(library, 'catch/0', 0), 0
+
+  def reset(self):
+    self.time = 0
+    return self.env.reset()
+
+  def step(self, action):
+    self.time += 1
+    time = self.env.step(action)
+    return time._replace(step_type=type(time.step_type)(1 + self.time // 3))
+
+
+def test_an_end_with_a_discount_is_not_terminal():
+  sample = load(library, 'catch/0', 0)
+  env = GameVectorEnv(Experiments(sample, lambda seed: Cut(), (1, 2)), '')
+  steps = [env.reset(), *(env.step({'action': np.ones(2, int)}) for _ in '123')]
+  assert [x['is_last'].tolist() for x in steps[2:]] == [[False] * 2, [True] * 2]
+  assert not steps[-1]['is_terminal'].any()
+  assert env.step({'action': np.ones(2, int)})['is_first'].all()
 
 
 def test_flags_of_two_episodes_of_catch():
