@@ -29,11 +29,15 @@ COMMON = {
   'evaluate.sampled': False,
 }
 VECTOR = {
+  'agent.actent': 1e-2,
   'optimizer.dreamer.lr': 1e-3,
+  # Falls to a tenth over the run.
+  'optimizer.dreamer.schedule': 'linear',
   'replay.chunked.capacity': 1_000_000,
-  'train.steps': 100_000,
+  'train.steps': 68_000,
 }
 IMAGE = {
+  'agent.actent': 3e-3,
   'optimizer.dreamer.lr': 3e-4,
   'replay.chunked.capacity': 200_000,
   'train.steps': 100_000,
@@ -81,7 +85,10 @@ def fit(config: ConfigDict, size: str = '') -> tuple[str, dict[str, Any]]:
   envs.close()
   pixels, numbers = _seen(obs)
   values = {**COMMON, **(IMAGE if pixels else VECTOR)}
-  values['agent.actent'] = 3e-3 if _discrete(actions) else 3e-4
+  if not _discrete(actions):
+    values['agent.actent'] = 3e-4
+  if not pixels:
+    values['optimizer.dreamer.anneal'] = _updates(config, values)
   values |= _of_environment(config, pixels)
   if not size:
     few = numbers <= FEW_NUMBERS and not pixels
@@ -95,6 +102,16 @@ def fit(config: ConfigDict, size: str = '') -> tuple[str, dict[str, Any]]:
     f'what is chosen: {chosen}.'
   )
   return text, values
+
+
+def _updates(config: ConfigDict, values: Mapping[str, Any]) -> int:
+  """Counts the updates of a run, whose steps may be asked for by flags."""
+  asked, base = config.train, configs.base().train
+  names = ('steps', 'train_ratio', 'batch_size', 'batch_length')
+  steps, ratio, size, length = (
+    values[f'train.{x}'] if asked[x] == base[x] else asked[x] for x in names
+  )
+  return max(1, round(steps * ratio / (size * length)))
 
 
 def _seen(obs: Mapping[str, Space]) -> tuple[dict[str, Space], int]:

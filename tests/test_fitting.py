@@ -45,6 +45,24 @@ def fitted(sides=(), numbers=0, **changes):
   return config, *said
 
 
+def test_classes_have_a_larger_entropy_scale_than_numbers():
+  load = lambda **more: dreamer_nnx.load_config('gymnasium', more)
+  numbers = {'env.gymnasium.id': 'Pendulum-v1'}
+  assert load(**{'env.gymnasium.id': 'CartPole-v1'}).agent.actent == 1e-2
+  assert load(**numbers).agent.actent == 3e-4
+  assert load(**numbers | {'agent.actent': 0.1}).agent.actent == 0.1
+
+
+def test_the_rate_of_a_vector_falls_over_the_updates_of_the_run():
+  rate = lambda **more: fitted(numbers=4, **more)[0].optimizer.dreamer
+  assert rate().schedule == 'linear'
+  assert rate().anneal == 68_000 * 64 / 256
+  more = {'train.steps': 1_000, 'train.train_ratio': 128.0}
+  assert rate(**more).anneal == 500
+  assert rate(**{'optimizer.dreamer.anneal': 7}).anneal == 7
+  assert fitted(((64, 64),))[0].optimizer.dreamer.schedule == 'const'
+
+
 def test_a_vector_gets_a_small_agent():
   config, said = fitted(numbers=4)
   assert config.dynamics.rssm.deter == 256
