@@ -257,7 +257,7 @@ def steady(found: Results) -> str:
     'setting',
     'fields',
     *(f'seed {seed}' for seed in SEEDS),
-    'wall, s',
+    'processor, s',
   )
   return f'\n{sweep.TEXT}\n' + markdown(columns, rows)
 
