@@ -58,12 +58,9 @@ class Experiments:
     # First steps have no reward.
     reward = np.array([time.reward or 0 for time in times], np.float32)
     self._last = [time.last() for time in times]
-    over, cut = np.zeros((2, self.num_envs), bool)
-    if True in self._last:
-      ends = [(x.last(), x.last() and not x.discount) for x in times]
-      last, over = np.array(ends, bool).T.copy()
-      cut = last & ~over
-    return Played(self._seen(times), reward, over, cut)
+    alive = np.array([bool(time.discount) for time in times])
+    last = np.array(self._last)
+    return Played(self._seen(times), reward, last & ~alive, last & alive)
 
   def close(self) -> None:
     """Does nothing: no resources are held outside this process."""
