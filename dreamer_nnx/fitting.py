@@ -13,14 +13,19 @@ from dreamer_nnx.envs.make import make_vector_env
 from dreamer_nnx.nn import images
 from dreamer_nnx.spacetypes import Space
 
-# What all of them have: a run of half an hour on one core.
+# How long a config trains until flags say more, of `train`; half an hour on
+# one core.
+RUN = {
+  'steps': 68_000,
+  'train_ratio': 64.0,
+  'batch_size': 16,
+  'batch_length': 16,
+}
+# What all of them have.
 COMMON = {
   'agent.imag_last': 4,
   'optimizer.dreamer.warmup': 100,
   'train.envs': 4,
-  'train.batch_size': 16,
-  'train.batch_length': 16,
-  'train.train_ratio': 64.0,
   'train.log_every': 2_000,
   'train.report_every': 0,
   'train.save_every': 10_000,
@@ -34,7 +39,6 @@ VECTOR = {
   # Falls to a tenth over the run.
   'optimizer.dreamer.schedule': 'linear',
   'replay.chunked.capacity': 1_000_000,
-  'train.steps': 68_000,
 }
 IMAGE = {
   'agent.actent': 3e-3,
@@ -72,6 +76,7 @@ def fit(config: ConfigDict, size: str = '') -> tuple[str, dict[str, Any]]:
   The environment is made once, to see its spaces.
 
   Args:
+    config: It has `RUN`, or what flags say instead.
     size: A size that the agent already has; '' to choose it, too.
 
   Returns:
@@ -84,11 +89,12 @@ def fit(config: ConfigDict, size: str = '') -> tuple[str, dict[str, Any]]:
   obs, actions = dict(envs.obs_space), dict(envs.action_space)
   envs.close()
   pixels, numbers = _seen(obs)
-  values = {**COMMON, **(IMAGE if pixels else VECTOR)}
+  run = {f'train.{x}': config.train[x] for x in RUN}
+  values = {**COMMON, **run, **(IMAGE if pixels else VECTOR)}
   if not _discrete(actions):
     values['agent.actent'] = 3e-4
   if not pixels:
-    values['optimizer.dreamer.anneal'] = _updates(config, values)
+    values['optimizer.dreamer.anneal'] = _updates(config)
   values |= _of_environment(config, pixels)
   if not size:
     few = numbers <= FEW_NUMBERS and not pixels
@@ -104,13 +110,9 @@ def fit(config: ConfigDict, size: str = '') -> tuple[str, dict[str, Any]]:
   return text, values
 
 
-def _updates(config: ConfigDict, values: Mapping[str, Any]) -> int:
-  """Counts the updates of a run, whose steps may be asked for by flags."""
-  asked, base = config.train, configs.base().train
-  names = ('steps', 'train_ratio', 'batch_size', 'batch_length')
-  steps, ratio, size, length = (
-    values[f'train.{x}'] if asked[x] == base[x] else asked[x] for x in names
-  )
+def _updates(config: ConfigDict) -> int:
+  """Counts the updates of a run."""
+  steps, ratio, size, length = (config.train[x] for x in RUN)
   return max(1, round(steps * ratio / (size * length)))
 
 

@@ -59,8 +59,12 @@ def test_the_rate_of_a_vector_falls_over_the_updates_of_the_run():
   assert rate().anneal == 68_000 * 64 / 256
   more = {'train.steps': 1_000, 'train.train_ratio': 128.0}
   assert rate(**more).anneal == 500
+  # What a config has that nothing is fitted to.
+  assert rate(**{'train.steps': 1_000_000}).anneal == 250_000
   assert rate(**{'optimizer.dreamer.anneal': 7}).anneal == 7
-  assert fitted(((64, 64),))[0].optimizer.dreamer.schedule == 'const'
+  images, _ = fitted(((64, 64),))
+  assert images.optimizer.dreamer.schedule == 'const'
+  assert images.train.steps == 100_000
 
 
 def test_a_vector_gets_a_small_agent():
