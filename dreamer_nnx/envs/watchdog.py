@@ -43,18 +43,8 @@ class Watchdog:
 
   def run(self, what: Any, call: Callable, *arguments: Any) -> Any:
     """Calls a function; `what` describes it in messages."""
-    if not self._limit:
-      return call(*arguments)
-    now = time.monotonic()
-    quick = now - self._left < QUICK
-    # Before it is looked whether it is armed: see `_disarm`.
-    self._current = (what,)
-    if now - self._armed > REARM:
-      self._arm()
-    try:
-      return call(*arguments)
-    finally:
-      self._leave(quick)
+    (result,) = self.each([(what, lambda given: call(*given))], [arguments])
+    return result
 
   def each(
     self, calls: Iterable[tuple[Any, Callable]], arguments: Iterable[Any]
@@ -71,24 +61,22 @@ class Watchdog:
     results = []
     try:
       for (what, call), argument in pairs:
+        # Before it is looked whether it is armed: see `_disarm`.
         self._current = (what,)
         if time.monotonic() - self._armed > REARM:
           self._arm()
         results.append(call(argument))
     finally:
-      self._leave(quick)
+      self._current = None
+      self._left = time.monotonic()
+      if not quick:
+        self._disarm()
     return results
 
   def close(self) -> None:
     """Watches no more."""
     self._closed.set()
     self._disarm()
-
-  def _leave(self, quick):
-    self._current = None
-    self._left = time.monotonic()
-    if not quick:
-      self._disarm()
 
   def _watch(self):
     tick, seen, waited = min(self._limit, 1.0) / 4, None, 0.0
