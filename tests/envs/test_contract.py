@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dreamer_nnx import envs
-from dreamer_nnx.envs import single
+from dreamer_nnx.envs import probe, single
 from tests.envs.games import WHERE, Counter, start
 
 ACTION = {'action': np.zeros(2, np.int32)}
@@ -95,6 +95,30 @@ def test_a_wrapper_that_breaks_a_rule_is_told_of(outmost):
   with pytest.raises(envs.EnvError, match='step must return 5 values'):
     env.step(ACTION)
   env.close()
+
+
+class Reuses(Counter):
+  """Writes each observation into the same array."""
+
+  def __init__(self):
+    super().__init__(length=100)
+    self.kept = np.zeros(2)
+
+  def _obs(self):
+    self.kept[:] = super()._obs()
+    return self.kept
+
+
+@pytest.mark.parametrize('limited', [False, True])
+def test_a_probe_sees_the_steps_that_are_passed_on(limited):
+  limit = lambda env: gymnasium.wrappers.TimeLimit(env, 50) if limited else env
+  make = single.Wrapped(lambda i: limit(Reuses()), single.Options(), WHERE)
+  looked = probe.Probe(lambda: make(0))
+  assert looked.start()
+  assert not looked.reset(0)
+  found, _ = looked.step(0)
+  assert ['changed' in str(finding) for finding in found] == [True]
+  looked.close()
 
 
 def test_numbers_of_many_types_are_numbers():
