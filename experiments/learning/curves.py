@@ -7,6 +7,8 @@ from experiments.learning.results import Result
 BINS = 20
 # The part of a run, at its end, whose episodes count as final.
 FINAL = 0.1
+# One with more episodes, by which chance is told from a difference.
+LATE = 0.2
 # Environment steps after which both agents have compiled everything.
 WARM = 1_000
 
@@ -27,10 +29,10 @@ def binned(result: Result, steps: int) -> np.ndarray:
   return sums[chosen] / counts[chosen]
 
 
-def final(result: Result, steps: int) -> float:
-  """Mean return of the episodes that ended in the last tenth."""
+def final(result: Result, steps: int, part: float = FINAL) -> float:
+  """Mean return of the episodes that ended in the last part of the steps."""
   pairs = zip(*result.episodes, strict=True)
-  last = [value for step, value in pairs if step > (1 - FINAL) * steps]
+  last = [value for step, value in pairs if step > (1 - part) * steps]
   return float(np.mean(last))
 
 

@@ -48,8 +48,9 @@ seeds.
   seconds at work. Means over the runs of machines that made some of both
   agents, of one core each, while other programs kept the other core busy; –
   where there is no such machine. A run that had to share its core is left out.
-- The second table has this agent's final mean minus the reference's, and the
-  other numbers divided by the reference's.
+- The second table has this agent's final mean minus the reference's; the same
+  over the last fifth of the steps, which has twice the episodes; and the other
+  numbers divided by the reference's.
 
 """
 COLUMNS = (
@@ -64,6 +65,7 @@ COLUMNS = (
 )
 # Seconds at work in a second of a run that shared its core with no other.
 ALONE = 0.9
+DIFFERENCES = {'final': 'final, difference', 'late': 'last fifth'}
 RATIOS = ('area', 'wall', 'training', 'processor')
 TITLES = {'ours': 'dreamer_nnx', 'reference': 'reference'}
 
@@ -87,9 +89,8 @@ def page(found: Results) -> str:
     found: Results by the name of their run.
   """
   text = HEAD + markdown(COLUMNS, task_rows(found))
-  text += '\n' + markdown(
-    ('task', 'final, difference', *RATIOS), ratio_rows(found)
-  )
+  heads = ('task', *DIFFERENCES.values(), *RATIOS)
+  text += '\n' + markdown(heads, ratio_rows(found))
   text += f'\n{OPEN}'
   for task in drawn(found):
     text += f'\n![{task}]({figure_of(task)})\n'
@@ -192,6 +193,7 @@ def numbers(task: str, found: Results) -> dict[str, dict[str, list[float]]]:
   return {
     agent: {
       'final': [curves.final(x, steps) for x in runs[agent]],
+      'late': [curves.final(x, steps, curves.LATE) for x in runs[agent]],
       'area': [curves.area(x, steps) for x in runs[agent]],
       'wall': wall(fair[agent]),
       'training': [curves.training_seconds(x) for x in fair[agent]],
@@ -220,13 +222,17 @@ def task_rows(found: Results) -> Iterator[tuple[str, ...]]:
 def ratio_rows(found: Results) -> Iterator[tuple[str, ...]]:
   for task in drawn(found):
     ours, theirs = numbers(task, found).values()
-    one, error = summary(ours['final'])
-    other, beside = summary(theirs['final'])
-    difference = f'{one - other:+.1f}'
-    if not math.isnan(error + beside):
-      difference += f' ± {math.hypot(error, beside):.1f}'
+    differences = [difference(ours[key], theirs[key]) for key in DIFFERENCES]
     ratios = [ratio(ours[key], theirs[key]) for key in RATIOS]
-    yield TASKS[task].title, difference, *ratios
+    yield TASKS[task].title, *differences, *ratios
+
+
+def difference(values: Sequence[float], others: Sequence[float]) -> str:
+  """The difference of two means, with its standard error where there is one."""
+  (one, error), (other, beside) = summary(values), summary(others)
+  text = f'{one - other:+.1f}'
+  spread = math.hypot(error, beside)
+  return text if math.isnan(spread) else f'{text} ± {spread:.1f}'
 
 
 def ratio(values: Sequence[float], others: Sequence[float]) -> str:

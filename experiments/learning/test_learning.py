@@ -88,8 +88,9 @@ def test_bins_without_episodes_have_the_mean_before():
 
 
 def test_final_is_of_the_last_tenth():
-  found = result((50, 1.0), (90, 2.0), (91, 4.0), (100, 8.0))
+  found = result((50, 1.0), (80, 5.0), (90, 3.0), (91, 4.0), (100, 8.0))
   assert curves.final(found, 100) == 6.0
+  assert curves.final(found, 100, curves.LATE) == 5.0
 
 
 def test_training_is_timed_after_compiling():
@@ -115,7 +116,7 @@ def test_table_tells_the_agents_apart():
   }
   page = table.page(found)
   assert '| dreamer_nnx | 3 | 31.0 ± 0.6 | 31.0 ± 0.6 | 50 | 51.0 |' in page
-  assert '+10.0 ± 0.8 | 1.48 | 0.50 | 0.50 | 1.00 |' in page
+  assert '+10.0 ± 0.8 | +10.0 ± 0.8 | 1.48 | 0.50 | 0.50 | 1.00 |' in page
   assert '![track](learning_track.svg)' in page
 
 
