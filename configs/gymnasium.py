@@ -14,7 +14,7 @@ def get_config(size: str = '') -> configs.ConfigDict:
   """The config; with a size, of that size instead of a small one."""
   config = configs.base()
   configs.apply(config, {'env.name': 'gymnasium'})
-  config.train.update(fitting.RUN)
+  configs.apply(config, fitting.RUN)
   if size:
     configs.apply_size(config, size)
   return config

@@ -11,20 +11,21 @@ from dreamer_nnx import config as configs
 from dreamer_nnx import spaces
 from dreamer_nnx.envs.make import make_vector_env
 from dreamer_nnx.nn import images
+from dreamer_nnx.nodes import leaves
+from dreamer_nnx.optimizers import schedules
 from dreamer_nnx.spacetypes import Space
 
-# How long a config trains until flags say more, of `train`; half an hour on
-# one core.
+# How long a config trains until flags say more; half an hour on one core.
 RUN = {
-  'steps': 68_000,
-  'train_ratio': 64.0,
-  'batch_size': 16,
-  'batch_length': 16,
+  'train.steps': 68_000,
+  'train.train_ratio': 64.0,
+  'train.batch_size': 16,
+  'train.batch_length': 16,
+  'optimizer.dreamer.warmup': 100,
 }
 # What all of them have.
 COMMON = {
   'agent.imag_last': 4,
-  'optimizer.dreamer.warmup': 100,
   'train.envs': 4,
   'train.log_every': 2_000,
   'train.report_every': 0,
@@ -36,8 +37,6 @@ COMMON = {
 VECTOR = {
   'agent.actent': 1e-2,
   'optimizer.dreamer.lr': 1e-3,
-  # Falls to a tenth over the run.
-  'optimizer.dreamer.schedule': 'linear',
   'replay.chunked.capacity': 1_000_000,
 }
 IMAGE = {
@@ -89,13 +88,16 @@ def fit(config: ConfigDict, size: str = '') -> tuple[str, dict[str, Any]]:
   obs, actions = dict(envs.obs_space), dict(envs.action_space)
   envs.close()
   pixels, numbers = _seen(obs)
-  run = {f'train.{x}': config.train[x] for x in RUN}
+  set_to = leaves(config)
+  run = {path: set_to[path] for path in RUN}
   values = {**COMMON, **run, **(IMAGE if pixels else VECTOR)}
   if not _discrete(actions):
     values['agent.actent'] = 3e-4
   if not pixels:
-    values['optimizer.dreamer.anneal'] = _updates(config)
-  values |= _of_environment(config, pixels)
+    values |= _falling(run)
+  # A size halves images as often as it does.
+  fewest = len(MULTS) if size else 1
+  values |= _of_environment(config, pixels, fewest)
   if not size:
     few = numbers <= FEW_NUMBERS and not pixels
     values |= SMALL | (FEW if few else MANY)
@@ -110,10 +112,20 @@ def fit(config: ConfigDict, size: str = '') -> tuple[str, dict[str, Any]]:
   return text, values
 
 
-def _updates(config: ConfigDict) -> int:
-  """Counts the updates of a run."""
-  steps, ratio, size, length = (config.train[x] for x in RUN)
-  return max(1, round(steps * ratio / (size * length)))
+def _falling(run: Mapping[str, Any]) -> dict[str, Any]:
+  """Lets the rate fall to a tenth over a run, if it is longer than the warmup.
+
+  Args:
+    run: Values of `RUN`.
+  """
+  steps, ratio, size, length, warmup = run.values()
+  updates = min(round(steps * ratio / (size * length)), schedules.MOST)
+  if updates <= warmup:
+    return {}
+  return {
+    'optimizer.dreamer.schedule': 'linear',
+    'optimizer.dreamer.anneal': updates,
+  }
 
 
 def _seen(obs: Mapping[str, Space]) -> tuple[dict[str, Space], int]:
@@ -147,13 +159,17 @@ def _counted(count: int, noun: str) -> str:
 
 
 def _of_environment(
-  config: ConfigDict, pixels: Mapping[str, Space]
+  config: ConfigDict, pixels: Mapping[str, Space], fewest: int
 ) -> dict[str, Any]:
-  """Chooses what the environment itself is made with."""
+  """Chooses what the environment itself is made with.
+
+  Args:
+    fewest: Halvings that images must admit, or be scaled.
+  """
   name = config.env.name
   fields = config.env.get(name, {})
   values = {}
-  fits = all(_halvings(x.shape[:2]) is not None for x in pixels.values())
+  fits = all(_halvings(x.shape[:2]) >= fewest for x in pixels.values())
   if 'image_size' in fields and not fields.image_size and not fits:
     values[f'env.{name}.image_size'] = (SIDE, SIDE)
   if name == 'gymnasium' and not fields.time_limit and _endless(fields.id):
@@ -173,12 +189,12 @@ def _of_images(
   return DEPTH | {'**.simple.mults': MULTS[:fewest]}
 
 
-def _halvings(sides: tuple[int, int]) -> int | None:
-  """Returns the most halvings, up to four, that images admit; None: none."""
+def _halvings(sides: tuple[int, int]) -> int:
+  """Returns the most halvings, up to four, that images admit; 0 for none."""
   if max(sides) > LARGEST:
-    return None
+    return 0
   numbers = range(len(MULTS), 0, -1)
-  return next((n for n in numbers if images.fits(sides, n)), None)
+  return next((n for n in numbers if images.fits(sides, n)), 0)
 
 
 def _endless(id: str) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 
 from dreamer_nnx import spaces, spacetypes
 from dreamer_nnx.errors import UserError
+from dreamer_nnx.leaves import MISSING
 from dreamer_nnx.spacetypes import Space
 
 IMAGE, LOG = 'image', spaces.LOG
@@ -299,7 +300,7 @@ def _has(leaf: spaces.Leaf, value: Any) -> bool:
   for step in leaf.path:
     try:
       value = value[step]
-    except (KeyError, IndexError, TypeError):
+    except MISSING:
       return False
   return bool(leaf.path)
 
@@ -315,7 +316,7 @@ def _parts(
     for step in () if by_key else leaf.path:
       try:
         part = part[step]
-      except (KeyError, IndexError, TypeError) as error:
+      except MISSING as error:
         raise _missing(leaf, value, what) from error
     if isinstance(part, Mapping):
       raise _missing(leaf, value, what)

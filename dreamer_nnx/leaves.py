@@ -11,6 +11,8 @@ from dreamer_nnx.native import FLOAT32, NUMBERS, narrowed, silently
 from dreamer_nnx.spacetypes import Space, kind
 
 FLOAT64 = np.dtype(np.float64)
+# What a value raises that has no such entry; ValueError is of numpy's records.
+MISSING = (KeyError, IndexError, TypeError, ValueError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +74,7 @@ def flattener(
     for key, part, dtype, shape, read in parts:
       try:
         entry = value[part]
-      except (KeyError, IndexError, TypeError):
+      except MISSING:
         entry = None
       # What is most frequent takes no call.
       same = type(entry) is np.ndarray and entry.dtype is dtype
@@ -114,7 +116,7 @@ def _reader(leaf):
     for part in path:
       try:
         value = value[part]
-      except (KeyError, IndexError, TypeError) as error:
+      except MISSING as error:
         raise ValueError(
           f'{key!r}: the value has no entry {part!r}, its space has one.'
         ) from error

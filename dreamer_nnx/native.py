@@ -22,6 +22,8 @@ WHITE = 255
 WHOLE = frozenset((int, np.int64, np.int32))
 NUMBERS = WHOLE | {float, np.float64, np.float32}
 FLOAT32 = np.dtype(np.float32)
+# The least whole number that int64 does not have.
+INT64 = 2.0**63
 LARGEST = float(np.finfo(np.float32).max)
 T = TypeVar('T')
 # Where no overflow is told. To enter `np.errstate` takes ten times as long.
@@ -80,7 +82,7 @@ def _discrete(space: Space) -> Converter:
       return np.int32(int(value) - start)
     value = _whole_numbers(np.reshape(value, ()), space)
     _check_bounds(value, start, start + count - 1, space)
-    return (value - start).astype(np.int32)
+    return np.int32(int(value) - start)
 
   decode = lambda array: np.int64(array) + start if start else np.int64(array)
   return Converter(spacetypes.discrete(count), encode, decode)
@@ -96,7 +98,7 @@ def _multi_discrete(
   def encode(value: np.ndarray) -> np.ndarray:
     value = _whole_numbers(value.reshape(shape), space)
     _check_bounds(value, start, last, space)
-    return (value - start).astype(np.int32).reshape(-1)
+    return (value.astype(np.int64) - start).astype(np.int32).reshape(-1)
 
   def decode(array: np.ndarray) -> np.ndarray:
     value = np.asarray(array, np.int64)
@@ -161,8 +163,9 @@ def _image(space: Space, where: str) -> Converter:
   def encode(value: np.ndarray) -> np.ndarray:
     if not full or value.dtype != np.uint8:
       value = pixels(value, space)
-    # (N, H, W, C) and the like to (H, W, N, C) to (H, W, N C).
-    return value.transpose(order).reshape(target).astype(np.uint8, copy=False)
+    # (N, H, W, C) and the like to (H, W, N, C) to (H, W, N C). A copy, for
+    # what draws the next image may do it in the same array.
+    return np.array(value.transpose(order).reshape(target), np.uint8)
 
   def decode(array: np.ndarray) -> np.ndarray:
     lead = np.shape(array)[:-3]
@@ -238,7 +241,8 @@ def _shades(value: np.ndarray, space: Space) -> np.ndarray:
   inside = (value >= low - slack) & (value <= high + slack)
   if not inside.all():
     raise _outside(value[~inside][0], space)
-  share = (np.clip(value, low, high) - low) / (high - low)
+  # A space of one shade has no difference.
+  share = (np.clip(value, low, high) - low) / (high - low or 1.0)
   return np.rint(share * WHITE).astype(np.uint8)
 
 
@@ -250,6 +254,9 @@ def _whole_numbers(value: np.ndarray, space: Space) -> np.ndarray:
     wrong = ~(np.isfinite(value) & (value == np.rint(value)))
     if wrong.any():
       raise _outside(value[wrong].flat[0], space)
+    large = abs(value) >= INT64
+    if large.any():
+      raise _outside(value[large].flat[0], space, 'a float beyond int64')
     return value.astype(np.int64)
   if value.dtype.kind not in 'iu':
     raise _outside(value.flat[0], space)

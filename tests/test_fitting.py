@@ -6,6 +6,7 @@ import pytest
 from gymnasium import spaces
 
 import dreamer_nnx
+from dreamer_nnx import config as configs
 from dreamer_nnx import overrides, workflow
 from dreamer_nnx.errors import UserError
 
@@ -61,10 +62,45 @@ def test_the_rate_of_a_vector_falls_over_the_updates_of_the_run():
   assert rate(**more).anneal == 500
   # What a config has that nothing is fitted to.
   assert rate(**{'train.steps': 1_000_000}).anneal == 250_000
-  assert rate(**{'optimizer.dreamer.anneal': 7}).anneal == 7
+  assert rate(**{'optimizer.dreamer.anneal': 700}).anneal == 700
   images, _ = fitted(((64, 64),))
   assert images.optimizer.dreamer.schedule == 'const'
   assert images.train.steps == 100_000
+
+
+@pytest.mark.parametrize(
+  ('more', 'schedule', 'anneal'),
+  [
+    ({'train.steps': 400}, 'const', 0),
+    ({'train.steps': 404}, 'linear', 101),
+    ({'train.train_ratio': 0.0}, 'const', 0),
+    ({'optimizer.dreamer.warmup': 17_000}, 'const', 0),
+    ({'train.steps': 400, 'optimizer.dreamer.warmup': 99}, 'linear', 100),
+    ({'train.steps': 10**11}, 'linear', 2**31 - 1),
+  ],
+)
+def test_runs_of_any_length_have_a_rate(more, schedule, anneal):
+  config, _ = fitted(numbers=4, **more)
+  rate = config.optimizer.dreamer
+  assert (rate.schedule, rate.anneal) == (schedule, anneal)
+  assert configs.bind_all(config)['optimizer']()
+
+
+def test_images_of_a_size_are_halved_as_it_does_or_scaled():
+  load = lambda side: dreamer_nnx.load_config(
+    'gymnasium:1m',
+    {
+      'env.name': 'custom',
+      'env.custom.make': MADE,
+      'env.custom.arguments': (f'sides=(({side}, {side}),)', 'numbers=0'),
+    },
+  )
+  for side, scaled in ((56, (64, 64)), (16, (64, 64)), (80, ())):
+    config = load(side)
+    assert config.env.custom.image_size == scaled
+    envs = workflow.make_envs(config)
+    workflow.make_learner(config, envs.obs_space, envs.action_space)
+    envs.close()
 
 
 def test_a_vector_gets_a_small_agent():

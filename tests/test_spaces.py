@@ -232,10 +232,13 @@ RAMP = np.array([0, 255] * 4, np.uint8).reshape(2, 2, 2)
     (gs.MultiBinary(2), [0, 2], '2'),
     (gs.Box(0, 9, (2,), np.int64), [0, 10], '10'),
     (gs.Box(0, 9, (2,), np.int64), [0, 0.5], '0.5'),
+    (gs.Box(0, 9, (2,), np.int64), [0, 1e30], '1e+30'),
+    (gs.Box(0, 9, (2,), np.uint64), [0.0, -1e30], '-1e+30'),
     (gs.Box(0, 1, (2,), np.bool_), [0, 2], '2'),
     (gs.Box(0, 9, (2,)), ['a', 'b'], "'a'"),
   ],
 )
+@pytest.mark.filterwarnings('error')
 def test_values_outside_their_space_are_refused(space, value, number):
   normal = spaces.normalize(gs.Dict({'a': space}), WHERE, 'vector')
   with pytest.raises(ValueError) as error:
@@ -269,10 +272,29 @@ def test_floats_are_read_as_float32_in_new_arrays(dtype, given, nested):
 
 
 @pytest.mark.parametrize(
+  'shape', [(8, 8, 3), (40, 40), (3, 8, 8), (2, 8, 8, 3)]
+)
+@pytest.mark.parametrize('dtype', [np.uint8, np.float32])
+def test_images_are_read_in_new_arrays(shape, dtype):
+  space = gs.Box(0, 255 if dtype is np.uint8 else 1, shape, dtype)
+  normal = spaces.normalize(gs.Dict({'a': space}), WHERE, 'vector')
+  value = np.zeros(shape, dtype)
+  read = normal.flatten({'a': value})['a']
+  if read.dtype == np.uint8:
+    value[:] = 1
+    assert not read.any()
+  assert not np.shares_memory(read, value)
+
+
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize(
   'space, value, expected',
   [
     (gs.Discrete(3, start=5), 7, 2),
     (gs.Discrete(3), np.array([2.0]), 2),
+    (gs.Discrete(5, start=-2), np.uint64(1), 3),
+    (gs.MultiDiscrete([2, 3], start=[-1, 0]), np.array([0, 1], 'u8'), [1, 1]),
+    (gs.Box(0, 0, (4, 4, 3)), np.zeros((4, 4, 3)), np.zeros((4, 4, 3))),
     (gs.MultiDiscrete([2, 3], start=[1, 1]), [2, 3], [1, 2]),
     (gs.Box(0, 9, (2,), np.int64), [0.0, 9.0], [0, 9]),
     (gs.Box(-1, 1, (2,)), [5, 0], [5, 0]),

@@ -1,16 +1,15 @@
 """Checks of what a vector of environments returns."""
 
-import numbers
 from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
 import numpy as np
 
-from dreamer_nnx import spaces
+from dreamer_nnx import native, spaces
 from dreamer_nnx.contracts import VectorEnv
-from dreamer_nnx.envs.faults import EnvError, check_finite
-from dreamer_nnx.envs.wrapped import WrappedVectorEnv
+from dreamer_nnx.envs.faults import EnvError, check_finite, describe
+from dreamer_nnx.envs.wrapped import WrappedVectorEnv, is_whole
 from dreamer_nnx.errors import UserError
 
 FLAGS = {'reward': 'f', 'is_first': 'b', 'is_last': 'b', 'is_terminal': 'b'}
@@ -73,7 +72,7 @@ class CheckedVectorEnv(WrappedVectorEnv):
     for key in self._wanted:
       if key not in answer:
         raise self._error(f'{key!r} is missing, got {sorted(answer)}.')
-    result = {k: self._array(k, np.asarray(v)) for k, v in answer.items()}
+    result = {k: self._array(k, v) for k, v in answer.items()}
     observed = {k: result[k] for k in self.obs_space}
     try:
       check_finite(observed, 'observation', self._step)
@@ -82,17 +81,28 @@ class CheckedVectorEnv(WrappedVectorEnv):
       raise EnvError(str(error), self._where) from None
     return result
 
-  def _array(self, key: str, value: np.ndarray) -> np.ndarray:
+  def _array(self, key: str, value: Any) -> np.ndarray:
+    try:
+      value = np.asarray(value)
+    except Exception as error:
+      raise self._error(f'{key!r} is no array: {describe(error)}') from error
     shape, want, classes = self._wanted.get(key) or self._logged(key, value)
     if value.shape != shape:
       raise self._error(f'{key!r} has the shape {value.shape}, not {shape}.')
     if value.dtype != want:
       if not np.can_cast(value.dtype, want, 'same_kind'):
         raise self._error(f'{key!r} is {value.dtype}, not {want}.')
-      value = value.astype(want)
+      value = self._cast(key, value, want)
     if classes is not None:
       self._check_classes(key, value, classes)
     return value
+
+  def _cast(self, key, value, want):
+    cast = native.narrowed(value, want)
+    if want.kind in 'iu':
+      wrong = cast != value
+      self._refuse(key, value, wrong, f'no {want}')
+    return cast
 
   def _logged(self, key, value):
     if not key.startswith('log/'):
@@ -105,20 +115,23 @@ class CheckedVectorEnv(WrappedVectorEnv):
   ) -> None:
     classes = np.reshape(spaces.classes(space), space.shape)
     wrong = (value < 0) | (value >= classes)
+    self._refuse(key, value, wrong, f'not in its space {space}')
+
+  def _refuse(
+    self, key: str, value: np.ndarray, wrong: np.ndarray, why: str
+  ) -> None:
+    """Raises an error if an entry is wrong, and names the first."""
     if wrong.any():
       index = int(np.flatnonzero(wrong.reshape(len(wrong), -1).any(1))[0])
-      raise self._error(
-        f'{key!r} of environment {index}: {value[wrong].flat[0]} is not in '
-        f'its space {space}.'
-      )
+      found = value[wrong].flat[0]
+      raise self._error(f'{key!r} of environment {index}: {found} is {why}.')
 
   def _error(self, what: str) -> EnvError:
     return EnvError(f'at step {self._step}: {what}', self._where)
 
 
 def _check_repeat(repeat: Any, where: str) -> None:
-  whole = isinstance(repeat, numbers.Integral) and not isinstance(repeat, bool)
-  if not whole or repeat < 1:
+  if not is_whole(repeat) or repeat < 1:
     raise UserError(
       f'its attribute `repeat` is {repeat!r}. It is a whole number from 1, of '
       'simulated steps for an action; leave it out if that is not fixed.',

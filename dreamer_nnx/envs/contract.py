@@ -1,5 +1,6 @@
 """Checks of gymnasium's rules for the values an environment returns."""
 
+import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Mapping
@@ -27,65 +28,127 @@ OLD = (
 class Checked(gymnasium.Wrapper):
   """Refuses answers that are not of gymnasium's interface.
 
-  Args:
-    passing: Passes steps on, for they are checked further inside.
-
   Raises:
     EnvError: An answer of `reset` or `step` breaks a rule; it is described.
   """
 
-  def __init__(self, env: gymnasium.Env, passing: bool = False) -> None:
+  def __init__(self, env: gymnasium.Env) -> None:
     super().__init__(env)
-    self._passing = passing
     self.put(env)
 
   def put(self, env: gymnasium.Env) -> None:
     """Takes another environment in place of the one within."""
     self.env = env
-    # Takes less time than a method.
-    checked = functools.partial(_step, env.step)
-    self.step = env.step if self._passing else checked
+    # Takes less time than a method. The environment is asked for its own step
+    # each time, for it may replace it.
+    self.step = functools.partial(_step, env)
 
   def reset(self, *, seed: int | None = None, options: Any = None) -> tuple:
     return _reset(self.env.reset, seed=seed, options=options)
 
 
-def checked(env: gymnasium.Env) -> Checked:
+class Explained(Checked):
+  """Checks around wrappers, which says what an environment within has broken.
+
+  Wrappers unpack its answer, with an error that says nothing. As they may also
+  convert it, it is no fault until one of them fails.
+
+  Args:
+    inmost: The environment within.
+  """
+
+  def __init__(self, env: gymnasium.Env, inmost: gymnasium.Env) -> None:
+    super().__init__(env)
+    self._fault: EnvError | None = None
+    self._converted = False
+    # Where it takes no attributes, nothing is explained.
+    with contextlib.suppress(AttributeError, TypeError):
+      inmost.reset = self._noting(inmost.reset, _begun)
+      inmost.step = self._noting(inmost.step, _answered)
+
+  def put(self, env: gymnasium.Env) -> None:
+    super().put(env)
+    self.step = functools.partial(self._explained, self.step)
+
+  def reset(self, *, seed: int | None = None, options: Any = None) -> tuple:
+    return self._explained(super().reset, seed=seed, options=options)
+
+  def _noting(self, method, check):
+    """A method that notes what is wrong with its answer, or how it is asked."""
+
+    def noting(*given, **named):
+      try:
+        result = method(*given, **named)
+      except TypeError as error:
+        if check is _begun and not _takes(method, given, named):
+          self._fault = _refused(error)
+        raise
+      try:
+        check(result)
+      except EnvError as error:
+        self._fault = error
+      return result
+
+    return noting
+
+  def _explained(self, call, *given, **named):
+    self._fault = None
+    try:
+      result = call(*given, **named)
+    except Exception as error:
+      if self._fault is None or self._converted:
+        raise
+      raise self._fault from error
+    self._converted = self._converted or self._fault is not None
+    return result
+
+
+def checked(env: gymnasium.Env) -> gymnasium.Env:
   """Adds checks of what an environment answers.
 
-  They are around the innermost one, for the wrappers between unpack the answer,
-  with an error that says nothing; and around all of it, unless all wrappers
-  pass answers on.
+  They are around the innermost one, if all wrappers pass answers on, and else
+  around all of it.
   """
-  inmost, between = env.unwrapped, _wrappers(env)
-  if inmost is not env:
-    try:
-      inmost.reset = functools.partial(_reset, inmost.reset)
-      inmost.step = functools.partial(_step, inmost.step)
-    except (AttributeError, TypeError):
-      # Not an object of Python's: the outer check remains.
-      return Checked(env)
-  return Checked(env, passing=bool(between) and PASSING.issuperset(between))
+  around = _wrappers(env)
+  if not around:
+    return Checked(env)
+  innermost = around[-1]
+  if all(map(_passes, around)):
+    innermost.env = Checked(innermost.env)
+    return env
+  inmost = innermost.env
+  # One that keeps its attributes elsewhere is left alone.
+  plain = type(inmost).__setattr__ is object.__setattr__
+  return Explained(env, inmost) if plain else Checked(env)
 
 
-def _wrappers(env: gymnasium.Env) -> list[type]:
-  """The types of the wrappers around the innermost environment."""
+def _wrappers(env: gymnasium.Env) -> list[gymnasium.Wrapper]:
+  """The wrappers around the innermost environment, outermost first."""
   found = []
   while isinstance(env, gymnasium.Wrapper):
-    found.append(type(env))
+    found.append(env)
     env = env.env
   return found
+
+
+def _passes(wrapper: gymnasium.Wrapper) -> bool:
+  """Tells whether a wrapper is of gymnasium's own, as it was made."""
+  replaced = {'step', 'reset'} & vars(wrapper).keys()
+  return type(wrapper) in PASSING and not replaced
 
 
 def _reset(reset: Callable[..., Any], **arguments: Any) -> tuple:
   try:
     result = reset(**arguments)
   except TypeError as error:
-    if _takes(reset, arguments):
+    if _takes(reset, (), arguments):
       raise
-    raise EnvError(
-      f'reset must take seed and options as keywords ({error}).{OLD}'
-    ) from error
+    raise _refused(error) from error
+  return _begun(result)
+
+
+def _begun(result: Any) -> tuple:
+  """The answer of a reset."""
   pair = isinstance(result, tuple) and len(result) == 2
   if not pair or not isinstance(result[1], Mapping):
     raise EnvError(
@@ -95,9 +158,17 @@ def _reset(reset: Callable[..., Any], **arguments: Any) -> tuple:
   return result
 
 
-def _takes(function: Callable[..., Any], arguments: dict[str, Any]) -> bool:
+def _refused(error: TypeError) -> EnvError:
+  return EnvError(
+    f'reset must take seed and options as keywords ({error}).{OLD}'
+  )
+
+
+def _takes(
+  function: Callable[..., Any], given: tuple, named: Mapping[str, Any]
+) -> bool:
   try:
-    inspect.signature(function).bind(**arguments)
+    inspect.signature(function).bind(*given, **named)
   except TypeError:
     return False
   except ValueError:
@@ -106,8 +177,12 @@ def _takes(function: Callable[..., Any], arguments: dict[str, Any]) -> bool:
   return True
 
 
-def _step(step: Callable[[Any], Any], action: Any) -> tuple:
-  result = step(action)
+def _step(env: gymnasium.Env, action: Any) -> tuple:
+  return _answered(env.step(action))
+
+
+def _answered(result: Any) -> tuple:
+  """The answer of a step, with a number and flags of Python's own types."""
   if type(result) is tuple and len(result) == 5:
     obs, reward, terminated, truncated, info = result
     if type(terminated) is bool and type(truncated) is bool:

@@ -35,7 +35,15 @@ def describe(error: BaseException) -> str:
     return str(error)
   frames = traceback.extract_tb(error.__traceback__)
   place = f' ({frames[-1].filename}:{frames[-1].lineno})' if frames else ''
-  return f'{type(error).__name__}: {error}{place}'
+  return f'{type(error).__name__}: {_words(error)}{place}'
+
+
+def _words(error: BaseException) -> str:
+  try:
+    return str(error)
+  except Exception:
+    # As Python's own tracebacks have it.
+    return '<exception str() failed>'
 
 
 def check_finite(

@@ -79,7 +79,7 @@ class LocalHub:
   def call(self, index: int, host: Host, name: str, arguments: tuple) -> Any:
     """Calls a method, and notes what it has changed in this process."""
     method, what = getattr(host, name), (index, name)
-    folder = os.getcwd()
+    folder = _folder()
     # Most start their processes when they are made, which the first reset may
     # do. To look for these takes longer than a short episode.
     if new := what not in self._called:
@@ -97,10 +97,7 @@ class LocalHub:
     return children.end(self._children)
 
   def _check_folder(self, before: str) -> None:
-    try:
-      after = os.getcwd()
-    except FileNotFoundError:
-      after = 'one that is gone'
+    after = _folder()
     if after != before:
       warn_once(
         f'{self._where}: the environment has changed the current folder of '
@@ -108,3 +105,11 @@ class LocalHub:
         'absolute and stay as they are.',
         f'{self._where}: folder',
       )
+
+
+def _folder() -> str:
+  """The current folder of this process."""
+  try:
+    return os.getcwd()
+  except FileNotFoundError:
+    return 'one that is gone'

@@ -223,7 +223,7 @@ def _ends(answers: Sequence[Answer]) -> np.ndarray:
   """Flags of episodes that are over, terminal, and cut: (3, W)."""
   ends = np.zeros((3, len(answers)), bool)
   # Few steps have an end, and to look for one takes less time than arrays.
-  if True in [answer.terminated or answer.truncated for answer in answers]:
+  if any([answer.terminated or answer.truncated for answer in answers]):
     ends[:] = np.transpose(
       [(x.terminated or x.truncated, x.terminated, x.cut) for x in answers]
     )

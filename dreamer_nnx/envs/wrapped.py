@@ -1,12 +1,19 @@
 """Around another vector of environments: what a wrapper passes on."""
 
+import numbers
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from dreamer_nnx import interface
 from dreamer_nnx.contracts import VectorEnv
 from dreamer_nnx.interface import Interface
+
+
+def is_whole(value: Any) -> bool:
+  """Tells whether a value is a whole number, which a flag is not."""
+  return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 class WrappedVectorEnv:
@@ -35,7 +42,8 @@ class WrappedVectorEnv:
   @property
   def episodes(self) -> int:
     """Number of episodes that training has; 0 where it is not told."""
-    return int(getattr(self._env, 'episodes', 0))
+    found = getattr(self._env, 'episodes', 0)
+    return int(found) if is_whole(found) else 0
 
   @property
   def repeat(self) -> int:

@@ -110,7 +110,8 @@ class Render(gymnasium.Wrapper):
     return {**obs, 'image': self._draw()}, *rest
 
   def _draw(self):
-    frame = np.asarray(self.env.render())
+    # A copy, for the next may be drawn in the same array.
+    frame = np.array(self.env.render())
     if frame.ndim != 3 or frame.dtype != np.uint8:
       raise EnvError(
         'render() must draw an (height, width, 3) uint8 image, it gave '

@@ -54,7 +54,8 @@ def scheduled(
 SCHEDULES = {'const': _const, 'linear': _linear, 'cosine': _cosine}
 Schedule = Annotated[str, OneOf(*SCHEDULES)]
 # Updates are counted in int32.
-Updates = Annotated[int, Range(0, 2**31 - 1)]
+MOST = 2**31 - 1
+Updates = Annotated[int, Range(0, MOST)]
 # The decay of a moving average; larger ones are about 1 in float32.
 Decay = Annotated[float, Range(0, 0.999999)]
 

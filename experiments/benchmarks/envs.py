@@ -25,8 +25,10 @@ from collections.abc import Callable
 
 import gymnasium
 import numpy as np
+from numpy.typing import DTypeLike
 
 from dreamer_nnx import envs, streams
+from dreamer_nnx.envs import old_gym
 from dreamer_nnx.registry import Choice
 from dreamer_nnx.slots import ENV
 from dreamer_nnx.streams import Stream
@@ -99,7 +101,7 @@ def procgen(num_envs: int) -> tuple[dict[str, Stepper], Actions]:
   return {VECTOR: pool.step, HERE: ours('procgen', num_envs)}, 15
 
 
-def stacked(natives: list) -> Stepper:
+def stacked(natives: list, dtype: DTypeLike = np.float32) -> Stepper:
   """Steps environments of dm_env's interface, and stacks what they answer."""
 
   def step(actions):
@@ -108,8 +110,8 @@ def stacked(natives: list) -> Stepper:
     ends = np.array([time.last() for time in times])
     seen = [time.observation for time in times]
     if isinstance(seen[0], np.ndarray):
-      return np.array(seen, np.float32), rewards, ends
-    arrays = {k: np.array([x[k] for x in seen], np.float32) for k in seen[0]}
+      return np.array(seen, dtype), rewards, ends
+    arrays = {k: np.array([x[k] for x in seen], dtype) for k in seen[0]}
     return arrays, rewards, ends
 
   return step
@@ -124,6 +126,19 @@ def dmc(num_envs: int) -> tuple[dict[str, Stepper], Actions]:
   natives = [suite.load('walker', 'walk', {'random': x}) for x in seeds]
   here = ours('dmc', num_envs, task='walker_walk')
   return {LOOP: stacked(natives), HERE: here}, (6,)
+
+
+def memory_maze(num_envs: int) -> tuple[dict[str, Stepper], Actions]:
+  """9x9, 64 x 64 pixels; the package begins episodes anew by itself."""
+  here = ours('memory_maze', num_envs)
+  with old_gym.replaced():
+    from memory_maze import tasks
+
+  # The same mazes, for what is seen takes time to draw.
+  seeds = [streams.seed(0, Stream.MAKE, index) for index in range(num_envs)]
+  make = tasks.memory_maze_9x9
+  natives = [make(image_only_obs=True, seed=seed) for seed in seeds]
+  return {LOOP: stacked(natives, np.uint8), HERE: here}, 6
 
 
 def registered(
@@ -212,6 +227,7 @@ SUITES = {
   'crafter': crafter,
   'dmc': dmc,
   'lunarlander': of_gymnasium('LunarLander-v3', 4),
+  'memory_maze': memory_maze,
   'minatar': minatar,
   'minigrid': minigrid,
   'minigrid_pixels': minigrid_pixels,

@@ -82,6 +82,19 @@ def test_types_of_the_same_kind_are_converted():
     ({'log/score': np.ones((2, 3))}, "'log/score' has the shape"),
     ({'image': np.ones((2, 4, 4, 3))}, "'image' is float64, not uint8"),
     ({'image': np.full((2, 4, 4, 3), 300)}, "'image' is int64, not uint8"),
+    (
+      {'image': np.full((2, 4, 4, 3), 300, np.uint16)},
+      "'image' of environment 0: 300 is no uint8",
+    ),
+    (
+      {'kind': np.array([0, 2**32 + 1])},
+      "'kind' of environment 1: 4294967297 is no int32",
+    ),
+    (
+      {'kind': np.array([0, 2**64 - 2**32], np.uint64)},
+      "'kind' of environment 1: 18446744069414584320 is no int32",
+    ),
+    ({'x': [[1], [1, 2]]}, "'x' is no array: ValueError"),
     ({'is_last': np.zeros(2)}, "'is_last' is float64, not bool"),
     (
       {'kind': np.array([0, 3])},
@@ -123,6 +136,14 @@ def test_it_tells_how_often_actions_are_repeated():
   told = CheckedVectorEnv(Vector(repeat=np.int64(4)), WHERE).repeat
   assert told == 4 and type(told) is int
   assert not hasattr(CheckedVectorEnv(Vector(), WHERE), 'repeat')
+
+
+@pytest.mark.parametrize(
+  'episodes, told',
+  [(3, 3), (np.int64(3), 3), ([1, 2], 0), (lambda: 3, 0), (True, 0)],
+)
+def test_only_a_number_of_episodes_is_told(episodes, told):
+  assert CheckedVectorEnv(Vector(episodes=episodes), WHERE).episodes == told
 
 
 @pytest.mark.parametrize('repeat', [0, -1, 1.5, True, None])

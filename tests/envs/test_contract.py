@@ -73,8 +73,7 @@ def test_a_wrong_answer_stops_the_run_at_once(change, message, late):
 
 def test_it_is_said_below_the_wrappers_of_gymnasium():
   change = STEPS['old'][0]
-  wrap = lambda env: gymnasium.wrappers.TimeLimit(env, 50)
-  env = start(lambda i: wrap(wrap(Answers(change))))
+  env = start(lambda i: LIMIT(LIMIT(Answers(change))))
   env.reset()
   with pytest.raises(envs.EnvError, match='the interface of gym before'):
     env.step(ACTION)
@@ -88,12 +87,123 @@ class Breaks(gymnasium.Wrapper):
 
 @pytest.mark.parametrize('outmost', [False, True])
 def test_a_wrapper_that_breaks_a_rule_is_told_of(outmost):
-  limit = lambda env: gymnasium.wrappers.TimeLimit(env, 50)
-  wrap = (lambda env: Breaks(limit(env))) if outmost else Breaks
+  wrap = (lambda env: Breaks(LIMIT(env))) if outmost else Breaks
   env = start(lambda i: wrap(Counter()))
   env.reset()
   with pytest.raises(envs.EnvError, match='step must return 5 values'):
     env.step(ACTION)
+  env.close()
+
+
+class Replaces(Counter):
+  """Replaces its own step in the first reset, as what is compiled then does."""
+
+  def __init__(self, change=lambda *right: right):
+    super().__init__()
+    self.change = change
+
+  def reset(self, *, seed=None, options=None):
+    self.step = self.compiled
+    return super().reset(seed=seed)
+
+  def step(self, action):
+    raise AssertionError('this is not the step that it has')
+
+  def compiled(self, action):
+    return self.change(*super().step(action))
+
+
+class Proxy(Counter):
+  """Passes for another environment, and answers by itself."""
+
+  def __init__(self, change):
+    super().__init__()
+    self.change, self.other = change, Counter()
+
+  @property
+  def unwrapped(self):
+    return self.other
+
+  def step(self, action):
+    return self.change(*super().step(action))
+
+
+class Forwards(Proxy):
+  """Gives methods that are set to another environment."""
+
+  def __setattr__(self, name, value):
+    other = self.other if name in ('reset', 'step') else super()
+    other.__setattr__(name, value)
+
+
+LIMIT = lambda env: gymnasium.wrappers.TimeLimit(env, 50)
+ORDER = lambda env: LIMIT(gymnasium.wrappers.OrderEnforcing(env))
+DRAWN = lambda env: LIMIT(Passes(env))
+PLAIN = lambda env: env
+WRAPPED = pytest.mark.parametrize('wrap', [PLAIN, LIMIT, ORDER, DRAWN])
+
+
+class Passes(gymnasium.Wrapper):
+  """A wrapper of one's own."""
+
+
+@WRAPPED
+def test_an_environment_may_replace_its_step(wrap):
+  env = start(lambda i: wrap(Replaces()))
+  env.reset()
+  ends = [env.step(ACTION)['is_last'].tolist() for _ in range(4)]
+  assert ends == [[end] * 2 for end in (False, False, True, False)]
+  env.close()
+
+
+@WRAPPED
+@pytest.mark.parametrize('kind', [Replaces, Proxy, Forwards])
+def test_what_answers_is_checked_whatever_it_passes_for(kind, wrap):
+  for name in ('no reward', 'text', 'ends'):
+    change, message = STEPS[name]
+    env = start(lambda i, change=change: wrap(kind(change)))
+    env.reset()
+    with pytest.raises(envs.EnvError, match=f'at step 1: .*{message}'):
+      env.step(ACTION)
+    env.close()
+
+
+@WRAPPED
+def test_whatever_is_true_ends_an_episode(wrap):
+  change = lambda o, r, e, t, i: (o, r, 2 * e, 0, i)
+  for kind in (Replaces, Proxy):
+    env = start(lambda i, kind=kind: wrap(kind(change)))
+    env.reset()
+    ends = [env.step(ACTION)['is_last'].tolist() for _ in range(3)]
+    assert ends == [[False] * 2, [False] * 2, [True] * 2]
+    env.close()
+
+
+class Modern(gymnasium.Wrapper):
+  """Gives an environment of the old interface the new one."""
+
+  def reset(self, *, seed=None, options=None):
+    return self.env.reset(), {}
+
+  def step(self, action):
+    obs, reward, end, info = self.env.step(action)
+    if self.env.unwrapped.time == 2:
+      raise ZeroDivisionError('by the wrapper')
+    return obs, reward, end, False, info
+
+
+def test_a_wrapper_may_convert_the_old_interface(caplog):
+  class Old(OldReset):
+    def step(self, action):
+      obs, reward, end, _, info = super().step(action)
+      return obs, reward, end, info
+
+  env = start(lambda i: Modern(Old()))
+  assert env.reset()['is_first'].all()
+  assert not env.step(ACTION)['is_last'].any()
+  # Its crash is no fault of what it converts.
+  assert env.step(ACTION)['is_last'].all()
+  assert 'ZeroDivisionError: by the wrapper' in caplog.text
   env.close()
 
 
@@ -109,10 +219,9 @@ class Reuses(Counter):
     return self.kept
 
 
-@pytest.mark.parametrize('limited', [False, True])
-def test_a_probe_sees_the_steps_that_are_passed_on(limited):
-  limit = lambda env: gymnasium.wrappers.TimeLimit(env, 50) if limited else env
-  make = single.Wrapped(lambda i: limit(Reuses()), single.Options(), WHERE)
+@WRAPPED
+def test_a_probe_sees_the_steps_that_are_passed_on(wrap):
+  make = single.Wrapped(lambda i: wrap(Reuses()), single.Options(), WHERE)
   looked = probe.Probe(lambda: make(0))
   assert looked.start()
   assert not looked.reset(0)

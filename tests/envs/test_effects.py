@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import tempfile
 import time
 
 import numpy as np
@@ -80,6 +81,41 @@ def test_a_changed_folder_is_told_once(when, tmp_path, caplog):
   env.close()
   assert caplog.text.count('has changed the current folder') == 1
   assert f'from {before} to {tmp_path}' in caplog.text
+
+
+def test_a_folder_that_is_gone_ends_nothing(tmp_path, caplog):
+  class Deletes(Counter):
+    def reset(self, **arguments):
+      folder = tempfile.mkdtemp(dir=tmp_path)
+      os.chdir(folder)
+      os.rmdir(folder)
+      return super().reset(**arguments)
+
+  env = start(lambda i: Deletes())
+  assert env.reset()['is_first'].all()
+  for _ in range(4):
+    env.step(ACTION)
+  env.close()
+  assert 'to one that is gone' in caplog.text
+  assert 'close raised' not in caplog.text
+
+
+@BOTH
+def test_an_error_without_words_is_told_of(workers, caplog):
+  class Wordless(Exception):
+    def __str__(self):
+      raise ValueError
+
+  class Raises(Counter):
+    def step(self, action):
+      raise Wordless
+
+  env = start(lambda i: Raises() if i else Counter(), workers)
+  env.reset()
+  with caplog.at_level(logging.WARNING):
+    assert env.step(ACTION)['is_last'].tolist() == [False, True]
+  assert 'Wordless: <exception str() failed>' in caplog.text
+  env.close()
 
 
 def gone(pid):

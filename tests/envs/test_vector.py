@@ -358,6 +358,24 @@ def test_steps_of_the_past_stay_as_they_were(start):
       np.testing.assert_array_equal(first[key], kept[key])
 
 
+def test_drawings_in_one_array_are_told_apart(start):
+  class Shared(games.Drawn):
+    kept = np.zeros((10, 20, 3), np.uint8)
+
+    def render(self):
+      self.kept[:] = super().render() + self.index
+      return self.kept
+
+  def make(index):
+    env = Shared()
+    env.index = index
+    return env
+
+  env = start(make, render=True)
+  assert env.reset()['image'][:, 0, 0, 0].tolist() == [0, 1]
+  assert env.step(act(1, 1))['image'][:, 0, 0, 0].tolist() == [10, 11]
+
+
 def test_there_is_no_state(start):
   env = start(lambda i: games.Counter())
   env.reset()
