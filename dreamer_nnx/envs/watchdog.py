@@ -58,17 +58,15 @@ class Watchdog:
     if not self._limit:
       return [call(argument) for (_, call), argument in pairs]
     quick = time.monotonic() - self._left < QUICK
-    results = []
+    # A call may make another one, and go on after it.
+    outer, results = self._current, []
     try:
       for (what, call), argument in pairs:
-        # Before it is looked whether it is armed: see `_disarm`.
-        self._current = (what,)
-        if time.monotonic() - self._armed > REARM:
-          self._arm()
+        self._begin((what,))
         results.append(call(argument))
     finally:
-      self._current = None
       self._left = time.monotonic()
+      self._begin(outer)
       if not quick:
         self._disarm()
     return results
@@ -77,6 +75,12 @@ class Watchdog:
     """Watches no more."""
     self._closed.set()
     self._disarm()
+
+  def _begin(self, current):
+    # Before it is looked whether it is armed: see `_disarm`.
+    self._current = current
+    if current and time.monotonic() - self._armed > REARM:
+      self._arm()
 
   def _watch(self):
     tick, seen, waited = min(self._limit, 1.0) / 4, None, 0.0

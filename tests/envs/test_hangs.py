@@ -199,6 +199,24 @@ def test_each_environment_of_this_process_has_the_whole_limit():
   assert 'environment 1 hangs: step has not returned for 1 seconds' in err
 
 
+def test_a_call_is_watched_after_one_that_it_makes():
+  program = """if True:
+    import time
+    from dreamer_nnx.envs.watchdog import Watchdog
+    dog = Watchdog(0.5, str)
+    dog.run('outer', lambda: [dog.run('inner', int), time.sleep(60)])
+  """
+  done = subprocess.run(
+    [sys.executable, '-c', program],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    timeout=50,
+  )
+  assert done.returncode == 1
+  assert done.stderr.strip().endswith('outer')
+
+
 def test_c_code_that_keeps_the_lock_of_python_is_shown_too():
   process = launch('sync', 1, 2, {'lock': True})
   _, err = process.communicate(timeout=100)
