@@ -68,8 +68,11 @@ ORDERED = 'xla_cpu_enable_concurrency_optimized_scheduler'
 
 def run() -> None:
   """Entry point of the console script."""
+  here = paths.here()
+  if not here:
+    fail('The current folder has been deleted. Change to another: cd ~')
   # Plugins are found in the current folder, as with `python -m`.
-  if (here := os.getcwd()) not in sys.path:
+  if here not in sys.path:
     sys.path.insert(0, here)
   app.run(main, flags_parser=parse)
 

@@ -43,6 +43,14 @@ class File(typing.NamedTuple):
   checksum: str = ''
 
 
+def here() -> str:
+  """The current folder of this process; '' if it has been deleted."""
+  try:
+    return os.getcwd()
+  except FileNotFoundError:
+    return ''
+
+
 def parse(text: str | os.PathLike, what: str) -> Path:
   """Makes a path absolute; `~` is the home folder.
 

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from dreamer_nnx import commandline
+from dreamer_nnx import commandline, main
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.training.checkpoint import load_meta
 from tests.launcher import ROOT, arguments, launch
@@ -437,6 +437,20 @@ def test_the_console_script_finds_plugins_in_the_current_folder(tmp_path):
   assert done.stdout == 'found\n'
   assert done.returncode == 2
   assert "there is no file 'nowhere.py'" in done.stderr
+
+
+def test_a_current_folder_that_is_gone_is_one_message(
+  tmp_path, monkeypatch, capsys
+):
+  monkeypatch.chdir(tmp_path)
+  folder = tmp_path / 'gone'
+  folder.mkdir()
+  os.chdir(folder)
+  folder.rmdir()
+  with pytest.raises(SystemExit) as exit:
+    main.run()
+  assert exit.value.code == 2
+  assert capsys.readouterr().err.startswith('The current folder has been del')
 
 
 def test_paths_are_those_of_the_start(tmp_path, monkeypatch):

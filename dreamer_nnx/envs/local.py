@@ -1,10 +1,10 @@
 """Environments in this process, without workers, stepped one after another."""
 
 import functools
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from dreamer_nnx import paths
 from dreamer_nnx.envs import children
 from dreamer_nnx.envs.host import Host
 from dreamer_nnx.envs.watchdog import Watchdog
@@ -79,7 +79,7 @@ class LocalHub:
   def call(self, index: int, host: Host, name: str, arguments: tuple) -> Any:
     """Calls a method, and notes what it has changed in this process."""
     method, what = getattr(host, name), (index, name)
-    folder = _folder()
+    folder = paths.here()
     # Most start their processes when they are made, which the first reset may
     # do. To look for these takes longer than a short episode.
     if new := what not in self._called:
@@ -97,19 +97,11 @@ class LocalHub:
     return children.end(self._children)
 
   def _check_folder(self, before: str) -> None:
-    after = _folder()
+    after = paths.here()
     if after != before:
       warn_once(
         f'{self._where}: the environment has changed the current folder of '
-        f'this process from {before} to {after}. The paths of this run are '
-        'absolute and stay as they are.',
+        f'this process from {before} to {after or "one that is gone"}. The '
+        'paths of this run are absolute and stay as they are.',
         f'{self._where}: folder',
       )
-
-
-def _folder() -> str:
-  """The current folder of this process."""
-  try:
-    return os.getcwd()
-  except FileNotFoundError:
-    return 'one that is gone'

@@ -4,7 +4,6 @@ import contextlib
 import datetime
 import importlib.metadata
 import json
-import os
 import pathlib
 import platform
 import shlex
@@ -61,7 +60,7 @@ def start(env_steps: int, devices: str) -> dict[str, Any]:
   return {
     'time': now.isoformat(timespec='seconds'),
     'command': shlex.join(sys.orig_argv),
-    'folder': os.getcwd(),
+    'folder': paths.here(),
     'env_steps': env_steps,
     'devices': devices,
     'processes': processes.count(),
