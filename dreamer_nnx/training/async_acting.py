@@ -92,6 +92,8 @@ class AsyncActing:
     self.env_error: EnvError | None = None
     self._arrays: dict[str, np.ndarray] = {}
     self._state: dict | None = None
+    # Environment steps that are taken, and those at which they were kept.
+    self._taken, self._kept = trainer.env_steps, -1
 
   def run(self) -> None:
     """Acts and trains until the trainer is done, or asked to end.
@@ -146,16 +148,18 @@ class AsyncActing:
 
   def _act(self) -> None:
     """Acts, and moves the environments; in the thread that made them."""
-    trainer, actor = self.trainer, self.actor
-    count, envs = trainer.env_steps, trainer.envs
-    while count < trainer.options.steps and self.exchange.goes_on():
+    trainer, actor, envs = self.trainer, self.actor, self.trainer.envs
+    # Updates that are owed behind the last step belong to the next one, for
+    # that has a checkpoint.
+    end = max(trainer.options.steps, self._taken + bool(trainer.owed))
+    while self._taken < end and self.exchange.goes_on():
       published = self.published
       self.ages.add(published, trainer.updates)
-      step = actor.act(published.parameters, count)
+      step = actor.act(published.parameters, self._taken)
       # The environments may use their memory again.
       kept = {k: np.array(x) for k, x in step.items()}
       self.exchange.put((kept, np.array(getattr(envs, 'cut', False))))
-      count += envs.num_envs
+      self._taken += envs.num_envs
       actor.move()
 
   def _learn(self) -> None:
@@ -240,9 +244,12 @@ class AsyncActing:
     evaluate = self.trainer.evaluate
 
     def call(state: State, env_steps: int) -> dict[str, float]:
+      del env_steps
       with self.exchange.held():
+        if self._taken < self.trainer.options.steps:
+          self._keep()
         self.actor.paused()
-        return evaluate(state, env_steps)
+        return evaluate(state, self.trainer.env_steps)
 
     return call
 
@@ -250,17 +257,24 @@ class AsyncActing:
     save = self.trainer.save
 
     def call(trainer: 'Trainer', metrics: dict[str, float]) -> None:
-      with self.exchange.held():
-        self._remember(self.exchange.take(0))
-        if self._ends_later:
-          trainer.save_due = True
-          return
-        arrays = self.actor.arrays()
-        self._arrays = {k: np.array(x) for k, x in arrays.items()}
-        self._state = self.actor.state()
+      # What was evaluated is saved as it was then.
+      if self._kept != trainer.env_steps:
+        with self.exchange.held():
+          self._keep()
+      if self._ends_later:
+        trainer.save_due = True
+        return
       save(trainer, metrics)
 
     return call
+
+  def _keep(self) -> None:
+    """Takes in all steps, and keeps what is saved of the environments then."""
+    self._remember(self.exchange.take(0))
+    arrays = self.actor.arrays()
+    self._arrays = {k: np.array(x) for k, x in arrays.items()}
+    self._state = self.actor.state()
+    self._kept = self.trainer.env_steps
 
 
 def check_alone(count: int) -> None:

@@ -446,6 +446,44 @@ def test_what_is_saved_is_of_one_moment_and_can_be_resumed(learner):
   assert plain.owed == 0
 
 
+def test_a_stop_behind_the_last_step_loses_no_update(learner):
+  trainer = make_trainer(learner, train__steps=60)
+  slow_updates(trainer, 0.03)
+  trainer.stop = lambda: trainer.env_steps >= 60
+  trainer.run()
+  owed = trainer.owed
+  assert trainer.env_steps == 60 and owed > 3
+  other = make_trainer(learner, train__steps=60)
+  state = trainer.counters(), [trainer.local_state()], trainer.arrays()
+  resume(other, *state)
+  other.replay = trainer.replay
+  other.run()
+  # A checkpoint of its own needs a step of its own, which has an update.
+  assert (other.env_steps, other.owed) == (61, 0)
+  assert other.updates == trainer.updates + owed + 1
+
+
+def test_an_evaluated_state_is_saved_under_its_number(learner):
+  trainer = make_trainer(learner, train__steps=60)
+  evaluated, saved = [], []
+
+  def evaluate(state, env_steps):
+    evaluated.append(env_steps)
+    return {'eval/return': 1.0}
+
+  log = trainer.log
+  # Acting goes on meanwhile, for twenty steps.
+  trainer.log = lambda metrics: (time.sleep(0.1), log(metrics))
+  trainer.evaluate, trainer.should_evaluate = evaluate, Every(20)
+  trainer.save = lambda trainer, metrics: saved.append(
+    (trainer.number, trainer.arrays()['obs|vector'][0, 0, 1])
+  )
+  trainer.run()
+  assert len(evaluated) > 1 and evaluated[-1] == 60
+  # The observation is (episode, step), of the step after those counted.
+  assert saved == [(steps, steps % 8) for steps in evaluated]
+
+
 def test_several_processes_are_refused(monkeypatch):
   message = 'config.train.act_async = True: there are 2 processes'
   with pytest.raises(UserError, match=message):
