@@ -103,7 +103,7 @@ TASKS = {
       'steps': 8_000,
     },
     {'env.name': 'track'},
-    seeds=6,
+    seeds=12,
   ),
   'cartpole': Task(
     'CartPole-v1',
