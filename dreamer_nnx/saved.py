@@ -1,17 +1,19 @@
 """Taking up checkpoints: the config, the counters and the replay of a run."""
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from dreamer_nnx import compat, paths, workflow
+from dreamer_nnx import compat, contracts, paths, workflow
 from dreamer_nnx import config as configs
 from dreamer_nnx.replay.generators import reseeded
 from dreamer_nnx.replay.index import IndexFormError
 from dreamer_nnx.training import checkpoint, processes, resuming
 from dreamer_nnx.training.changes import Changes
+from dreamer_nnx.training.clocks import Ratio, State
 from dreamer_nnx.training.loop import Trainer
 
 
@@ -43,29 +45,80 @@ def resume(
     indices = [reseeded(x, seed) for x in indices]
     states = [state | {'envs': None} for state in states]
   index, count = processes.index(), processes.count()
-  try:
-    with changes.named():
-      if len(states) == count:
-        trainer.replay.load(indices[index])
-      else:
-        trainer.replay.load_share(indices, index, count)
-  except IndexFormError as error:
-    raise _unfit(saved, workdir, str(error)) from error
-  try:
+  with _loading(saved.step, workdir, changes):
+    if len(states) == count:
+      trainer.replay.load(indices[index])
+    else:
+      trainer.replay.load_share(indices, index, count)
+  with _taking_up(saved.step, workdir):
     counters = saved.meta['counters']
     resuming.resume(trainer, counters, states, saved.loop)
-  # Errors that JSON of another form leads to.
-  except (AttributeError, LookupError, TypeError, ValueError) as error:
-    what = f'meta cannot be taken up ({type(error).__name__}: {error}).'
-    raise _unfit(saved, workdir, what) from error
   trainer.callbacks.restore(saved.meta.get('callbacks', {}))
 
 
+def check_replay(
+  replay: contracts.Replay,
+  meta: Mapping[str, Any],
+  step: int,
+  workdir: paths.Path,
+  changes: Changes,
+) -> None:
+  """Checks that a replay can take up what a checkpoint has of all processes.
+
+  Nothing is loaded; a replay that cannot tell so is not asked.
+
+  Raises:
+    CheckpointError, UserError: As `resume`.
+  """
+  check = getattr(replay, 'check', lambda index: None)
+  with _loading(step, workdir, changes):
+    for state in meta['processes']:
+      check(state.get('replay'))
+
+
+def updates_clock(
+  meta: Mapping[str, Any], step: int, workdir: paths.Path
+) -> State | None:
+  """State of the clock that counts updates; None if it has not begun.
+
+  Raises:
+    CheckpointError: It is none.
+  """
+  with _taking_up(step, workdir):
+    state = meta['counters']['clocks'].get('should_train')
+    if state is None or state['previous'] is None:
+      return None
+    Ratio(0).restore(state)
+    return state
+
+
+@contextlib.contextmanager
+def _loading(
+  step: int, workdir: paths.Path, changes: Changes
+) -> Iterator[None]:
+  """Says of which checkpoint an index is that no replay has saved."""
+  try:
+    with changes.named():
+      yield
+  except IndexFormError as error:
+    raise _unfit(step, workdir, str(error)) from error
+
+
+@contextlib.contextmanager
+def _taking_up(step: int, workdir: paths.Path) -> Iterator[None]:
+  """Says of which checkpoint JSON is that has another form."""
+  try:
+    yield
+  except (AttributeError, LookupError, TypeError, ValueError) as error:
+    what = f'meta cannot be taken up ({type(error).__name__}: {error}).'
+    raise _unfit(step, workdir, what) from error
+
+
 def _unfit(
-  saved: checkpoint.Restored, workdir: paths.Path, what: str
+  step: int, workdir: paths.Path, what: str
 ) -> checkpoint.CheckpointError:
   return checkpoint.CheckpointError(
-    f'checkpoint step {saved.step} in {workdir}: {what}'
+    f'checkpoint step {step} in {workdir}: {what}'
   )
 
 

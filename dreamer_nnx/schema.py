@@ -74,6 +74,7 @@ class Range:
     low, high: Inclusive.
     above, below: Exclusive.
     length: A tuple has at least so many elements.
+    zero: 0 is taken, too.
   """
 
   low: float = -math.inf
@@ -81,6 +82,7 @@ class Range:
   above: float = -math.inf
   below: float = math.inf
   length: int = 0
+  zero: bool = False
 
   def refuse(self, value: Any) -> str:
     """Says what is wrong with the value; empty if nothing is."""
@@ -88,6 +90,8 @@ class Range:
       if len(value) < self.length:
         return f'must have at least {_count(self.length, "element")}.'
       return next(filter(None, map(self.refuse, value)), '')
+    if self.zero and value == 0:
+      return ''
     fits = self.low <= value <= self.high and self.above <= value <= self.below
     open_ends = [x for x in (self.above, self.below) if math.isfinite(x)]
     return '' if fits and value not in open_ends else f'must be {self}.'
@@ -99,11 +103,12 @@ class Range:
       ('at most', self.high),
       ('below', self.below),
     ]
-    return ' and '.join(
+    text = ' and '.join(
       f'{words} {limit:.17g}' if limit == int(limit) else f'{words} {limit!r}'
       for words, limit in limits
       if math.isfinite(limit)
     )
+    return f'{text}, or 0' if self.zero else text
 
 
 @dataclasses.dataclass(frozen=True, init=False)

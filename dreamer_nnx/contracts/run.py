@@ -81,7 +81,9 @@ class Replay(Protocol):
 
   `ready` once there is enough of it to train on. `notes` are lines printed at
   the start. It may have an attribute `footprint`, a `Footprint` that
-  `--mode=check` holds against memory and disks.
+  `--mode=check` holds against memory and disks; and a method `check(index)`,
+  which raises what `load` would, as far as it can tell without loading, and
+  which `--mode=check` calls with each index of the checkpoint.
   """
 
   context: int

@@ -26,7 +26,7 @@ WHERE = 'config.env.dmc'
 # The largest number of MuJoCo, which stands for no limit.
 LARGEST = 1e10
 
-Pixels = Annotated[tuple[int, ...], Range(1, length=2)]
+Pixels = Annotated[tuple[int, ...], Range(1, 4096, length=2)]
 
 
 @ENV.register('dmc')
@@ -69,6 +69,8 @@ def dmc(
   packages.check('dmc', dmc_tasks.WHERE)
   if not (proprio or pixels):
     raise UserError('nothing is observed: set proprio or pixels.', WHERE)
+  if len(size) != 2:
+    raise UserError('must be (height, width) in pixels.', 'size', size)
   maker = Maker(
     task, proprio, pixels, size, camera, render_quality == 'fast', seed, options
   )
@@ -106,6 +108,7 @@ class Maker:
       cameras=self.pixels and self.proprio,
       pixels=self.pixels,
       fast=self.fast,
+      size=self.size,
     )
     camera = loaded.camera if self.camera == -1 else self.camera
     count = loaded.env.physics.model.ncam

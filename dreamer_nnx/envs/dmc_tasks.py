@@ -18,6 +18,8 @@ SHORT = {'cup': 'ball_in_cup'}
 CAMERAS = {'quadruped': 2, 'rodent': 4}
 # Sides of the shadow map in the two qualities; that of dm_control's models.
 SHADOWS = 512
+# Largest picture of a model that says nothing of it.
+HEIGHT, WIDTH = 480, 640
 
 
 class Loaded(NamedTuple):
@@ -35,7 +37,14 @@ class Loaded(NamedTuple):
 
 
 def load(
-  task: str, seed: int, path: str, *, cameras: bool, pixels: bool, fast: bool
+  task: str,
+  seed: int,
+  path: str,
+  *,
+  cameras: bool,
+  pixels: bool,
+  fast: bool,
+  size: tuple[int, ...],
 ) -> Loaded:
   """Makes the environment of a task.
 
@@ -45,6 +54,7 @@ def load(
       in each step.
     pixels: Prefers a task's version that is meant to be seen.
     fast: Makes the map of shadows smaller.
+    size: Height and width of pictures.
 
   Raises:
     UserError: There is no such task, or dm_control is not installed.
@@ -56,11 +66,11 @@ def load(
     env = _rodent(task, seed, path, cameras)
   else:
     env = _of_suite(task, seed, path)
-    if fast:
-      env.physics.model.vis.quality.shadowsize = SHADOWS
+    vis = env.physics.model.vis
+    _prepare(vis.quality, vis.global_, fast, size)
     return Loaded(env, env.task.random.seed, CAMERAS.get(domain, 0))
-  if fast:
-    env.task.root_entity.mjcf_model.visual.quality.shadowsize = SHADOWS
+  visual = env.task.root_entity.mjcf_model.visual
+  _prepare(visual.quality, getattr(visual, 'global'), fast, size)
   if not cameras:
     turn_off_cameras(env.task)
   # What an environment observes is settled when an episode begins.
@@ -84,6 +94,17 @@ def load_module(name: str) -> types.ModuleType:
     if cause is None or isinstance(cause, ModuleNotFoundError):
       raise
     raise mujoco_drawing.advice(cause, WHERE) from error
+
+
+def _prepare(
+  quality: Any, room: Any, fast: bool, size: tuple[int, ...]
+) -> None:
+  """Sets the shadows, and room for pictures, before anything is drawn."""
+  if fast:
+    quality.shadowsize = SHADOWS
+  # What a model leaves out is None.
+  room.offheight = max(room.offheight or HEIGHT, size[0])
+  room.offwidth = max(room.offwidth or WIDTH, size[1])
 
 
 def names_of_suite() -> dict[str, tuple[str, str]]:

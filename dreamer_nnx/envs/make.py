@@ -5,7 +5,7 @@ import inspect
 from dreamer_nnx.contracts import VectorEnv
 from dreamer_nnx.envs import single
 from dreamer_nnx.envs.checked import CheckedVectorEnv
-from dreamer_nnx.envs.pacing import MAX_RATE, PacedVectorEnv
+from dreamer_nnx.envs.pacing import RATES, PacedVectorEnv
 from dreamer_nnx.envs.vector import GymVectorEnv
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.registry import Choice, Part
@@ -32,16 +32,17 @@ def make_vector_env(choice: Choice, num_envs: int, seed: int) -> VectorEnv:
       f'{num_envs} environments: at least 1 is needed.', choice.where
     )
   rate = choice.values().get('control_rate', 0)
-  if not isinstance(rate, int | float) or not 0 <= rate <= MAX_RATE:
+  if not isinstance(rate, int | float) or RATES.refuse(rate):
     path = f'{choice.path}.control_rate'
-    raise UserError(f'must be a number from 0 to {MAX_RATE:g}.', path, rate)
+    raise UserError(f'must be a number, {RATES}.', path, rate)
   envs = _make(choice, num_envs, seed)
   return PacedVectorEnv(envs, rate) if rate else envs
 
 
 def _make(choice: Choice, num_envs: int, seed: int) -> VectorEnv:
   builder = choice.builder
-  if 'num_envs' in inspect.signature(builder).parameters:
+  parameters = inspect.signature(builder).parameters
+  if 'num_envs' in parameters:
     envs = choice(num_envs=num_envs, seed=seed)
     # A `GymVectorEnv` checks its environments itself, and more.
     checks = isinstance(envs, GymVectorEnv)
@@ -49,8 +50,11 @@ def _make(choice: Choice, num_envs: int, seed: int) -> VectorEnv:
   values = choice.values()
   limits = {k: v for k, v in values.items() if k == 'step_timeout'}
   options = Part(single.Options, **limits).at(choice.path)()
+  # A field `index` that nobody has set is no number for all.
+  unset = lambda name, x: name == 'index' and x == parameters[name].default
+  fields = {k: x for k, x in values.items() if not unset(k, x)}
   return single.vectorize(
-    single.Maker(builder, values, seed),
+    single.Maker(builder, fields, seed),
     options,
     num_envs=num_envs,
     seed=seed,

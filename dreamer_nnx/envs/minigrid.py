@@ -117,7 +117,8 @@ def hashed(text: str) -> np.ndarray:
 def make(name: str, view: str, mission: bool) -> gymnasium.Env:
   """Makes one environment by its whole id."""
   library = packages.load('minigrid.wrappers', 'minigrid', WHERE)
-  env = gymnasium.make(name, disable_env_checker=True)
+  # Nothing is drawn before it is asked for.
+  env = gymnasium.make(name, disable_env_checker=True, render_mode='rgb_array')
   if view == 'symbolic':
     return Symbols(env, mission)
   return Pixels(library.RGBImgPartialObsWrapper(env, tile_size=TILE), mission)

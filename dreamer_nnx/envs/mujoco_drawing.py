@@ -2,13 +2,19 @@
 
 import os
 
+from dreamer_nnx.envs.faults import EnvError, describe
 from dreamer_nnx.errors import UserError
 
 APT = 'libegl1 libegl-mesa0 libgl1-mesa-dri libopengl0'
 
 
 def advice(error: Exception, where: str) -> UserError:
-  """The message that tells how to draw, where that has failed."""
+  """The message that tells how to draw, where that has failed.
+
+  A wrong value has another cause, which is named alone.
+  """
+  if isinstance(error, ValueError):
+    return EnvError(describe(error), where)
   given = os.environ.get('MUJOCO_GL')
   now = f'it is {given!r}' if given else 'it is not set'
   return UserError(

@@ -7,8 +7,10 @@ import numpy as np
 
 from dreamer_nnx.contracts import VectorEnv
 from dreamer_nnx.envs.wrapped import WrappedVectorEnv
+from dreamer_nnx.schema import Range
 
-MAX_RATE = 1e4
+# Steps a second; 0 for as many as there is time for.
+RATES = Range(1e-3, 1e4, zero=True)
 # Share of a period by which a step may be late without having missed its
 # deadline.
 TOLERANCE = 0.05

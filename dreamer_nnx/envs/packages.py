@@ -70,18 +70,36 @@ def load(module: str, extra: str, where: str) -> ModuleType:
 def _wrong(line: str) -> str:
   """Returns what is wrong with a package; empty if nothing is."""
   needed = Requirement(line)
-  try:
-    found = importlib.metadata.version(needed.name)
-  except importlib.metadata.PackageNotFoundError:
+  found = _installed(needed)
+  if not found:
     return f'{needed.name} is not installed'
-  if needed.specifier.contains(found, prereleases=True):
+  return '' if _works(needed, found) else f'{needed.name} is {found}'
+
+
+def _installed(needed: Requirement) -> str:
+  """Returns the version of a package; empty if there is none."""
+  try:
+    return importlib.metadata.version(needed.name)
+  except importlib.metadata.PackageNotFoundError:
     return ''
-  return f'{needed.name} is {found}'
+
+
+def _works(needed: Requirement, found: str) -> bool:
+  return needed.specifier.contains(found, prereleases=True)
 
 
 def _remedy(extra: str, where: str, wrong: str) -> str:
-  lines = [f"'{x}'" if '<' in x else x.partition('>')[0] for x in NEEDED[extra]]
+  names = ' '.join(map(_asked, NEEDED[extra]))
   return (
-    f'{where} needs: pip install {" ".join(lines)} (in a checkout: pip '
+    f'{where} needs: pip install {names} (in a checkout: pip '
     f"install -e '.[{extra}]'). Here {wrong}."
   )
+
+
+def _asked(line: str) -> str:
+  """Names a package so that pip installs a version that works."""
+  needed = Requirement(line)
+  found = _installed(needed)
+  # By its plain name, pip leaves the version that is there.
+  bounds = '<' in line or (found and not _works(needed, found))
+  return f"'{line}'" if bounds else needed.name

@@ -15,7 +15,7 @@ import gymnasium
 from dreamer_nnx import meanings, spaces, streams
 from dreamer_nnx.envs import contract, wrappers
 from dreamer_nnx.envs.faults import EnvError, describe
-from dreamer_nnx.envs.pacing import MAX_RATE
+from dreamer_nnx.envs.pacing import RATES
 from dreamer_nnx.envs.vector import GymVectorEnv
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.interface import Interface
@@ -58,7 +58,7 @@ class Options:
   time_limit: Limit = 0
   max_restarts: Limit = 10
   step_timeout: Annotated[float, Range(0, MAX_TIMEOUT)] = 600.0
-  control_rate: Annotated[float, Range(0, MAX_RATE)] = 0.0
+  control_rate: Annotated[float, RATES] = 0.0
 
   def __post_init__(self):
     if self.image_size and len(self.image_size) != 2:
@@ -174,7 +174,7 @@ class Maker:
   """Calls a function that makes one environment.
 
   The function may name `seed` (a different one for each environment) and
-  `index`.
+  `index`. Fields of these names take their place, alike for all environments.
   """
 
   function: Callable[..., gymnasium.Env]
@@ -186,7 +186,7 @@ class Maker:
     offered = {'seed': seed, 'index': index}
     named = inspect.signature(self.function).parameters
     given = {k: v for k, v in offered.items() if k in named}
-    return self.function(**{**self.fields, **given})
+    return self.function(**{**given, **self.fields})
 
 
 def maker(

@@ -110,13 +110,20 @@ class Render(gymnasium.Wrapper):
     return {**obs, 'image': self._draw()}, *rest
 
   def _draw(self):
+    drawn = self.env.render()
     # A copy, for the next may be drawn in the same array.
-    frame = np.array(self.env.render())
+    frame = np.array(drawn)
     if frame.ndim != 3 or frame.dtype != np.uint8:
-      raise EnvError(
+      text = (
         'render() must draw an (height, width, 3) uint8 image, it gave '
         f'{frame.dtype} of the shape {frame.shape}.'
       )
+      if drawn is None:
+        text = (
+          f'{text} It drew nothing: gymnasium draws what is made with '
+          "render_mode='rgb_array'."
+        )
+      raise EnvError(text)
     return resize(frame, self._size) if self._size else frame
 
 

@@ -10,9 +10,11 @@ from dreamer_nnx import config as configs
 from dreamer_nnx import paths
 from dreamer_nnx.contracts import Footprint
 from dreamer_nnx.preflight.request import Request
+from dreamer_nnx.preflight.schedule import NOTHING, Done
 from dreamer_nnx.preflight.table import ERROR, OK, Row, amount
-from dreamer_nnx.saved import compared, env_steps
+from dreamer_nnx.saved import compared, env_steps, updates_clock
 from dreamer_nnx.training import checkpoint, retention, start, workdir
+from dreamer_nnx.training import checkpoint_fit as fit
 from dreamer_nnx.training.changes import Changes
 
 REMEDY = (
@@ -29,17 +31,14 @@ class Begun:
   Args:
     root: The checkpoint that it goes on from; None for a new run.
     changes: Differences of the config from that checkpoint's.
-    env_steps: Environment steps so far.
+    meta: What else it says of the run.
+    done: What the run has done so far.
   """
 
   root: paths.Path | None = None
   changes: Changes = dataclasses.field(default_factory=Changes)
-  env_steps: int = 0
-
-  @property
-  def number(self) -> int:
-    """The number of that checkpoint: with offline updates; 0 for a new run."""
-    return int(self.root.name) if self.root else 0
+  meta: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  done: Done = NOTHING
 
 
 def enter(request: Request, stack: contextlib.ExitStack) -> int | None:
@@ -66,10 +65,18 @@ def begun(request: Request, step: int) -> Begun:
     UserError: It is damaged, or of a config that this one cannot follow.
   """
   root = request.workdir / checkpoint.FOLDER / str(step)
-  meta: Mapping[str, Any] = checkpoint.load_meta(root)
+  meta, _ = fit.upgraded(checkpoint.load_meta(root), {})
   changes = compared(meta, step, configs.resolve(request.parts))
   changes.check()
-  return Begun(root, changes, env_steps(meta, step))
+  counters = meta['counters']
+  done = Done(
+    env_steps(meta, step),
+    step,
+    counters.get('updates', 0),
+    updates_clock(meta, step, request.workdir),
+    counters.get('owed', 0) if request.parts['train']().act_async else 0,
+  )
+  return Begun(root, changes, meta, done)
 
 
 def disk(request: Request, state: int, replay: Footprint) -> Iterator[Row]:

@@ -12,6 +12,7 @@ from dreamer_nnx.initial_state import taken
 from dreamer_nnx.preflight import components, memory, places, schedule
 from dreamer_nnx.preflight.request import Request
 from dreamer_nnx.preflight.table import ERROR, OK, WARNING, Row, Table
+from dreamer_nnx.saved import check_replay
 from dreamer_nnx.show import size
 from dreamer_nnx.training import checkpoint, devices
 from dreamer_nnx.training import sharding as meshes
@@ -50,10 +51,9 @@ class Survey:
     self.table.add(Row('config', f'{len(fields)} fields, all in their ranges'))
     self.table.add(*components.plugins(self.parts))
     self.table.add(*components.packages(self.parts))
-    with self.table.of('callbacks'):
-      workflow.make_callbacks(self.parts)
     with contextlib.ExitStack() as stack:
       locked = self._look_at_workdir(stack)
+      self._look_at_callbacks()
       self._look_at_devices()
       self._look_at_environment()
       if self.trial and self.trial.obs_space:
@@ -79,6 +79,12 @@ class Survey:
           self.begun = places.begun(request, step)
       return True
     return False
+
+  def _look_at_callbacks(self) -> None:
+    with self.table.of('callbacks'):
+      callbacks = workflow.make_callbacks(self.parts)
+      callbacks.restore(self.begun.meta.get('callbacks', {}))
+      callbacks.state()
 
   def _look_at_devices(self) -> None:
     count, train = self.request.processes, self.train
@@ -149,7 +155,7 @@ class Survey:
         self.table.add(Row('source', f'{count} arrays are taken'))
 
   def _look_at_replay(self, locked: bool) -> None:
-    request = self.request
+    request, begun = self.request, self.begun
     with self.table.of('replay'):
       replay = workflow.make_replay(
         self.parts,
@@ -159,6 +165,9 @@ class Survey:
         request.scratch,
         request.processes,
       )
+      if begun.root:
+        given = begun.meta, begun.done.number, request.workdir, begun.changes
+        check_replay(replay, *given)
       self.footprint = getattr(replay, 'footprint', self.footprint)
       # What these warn of, the disks, has rows of its own.
       notes = [x for x in replay.notes if not x.startswith('Warning:')]
@@ -169,9 +178,8 @@ class Survey:
 
   def _look_at_room(self) -> None:
     begin = self.footprint.begin * self.request.processes
-    known, begun = begin if self.batch else None, self.begun
-    given = self.parts, known, begun.env_steps, begun.number
-    self.table.add(*schedule.rows(*given))
+    known = begin if self.batch else None
+    self.table.add(*schedule.rows(self.parts, known, self.begun.done))
     if self.learner:
       state = size(self.learner.abstract)
       self.table.add(*places.disk(self.request, state, self.footprint))

@@ -218,6 +218,15 @@ class Archive:
     self._saves = max(self._saves, index.get('saves', 0))
     pool.next_id = sharing.next_id(pool.next_id, index)
 
+  def check(self, index: Mapping[str, Any], same: bool) -> None:
+    """Skips the files that `load` would, as far as it shows without loading.
+
+    The checksums of what is in them are not looked at.
+    """
+    self._directory.skipped.clear()
+    loader = loading.Loader(self._pool, self._directory, self._table)
+    loader.look(index, same)
+
   def refuse_skipped(self) -> None:
     """Refuses a checkpoint if files were skipped, with names and reasons.
 

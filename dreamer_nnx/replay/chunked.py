@@ -272,6 +272,16 @@ class ChunkedReplay:
     if index['counts']:
       self._counts = dict(index['counts'])
 
+  def check(self, index: dict) -> None:
+    """Raises what `load` would, from sizes and descriptions of the files.
+
+    What is held stays.
+    """
+    sharing.share_of([index], 0, 1)
+    if self._archive and not self.skip_damaged:
+      self._archive.check(index, self._pool.fits(index))
+      self._archive.refuse_skipped()
+
   def stats(self) -> dict[str, float]:
     """Numbers of what is held, and of what happened since the last call."""
     counts, self._counts = self._counts, dict.fromkeys(self._counts, 0)

@@ -112,27 +112,29 @@ def decode(
     return meta, runs, _split(data, meta, len(_MAGIC) + runs.nbytes)
 
 
-def peek(size: int, read: Callable[[int, int], bytes]) -> dict[str, Any] | None:
-  """Reads the description of a large file from its first and last bytes.
+def is_small(size: int) -> bool:
+  """Tells whether a file of so many bytes is read at once."""
+  return size <= _SMALL
+
+
+def peek(size: int, read: Callable[[int, int], bytes]) -> dict[str, Any]:
+  """Reads the description of a file from its first and last bytes.
 
   Args:
     size: Size of the file in bytes.
     read: Gives a number of its bytes, from a place on.
 
-  Returns:
-    None for a small file, which is read at once.
-
   Raises:
-    ChunkFileError: It is none, or larger than its description says.
+    ChunkFileError: It is none, or not of the size that its description says.
   """
-  if size <= _SMALL:
-    return None
   if size > LIMIT:
     raise ChunkFileError(f'it has {size} bytes, more than any stored file')
   _check_magic(read(0, len(_MAGIC)))
   body = size - _END.size
+  if body < len(_MAGIC):
+    raise ChunkFileError('torn (cut short)')
   length, _ = _END.unpack(read(body, _END.size))
-  if length > _DESCRIPTION:
+  if length > min(body, _DESCRIPTION):
     raise ChunkFileError(f'torn (a description of {length} bytes)')
   with refusing_malformed():
     meta = json.loads(read(body - length, length))

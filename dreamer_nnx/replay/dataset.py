@@ -122,6 +122,10 @@ class DatasetReplay:
     else:
       self._rng = generators.derived(self._seed, self._saves)
 
+  def check(self, index: dict) -> None:
+    """Raises what `load` would."""
+    _check(index)
+
   def stats(self) -> dict[str, float]:
     samples, self._samples = self._samples, 0
     return {

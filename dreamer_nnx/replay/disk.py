@@ -1,7 +1,8 @@
 """The folder of stored steps: names, atomic writes, deletions."""
 
+import contextlib
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -100,25 +101,28 @@ class ChunkDirectory:
     Raises:
       ChunkFileError: The file is missing, torn or foreign.
     """
-    try:
+    with _refusing_unreadable():
       serial(name)
       path = self.root / name
-      meta = chunkfile.peek(paths.size(path), partial(_read_part, path))
-      if meta is not None:
-        with chunkfile.refusing_malformed():
-          check(meta)
+      size = paths.size(path)
+      if not chunkfile.is_small(size):
+        _look(path, size, check)
       data = path.read_bytes()
-    except FileNotFoundError as error:
-      raise chunkfile.ChunkFileError('missing') from error
-    except chunkfile.ChunkFileError:
-      raise
-    except (OSError, ValueError) as error:
-      reason = getattr(error, 'strerror', None) or str(error)
-      raise chunkfile.ChunkFileError(reason) from error
     found = chunkfile.decode(data)
     with chunkfile.refusing_malformed():
       check(found[0])
     return found
+
+  def look(self, name: str, check: Callable[[Mapping[str, Any]], None]) -> None:
+    """Checks a file by its size and description; see `read`.
+
+    Raises:
+      ChunkFileError: The file is missing, cut short or foreign.
+    """
+    with _refusing_unreadable():
+      serial(name)
+      path = self.root / name
+      _look(path, paths.size(path), check)
 
   def skip(self, name: str, reason: str) -> None:
     """Counts and names a file that is not used."""
@@ -173,6 +177,28 @@ class ChunkDirectory:
         f'replay directory {self.path}: cannot be written '
         f'({error.strerror or error}). Choose another workdir',
       ) from error
+
+
+@contextlib.contextmanager
+def _refusing_unreadable() -> Iterator[None]:
+  """Turns errors of a file that cannot be read into ChunkFileError."""
+  try:
+    yield
+  except FileNotFoundError as error:
+    raise chunkfile.ChunkFileError('missing') from error
+  except chunkfile.ChunkFileError:
+    raise
+  except (OSError, ValueError) as error:
+    reason = getattr(error, 'strerror', None) or str(error)
+    raise chunkfile.ChunkFileError(reason) from error
+
+
+def _look(
+  path: paths.Path, size: int, check: Callable[[Mapping[str, Any]], None]
+) -> None:
+  meta = chunkfile.peek(size, partial(_read_part, path))
+  with chunkfile.refusing_malformed():
+    check(meta)
 
 
 def _read_part(path: paths.Path, start: int, count: int) -> bytes:

@@ -1,6 +1,6 @@
 """Loads stored steps into the pool."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any
@@ -55,7 +55,7 @@ class Loader:
     table = table.reshape(-1, 2)
     names = sorted(sharing.files(index), key=lambda name: (serial(name), name))
     self._directory.number_after(names)
-    for name, found in self._read(names):
+    for name, found in self._read(names, self._read_file):
       rows, wanted = self._locate(found[1], idents, table)
       if rows.size:
         self._store(name, found, rows, wanted)
@@ -70,11 +70,11 @@ class Loader:
     names = sharing.files(index)
     self._directory.number_after(names)
     for slot, (_, ident, data, side) in self._assign_slots(index, same):
-      found = next((found for _, found in self._read([data])), None)
+      found = next(self._read([data], self._read_file), None)
       if found is None:
         continue
       self._pool.reserve(slot)
-      meta, _, arrays = found
+      meta, _, arrays = found[1]
       rows = slot * self._pool.chunk_size + np.arange(meta['length'])
       self._fill(meta, arrays, rows, slice(None))
       self._pool.ids[slot] = ident
@@ -82,6 +82,18 @@ class Loader:
       before[slot] = _chunk_01(meta['before'])
       self._load_side_01(side, rows)
     self._link(before)
+
+  def look(self, index: Mapping[str, Any], same: bool) -> None:
+    """Skips what `load`, or `load_01`, would, by size and description."""
+    names = sharing.files(index)
+    if index.get('version', 1) == 1:
+      chunks = [chunk for _, chunk in self._assign_slots(index, same)]
+      # Those of entries may be absent.
+      there = self._directory.all_names()
+      names = {data for _, _, data, _ in chunks}
+      names |= {side for *_, side in chunks if side in there}
+    for _ in self._read(sorted(names), self._look_at):
+      pass
 
   def finish_entries(self) -> np.ndarray:
     """Completes the entries; see `Entries.finish`."""
@@ -100,11 +112,13 @@ class Loader:
     for place, chunk in enumerate(chunks):
       yield (chunk[0] if same else place), chunk
 
-  def _read(self, names: Iterable[str]) -> Iterator[tuple[str, Read]]:
+  def _read(
+    self, names: Iterable[str], read: Callable[[str], Any]
+  ) -> Iterator[tuple[str, Any]]:
     """Reads files, in order, ahead of their use; skips damaged ones."""
     names = iter(names)
     with ThreadPoolExecutor(AHEAD) as threads:
-      submit = lambda name: (name, threads.submit(self._read_file, name))
+      submit = lambda name: (name, threads.submit(read, name))
       ahead = [submit(x) for x in islice(names, AHEAD)]
       while ahead:
         name, future = ahead.pop(0)
@@ -116,6 +130,9 @@ class Loader:
 
   def _read_file(self, name: str) -> Read:
     return self._directory.read(name, self._check)
+
+  def _look_at(self, name: str) -> None:
+    self._directory.look(name, self._check)
 
   def _check(self, meta: Mapping[str, Any]) -> None:
     if meta['chunk_size'] != self._pool.chunk_size:

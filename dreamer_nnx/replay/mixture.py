@@ -162,6 +162,12 @@ class MixtureReplay:
     for name, replay in self._parts.items():
       replay.load_share(parts[name], share, shares)
 
+  def check(self, index: dict) -> None:
+    """Lets each replay that can check its part of an index."""
+    parts = {name: _part(index, name) for name in self._parts}
+    for name, replay in self._parts.items():
+      getattr(replay, 'check', lambda index: None)(parts[name])
+
   def stats(self) -> dict[str, float]:
     """Metrics of `live`, and of `data` as `data/*`."""
     data = {f'{DATA}/{k}': x for k, x in self._data.stats().items()}

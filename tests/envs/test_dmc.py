@@ -260,6 +260,48 @@ def test_pixels_are_those_of_dm_control(make, drawing, drawn):
   assert len(drawn) == 4
 
 
+@pytest.mark.parametrize(
+  'task', ['walker_walk', 'manip_reach_site', 'rodent_escape_bowl']
+)
+def test_pictures_may_be_larger_than_the_model_has_room_for(
+  task, make, drawing
+):
+  for size in ((700, 8), (8, 700)):
+    env = make(task, num_envs=1, pixels=True, proprio=False, size=size)
+    for _ in range(2):
+      image = env.reset()['image']
+    assert image.shape == (1, *size, 3) and image.std() > 0
+
+
+def test_a_drawing_may_be_larger_than_the_model_has_room_for(make, drawing):
+  env = make('cartpole_balance', num_envs=1, render=True, size=(500, 8))
+  assert env.obs_space['image'].shape == (500, 8, 3)
+
+
+@pytest.mark.parametrize(
+  ('size', 'text'),
+  [
+    ((8,), 'size = .*: must have at least 2 elements'),
+    ((8, 8, 3), r'dmc\.size = \(8, 8, 3\): must be \(height, width\)'),
+    ((8, 5000), 'size = .*: must be at least 1 and at most 4096'),
+  ],
+)
+def test_sizes_that_are_none_are_refused(size, text, make):
+  with pytest.raises(UserError, match=text):
+    make('cartpole_balance', pixels=True, size=size)
+
+
+def test_a_wrong_value_is_not_taken_for_a_lack_of_drivers(make, monkeypatch):
+  def refuse(*args, **kwargs):
+    raise ValueError('a plane is flat')
+
+  monkeypatch.setattr(engine.Physics, 'render', refuse)
+  with pytest.raises(UserError, match='ValueError: a plane is flat') as caught:
+    make('cartpole_balance', pixels=True)
+  assert "task = 'cartpole_balance': " in str(caught.value)
+  assert 'MUJOCO_GL' not in str(caught.value)
+
+
 def test_pixels_may_be_all_that_is_observed(make, drawing):
   env = make('cartpole_swingup', num_envs=1, pixels=True, proprio=False)
   assert list(env.obs_space) == ['image']

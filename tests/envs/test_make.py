@@ -121,6 +121,46 @@ def test_a_function_is_told_seed_and_index():
   assert told == [create(index).seed_and_index for index in range(3)]
 
 
+MADE = []
+
+
+def numbered(*, seed: int = 0, index: int = -1) -> games.Counter:
+  MADE.append((seed, index))
+  return games.Counter()
+
+
+@pytest.mark.parametrize(
+  ('name', 'fields'),
+  [
+    ('custom', {'make': f'{__name__}:numbered'}),
+    ('gymnasium', {'id': f'{__name__}:numbered'}),
+  ],
+)
+def test_arguments_take_the_place_of_seed_and_index(name, fields):
+  def told(*arguments):
+    MADE.clear()
+    env = make(name, arguments=arguments, **fields)
+    env.reset(), env.close()
+    return list(MADE)
+
+  (one, first), (other, second) = told()
+  assert one != other and (first, second) == (0, 1)
+  assert told('seed=3') == [(3, 0), (3, 1)]
+  assert told('seed=3', 'index=5') == [(3, 5), (3, 5)]
+
+
+def test_a_field_of_the_name_index_is_given_unless_it_is_set():
+  def told(**fields):
+    MADE.clear()
+    choice = Choice(ENV, f'{__name__}:numbered', **fields)
+    env = envs.make_vector_env(choice, 2, 0)
+    env.reset(), env.close()
+    return [index for _, index in MADE]
+
+  assert told() == [0, 1]
+  assert told(index=5) == [5, 5]
+
+
 def test_a_function_of_one_environment_is_a_name():
   name = 'tests.envs.games:fails'
   env = envs.make_vector_env(Choice(ENV, name, fail_at=2), 2, 0)

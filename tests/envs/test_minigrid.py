@@ -4,7 +4,8 @@ import gymnasium
 import numpy as np
 import pytest
 
-from dreamer_nnx import envs
+from dreamer_nnx import config as configs
+from dreamer_nnx import envs, workflow
 from dreamer_nnx.envs.minigrid import WORDS, Pixels, Symbols, hashed
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.registry import Choice
@@ -63,6 +64,24 @@ def test_a_picture_is_in_the_middle_of_64_pixels():
   assert first['image'].dtype == np.uint8
   assert first['image'].shape == (1, 64, 64, 3)
   assert first['mission'].shape == (1, WORDS)
+
+
+def test_it_draws_what_is_observed_as_symbols():
+  env = make(render=True, image_size=(48, 48))
+  assert env.obs_space['image'].shape == (48, 48, 3)
+  first = env.reset()
+  second = step(env, LEFT)
+  assert first['image'].std() > 0 and 'tiles' in first
+  assert (first['image'] != second['image']).any()
+  env.close()
+
+
+def test_its_films_show_a_picture():
+  config = configs.base()
+  config.env.name = 'minigrid'
+  drawn = workflow.make_drawn_env(config)
+  assert drawn.reset()['image'].ndim == 4
+  drawn.close()
 
 
 def test_missions_are_told_apart_by_words_and_their_order():

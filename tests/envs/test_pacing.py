@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pytest
 
+from dreamer_nnx import config as configs
 from dreamer_nnx import envs
 from dreamer_nnx.contracts import VectorEnv
 from dreamer_nnx.envs.pacing import PacedVectorEnv, Pacer
@@ -215,12 +216,31 @@ def vector(*, num_envs, seed, control_rate: float = 0.0):
   return start(lambda index: Counter())
 
 
-@pytest.mark.parametrize('value', [-1.0, float('nan'), float('inf'), 1e5])
+@pytest.mark.parametrize(
+  'value', [-1.0, 1e-12, 9e-4, float('nan'), float('inf'), 1e5]
+)
 @pytest.mark.parametrize('name', ['custom', f'{__name__}:vector'])
 def test_rates_out_of_range_are_refused(name, value):
   fields = CUSTOM if name == 'custom' else {}
   with pytest.raises(UserError, match=r'control_rate = .*: must be '):
     envs.make_vector_env(Choice(ENV, name, control_rate=value, **fields), 2, 0)
+
+
+@pytest.mark.parametrize('rate', [1e-3, 1e4])
+def test_the_limits_of_the_rate_are_taken(rate):
+  choice = Choice(ENV, 'custom', control_rate=rate, **CUSTOM)
+  env = envs.make_vector_env(choice, 2, 0)
+  env.reset(), env.step(ACTION)
+  assert isinstance(env, PacedVectorEnv)
+  env.close()
+
+
+def test_a_rate_that_is_too_low_is_refused_by_the_config():
+  config = configs.base()
+  config.env.name, config.env.custom.control_rate = 'custom', 1e-12
+  text = r'control_rate = 1e-12: must be at least 0.001 and at most 10000, or 0'
+  with pytest.raises(UserError, match=text):
+    configs.resolve(config)
 
 
 def test_the_clock_on_the_wall_keeps_the_rate():

@@ -62,6 +62,25 @@ def test_a_version_that_does_not_work_is_named(monkeypatch):
   assert "pip install dm_control 'mujoco>=3.17,<4'" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+  ('extra', 'version', 'asked'),
+  [
+    ('atari', '0.10.1', "'ale-py>=0.12'"),
+    ('crafter', '1.8.1', "'crafter>=1.8.3' numba"),
+    ('minigrid', '2.3.1', "'minigrid>=3'"),
+  ],
+)
+def test_a_package_that_is_too_old_is_asked_for_in_a_version(
+  monkeypatch, extra, version, asked
+):
+  name = packages.Requirement(packages.NEEDED[extra][0]).name
+  installed(monkeypatch, numba='0.60', **{name: version})
+  with pytest.raises(UserError) as caught:
+    packages.check(extra, WHERE)
+  assert f' needs: pip install {asked} (in a checkout: ' in str(caught.value)
+  assert str(caught.value).endswith(f'Here {name} is {version}.')
+
+
 def test_a_package_that_does_not_import_says_why(monkeypatch):
   installed(monkeypatch, envpool='1.2.5')
   with pytest.raises(UserError, match='libnone is installed but cannot be'):

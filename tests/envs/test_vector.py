@@ -319,7 +319,7 @@ def test_rendering_and_scaling(start):
   assert (env.step(act(0, 0))['image'] == 10).all()
   env = start(lambda i: games.Mixed(), image_size=(16, 12))
   assert (env.reset()['camera'] == np.ones((2, 16, 12, 3))).all()
-  with pytest.raises(envs.EnvError, match=r'must draw an .* gave object'):
+  with pytest.raises(envs.EnvError, match=r"gave object .*render_mode='rgb_a"):
     start(lambda i: Undrawn(), render=True)
 
 

@@ -1,13 +1,17 @@
 """Mistakes are found before anything is compiled, and their remedies work."""
 
+import shutil
 import sys
 
+import numpy as np
 import pytest
 
 from dreamer_nnx import paths, workflow
 from dreamer_nnx.envs import packages
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.preflight import memory as preflight_memory
 from dreamer_nnx.replay import memory
+from dreamer_nnx.replay.chunked import ChunkedReplay
 from dreamer_nnx.run import Run
 from dreamer_nnx.training.start import Source
 from dreamer_nnx.training.step import Learner
@@ -228,6 +232,90 @@ def test_a_run_goes_on(begun):
   assert 'config.train.steps: 4 -> 60' in answer.text
   assert answer.status == 0
   assert sorted(begun.rglob('*')) == before
+
+
+@pytest.fixture
+def stored(begun, tmp_path):
+  """A copy of that workdir, and the files of its replay."""
+  folder = shutil.copytree(begun, tmp_path / 'run')
+  files = sorted(x for x in (folder / 'replay').rglob('*') if x.is_file())
+  assert files
+  return folder, files
+
+
+@pytest.mark.parametrize('how', ['missing', 'torn'])
+def test_steps_that_cannot_be_read_back_are_found(stored, how):
+  folder, files = stored
+  for path in files:
+    path.write_bytes(path.read_bytes()[:-20])
+    if how == 'missing':
+      path.unlink()
+  before = sorted(folder.rglob('*'))
+  answer = check(workdir=folder)
+  assert (
+    f'error replay config.replay: {len(files)} files of the checkpoint '
+    in (answer.text)
+  )
+  assert f'{files[0].name}: {how}' in answer.text
+  assert answer.status == 2
+  with (
+    pytest.raises(UserError, match=r'files of the checkpoint cannot be read'),
+    Run(config_of(loggers__names=()), folder) as run,
+  ):
+    run.train(evaluate=False)
+  left = {'replay__chunked__skip_damaged': True}
+  assert check(left, workdir=folder, compiling=False).status == 0
+  assert sorted(folder.rglob('*')) == before
+
+
+def test_a_replay_that_cannot_tell_is_not_asked(begun, monkeypatch):
+  monkeypatch.delattr(ChunkedReplay, 'check')
+  assert check(workdir=begun, compiling=False).status == 0
+
+
+def test_updates_that_are_left_are_told(begun):
+  answer = check(workdir=begun, compiling=False)
+  assert 'ok updates 0 are made; left are ' in answer.text
+  assert ' up to step 60; the first after ' in answer.text
+
+
+class Keeping:
+  """Has a state that is no JSON, if it is told so."""
+
+  def __init__(self, *, start: int = 1, odd: bool = False):
+    self.start, self.odd = start, odd
+
+  def stepped(self, trainer, step, finished):
+    del trainer, step, finished
+
+  def state(self):
+    return {'a': np.zeros(3) if self.odd else self.start}
+
+  def restore(self, state):
+    if state != self.state():
+      raise UserError(f'goes on from {self.state()} alone, not {state}.')
+
+
+KEEPING = {'callbacks__names': (f'{__name__}:Keeping',)}
+
+
+def test_a_callback_whose_state_cannot_be_saved_is_found():
+  assert check(KEEPING, compiling=False).status == 0
+  answer = check(KEEPING | {'callbacks__Keeping__odd': True})
+  assert "its state has a ndarray at ['a'], and JSON has" in answer.text
+  assert 'error callbacks config.callbacks.' in answer.text
+  assert answer.status == 2
+
+
+def test_a_callback_that_cannot_go_on_is_found(tmp_path):
+  with Run(
+    config_of(train__steps=4, loggers__names=(), **KEEPING), tmp_path
+  ) as run:
+    run.train(evaluate=False)
+  assert check(KEEPING, workdir=tmp_path, compiling=False).status == 0
+  answer = check(KEEPING | {'callbacks__Keeping__start': 2}, workdir=tmp_path)
+  assert "goes on from {'a': 2} alone, not {'a': 1}." in answer.text
+  assert answer.status == 2
 
 
 def test_a_run_without_steps_left_is_warned_of(begun):

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from dreamer_nnx import paths
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.replay import archive, chunkfile
 from dreamer_nnx.replay.chunked import ChunkedReplay
+from dreamer_nnx.replay.index import IndexFormError
 from tests.replay.streams import (
   SPACES,
   by_share,
@@ -354,6 +356,40 @@ def test_a_damaged_file_of_an_index_is_refused_unless_told(tmp_path):
   text = rf'1 files of the checkpoint.*{path.name}.*skip_damaged=true'
   with pytest.raises(ValueError, match=text):
     make(tmp_path).load(index)
+
+
+@pytest.mark.parametrize('how', ['cut', 'empty', 'foreign', 'gone'])
+@pytest.mark.parametrize('kind', ['data', 'side'])
+def test_a_check_refuses_what_a_load_does(tmp_path, how, kind):
+  one = fill(make(tmp_path), 0, 10)
+  saved(one)
+  index = saved(fill(one, 10, 23))
+  two = make(tmp_path)
+  two.check(index)
+  damage(next(tmp_path.glob(f'*.{kind}')), how)
+  with pytest.raises(UserError, match=rf'1 files .*\.{kind}') as checked:
+    two.check(index)
+  assert len(two) == 0
+  with pytest.raises(UserError) as loaded:
+    two.load(index)
+  if how in ('empty', 'foreign', 'gone'):
+    assert str(checked.value) == str(loaded.value)
+  make(tmp_path, skip_damaged=True).check(index)
+
+
+def test_a_check_reads_no_steps(tmp_path, monkeypatch):
+  index = saved(fill(make(tmp_path), 0, 23))
+
+  def refuse(path):
+    raise AssertionError('read')
+
+  monkeypatch.setattr(type(tmp_path), 'read_bytes', refuse)
+  two = make(tmp_path)
+  two.check(index)
+  with pytest.raises(IndexFormError, match='no replay saves this'):
+    two.check(index | {'files': ['../a.data']})
+  with pytest.raises(UserError, match='foreign, of chunk_size 5, not 6'):
+    make(tmp_path, chunk_size=6).check(index)
 
 
 def test_a_torn_head_breaks_the_streams(tmp_path):

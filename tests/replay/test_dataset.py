@@ -159,8 +159,10 @@ def test_going_back_after_divergence_changes_the_draws(tmp_path):
 )
 def test_an_index_of_another_form_is_refused(tmp_path, change):
   replay = make(write(tmp_path, [30]))
-  with pytest.raises(IndexFormError):
-    replay.load(saved(replay) | change)
+  replay.check(saved(replay))
+  for read in (replay.load, replay.check):
+    with pytest.raises(IndexFormError):
+      read(saved(replay) | change)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dreamer_nnx.contracts import CONSEC
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.replay import archive
 from dreamer_nnx.replay.chunked import ChunkedReplay
 from tests.replay import older
@@ -262,6 +263,22 @@ def test_older_replays_draw_what_they_drew(tmp_path, name, workdir, step):
   saved(one)  # Only after the deletions.
   two.load(newer)
   assert older.drawn(two) == expected
+
+
+def test_older_replays_are_checked(tmp_path):
+  folder = older.extracted(older.OLDER, tmp_path) / 'priority'
+  replay, index = older.replay_of(folder, 48)
+  replay.check(index)
+  # Entries that are gone are begun anew, as long as nothing is torn.
+  for path in (folder / 'replay').glob('*.side'):
+    path.unlink()
+  replay.check(index)
+  replay.load(index)
+  chunk = next(x for x in index['chunks'])
+  (folder / 'replay' / chunk[2]).unlink()
+  for read in (replay.check, replay.load):
+    with pytest.raises(UserError, match=f'1 files .*{chunk[2]}: missing'):
+      read(index)
 
 
 @pytest.mark.parametrize('name', [older.OLDER, older.LATER])

@@ -265,8 +265,18 @@ def test_going_back_after_divergence_changes_both_draws(parts, tmp_path):
 @pytest.mark.parametrize('index', [{}, {'live': {}}, {'data': {}}, []], ids=str)
 def test_an_index_of_another_form_is_refused(parts, index):
   replay = make(**parts)
-  with pytest.raises(IndexFormError, match='no mixture saves one without'):
-    replay.load(index)
+  for read in (replay.load, replay.check):
+    with pytest.raises(IndexFormError, match='no mixture saves one without'):
+      read(index)
+
+
+def test_each_replay_checks_its_part_if_it_can(parts, tmp_path):
+  index = saved(fill(make(directory=tmp_path / 'run', **parts), 40))
+  replay = make(directory=tmp_path / 'run', **parts)
+  replay.check(index)
+  next((tmp_path / 'run').glob('*.data')).unlink()
+  with pytest.raises(UserError, match='files of the checkpoint cannot be read'):
+    replay.check(index)
 
 
 def test_metrics_of_the_data_have_a_group_of_their_own(parts):
