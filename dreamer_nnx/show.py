@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from dreamer_nnx import config as configs
 from dreamer_nnx import workflow
+from dreamer_nnx.envs.make import make_vector_env
 from dreamer_nnx.training import sharding
 from dreamer_nnx.training.layout import module_of
 from dreamer_nnx.training.options import TrainOptions
@@ -23,7 +24,7 @@ MIB = 2**20
 def describe(config: ConfigDict) -> str:
   """The resolved config, parameters per module, shapes and memory."""
   parts = configs.bind_all(config)
-  envs = workflow.make_envs(parts)
+  envs = make_vector_env(parts['env'], 1, 0)
   try:
     obs_space, action_space = dict(envs.obs_space), dict(envs.action_space)
   finally:

@@ -42,7 +42,7 @@ class Stream(enum.IntEnum):
   EVALUATION_ENVS = 8  # process
   REPLAY = 9  # process
   SHARED_REPLAY = 10  # saves: a share of another run's, from its seed
-  MAKE = 11  # environment: given to a maker that names it
+  MAKE = 11  # environment, or the seed of CRASH or REPLACEMENT: for a maker
   RESET = 12  # environment: its first reset
   CRASH = 13  # the reset after a crash, from the seed before it
   REPLACEMENT = 14  # the reset after the loss of a worker, likewise

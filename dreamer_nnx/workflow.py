@@ -23,8 +23,8 @@ from dreamer_nnx import contracts, paths, streams
 from dreamer_nnx.agent.build import build
 from dreamer_nnx.agent.checks import check_agent
 from dreamer_nnx.checks import check_optimizer, check_trained_names
-from dreamer_nnx.envs.make import make_vector_env
-from dreamer_nnx.registry import Choice, fields
+from dreamer_nnx.envs.make import changed, make_vector_env
+from dreamer_nnx.registry import fields
 from dreamer_nnx.spacetypes import Space
 from dreamer_nnx.streams import Stream
 from dreamer_nnx.training import devices, processes
@@ -48,7 +48,9 @@ Parts = configs.Bound | ConfigDict
 def make_envs(config: Parts, env_steps: int = 0) -> contracts.VectorEnv:
   """The training environments of this process.
 
-  A resumed run does not repeat its episodes.
+  A resumed run does not repeat its episodes. These alone have the field
+  `results` of their config; in all processes but the first it is a folder in
+  that one.
   """
   parts = configs.bind_all(config)
   train = parts['train']()
@@ -57,18 +59,18 @@ def make_envs(config: Parts, env_steps: int = 0) -> contracts.VectorEnv:
   count = processes.local_share(train.envs, 'config.train.envs')
   place = processes.index(), env_steps
   seed = streams.seed(parts['seed'], Stream.ENVS, *place)
-  return make_vector_env(parts['env'], count, seed)
+  choice = parts['env']
+  folder = choice.values().get('results')
+  if folder and processes.index():
+    choice = changed(choice, results=f'{folder}/process-{processes.index()}')
+  return make_vector_env(choice, count, seed, results=True)
 
 
 def make_eval_envs(config: Parts) -> contracts.VectorEnv:
-  """The evaluation environments of this process, with seeds of their own.
-
-  A field `results` of an environment is for training: here it is ''.
-  """
+  """The evaluation environments of this process, with seeds of their own."""
   parts = configs.bind_all(config)
   count = max(1, parts['evaluate']().envs // processes.count())
-  choice = _changed(parts['env'], results='')
-  return make_vector_env(choice, count, _evaluation_seed(parts))
+  return make_vector_env(parts['env'], count, _evaluation_seed(parts))
 
 
 def make_drawn_env(config: Parts) -> contracts.VectorEnv | None:
@@ -83,21 +85,14 @@ def make_drawn_env(config: Parts) -> contracts.VectorEnv | None:
   choice = parts['env']
   if choice.values().get('render') is not False:
     return None
-  apart = {'render': True, 'results': '', 'control_rate': 0.0}
+  apart = {'render': True, 'control_rate': 0.0}
   apart |= {'workers': 'async', 'max_restarts': 0, 'step_timeout': 60.0}
-  return make_vector_env(_changed(choice, **apart), 1, _evaluation_seed(parts))
+  return make_vector_env(changed(choice, **apart), 1, _evaluation_seed(parts))
 
 
 def _evaluation_seed(parts: configs.Bound) -> int:
   stream = Stream.EVALUATION_ENVS
   return streams.seed(parts['seed'], stream, processes.index())
-
-
-def _changed(choice: Choice, **fields: object) -> Choice:
-  """Returns a choice with other values of those fields that it has."""
-  known = choice.values()
-  same = lambda name, x: name in known and type(known[name]) is type(x)
-  return choice.replace(**{k: x for k, x in fields.items() if same(k, x)})
 
 
 def env_metrics(envs: contracts.VectorEnv) -> dict[str, float]:

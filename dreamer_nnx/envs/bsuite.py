@@ -145,18 +145,18 @@ def _begun(library, task, results, seed):
   return logging.wrap_environment(env, task, results, overwrite=True)
 
 
-def _known(library, task):
-  task = task if '/' in task else f'{task}/0'
+def _known(library, given):
+  task = given if '/' in given else f'{given}/0'
   if task.startswith('mnist'):
     raise UserError(
       'it downloads data, so it is left out. All other experiments are there.',
       'task',
-      task,
+      given,
     )
   settings = library.sweep.SETTINGS
   if task not in settings:
     raise UserError(
-      f'bsuite has no such task.{schema.suggest(task, settings)}', 'task', task
+      f'bsuite has no such task.{schema.suggest(task, settings)}', 'task', given
     )
   return task
 

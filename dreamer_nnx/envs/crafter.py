@@ -18,8 +18,13 @@ from dreamer_nnx.schema import OneOf
 from dreamer_nnx.slots import ENV
 
 WHERE = "config.env.name = 'crafter'"
-PREFIX = 'log/achievement_'
+PREFIX, SUCCESS = 'log/achievement_', 'crafter/success/'
+# Sums of an episode so far, which the vector reads and keeps from the loggers.
+TOTAL, LENGTH = 'log/total', 'log/length'
 SIZE = (64, 64)
+# The least side of an image: 9 cells of 2 pixels, for what is in the inventory
+# takes 0.6 of one.
+LEAST = 18
 # The file of `results`, with a line for each episode.
 FILE = 'stats.jsonl'
 
@@ -32,6 +37,12 @@ def score(percentages: Iterable[float]) -> float:
   """
   logs = [math.log1p(x) for x in percentages]
   return math.expm1(sum(logs) / len(logs))
+
+
+def rescored(metrics: Mapping[str, float]) -> dict[str, float]:
+  """The score of shares by name, `crafter/success/*`; nothing without any."""
+  shares = [x for k, x in metrics.items() if k.startswith(SUCCESS)]
+  return {'crafter/score': score(shares)} if shares else {}
 
 
 class Unlocks:
@@ -51,16 +62,15 @@ class Unlocks:
     """The score, and how many percent of the episodes unlocked each."""
     if not self.episodes:
       return {}
-    rates = {k: 100 * n / self.episodes for k, n in self._counts.items()}
-    return {
-      'crafter/score': score(rates.values()),
-      'crafter/episodes': float(self.episodes),
-      **{f'crafter/success/{name}': rate for name, rate in rates.items()},
-    }
+    total = self.episodes
+    shares = {f'{SUCCESS}{k}': 100 * n / total for k, n in self._counts.items()}
+    return {**rescored(shares), 'crafter/episodes': float(total), **shares}
 
 
 def read(file: pathlib.Path) -> Unlocks:
   """Counts the episodes of a file `stats.jsonl`; none if there is no file.
+
+  A last line that was not written to its end does not count.
 
   Raises:
     UserError: It has other lines.
@@ -68,7 +78,7 @@ def read(file: pathlib.Path) -> Unlocks:
   unlocks, prefix = Unlocks(), 'achievement_'
   if not file.exists():
     return unlocks
-  for number, line in enumerate(file.read_text('utf-8').splitlines(), 1):
+  for number, line in enumerate(_whole(file.read_bytes()).splitlines(), 1):
     try:
       found = {
         key.removeprefix(prefix): int(value)
@@ -84,6 +94,16 @@ def read(file: pathlib.Path) -> Unlocks:
   return unlocks
 
 
+def _whole(text: bytes) -> bytes:
+  """Returns lines without a last one that was not written to its end."""
+  last = text[text.rfind(b'\n') + 1 :]
+  try:
+    json.loads(last)
+  except ValueError:
+    return text.removesuffix(last) if last.startswith(b'{') else text
+  return text
+
+
 class Crafter(gymnasium.Env):
   """One game of the package `crafter` by gymnasium's interface.
 
@@ -91,9 +111,9 @@ class Crafter(gymnasium.Env):
   10,000 steps. Each seed is a sequence of worlds, one an episode, and the same
   actions lead to the same steps in them, see `reproducible`.
 
-  Beside `image` it observes for the loggers `log/reward`, the reward whether
-  or not it is given, and how often each achievement was unlocked so far in the
-  episode, `log/achievement_*`.
+  Beside `image` it observes for the loggers how often each achievement was
+  unlocked so far in the episode, `log/achievement_*`; the sum of its rewards,
+  whether or not they are given, `log/total`; and its steps, `log/length`.
 
   Args:
     rewarded: Whether the reward is given, or is 0.
@@ -112,7 +132,7 @@ class Crafter(gymnasium.Env):
     self._names = {k: f'{PREFIX}{k}' for k in constants.achievements}
     number = gymnasium.spaces.Box(-np.inf, np.inf, (), np.float32)
     image = gymnasium.spaces.Box(0, 255, (height, width, 3), np.uint8)
-    logged = dict.fromkeys(('log/reward', *self._names.values()), number)
+    logged = dict.fromkeys((TOTAL, LENGTH, *self._names.values()), number)
     self.observation_space = gymnasium.spaces.Dict({'image': image, **logged})
     self.action_space = gymnasium.spaces.Discrete(len(constants.actions))
 
@@ -121,20 +141,23 @@ class Crafter(gymnasium.Env):
     if seed is not None or self._env is None:
       seed = self._seed if seed is None else seed
       self._env = self._make(seed=int(seed) % 2**31, **self._fields)
+    self._total, self._length = 0.0, 0
     image = self._env.reset()
-    return self._observed(image, 0.0, dict.fromkeys(self._names, 0)), {}
+    return self._observed(image, dict.fromkeys(self._names, 0)), {}
 
   def step(self, action: int) -> tuple:
     image, reward, done, info = self._env.step(int(action))
-    obs = self._observed(image, info['reward'], info['achievements'])
+    self._total += info['reward']
+    self._length += 1
+    obs = self._observed(image, info['achievements'])
     died = info['discount'] == 0
     return obs, float(reward), died, bool(done) and not died, info
 
   def render(self) -> np.ndarray:
     return self._env.render()
 
-  def _observed(self, image, reward, achievements):
-    obs = {'image': image, 'log/reward': reward}
+  def _observed(self, image, achievements):
+    obs = {'image': image, TOTAL: self._total, LENGTH: self._length}
     for name, key in self._names.items():
       obs[key] = achievements[name]
     return obs
@@ -160,18 +183,20 @@ class CrafterVectorEnv(GymVectorEnv):
 
   Beside what `GymVectorEnv` counts `stats` gives `crafter/score`,
   `crafter/episodes` and `crafter/success/*`. Episodes that a fault has cut do
-  not count.
+  not count. Observations have `log/reward`, the reward whether or not it is
+  given.
   """
 
   def __init__(self, *arguments: Any, **options: Any):
     super().__init__(*arguments, **options)
     self.unlocks = Unlocks()
     self.file: pathlib.Path | None = None
+    self._totals = self._lengths = np.zeros(self.num_envs)
 
   def record(self, folder: str) -> None:
     """Appends a line to `stats.jsonl` in a folder for each episode.
 
-    Those that are there count for the score, too.
+    Those that are there count for the score, too, whenever they were played.
 
     Raises:
       UserError: It cannot be written, or has other lines.
@@ -181,27 +206,40 @@ class CrafterVectorEnv(GymVectorEnv):
     self.file = pathlib.Path(folder) / FILE
     try:
       self.file.parent.mkdir(parents=True, exist_ok=True)
-      self.file.open('a').close()
+      self.unlocks = read(self.file)
+      with self.file.open('a+b') as file:
+        file.seek(0)
+        whole = _whole(file.read())
+        file.truncate(len(whole))
+        if whole and not whole.endswith(b'\n'):
+          file.write(b'\n')
     except OSError as error:
       raise UserError(f'{error}.', 'results', folder) from error
 
   def reset(self) -> dict[str, np.ndarray]:
-    self.unlocks = read(self.file) if self.file else Unlocks()
-    self._sums = np.zeros(self.num_envs)
-    self._lengths = np.zeros(self.num_envs, int)
-    return super().reset()
+    if self.file is None:
+      self.unlocks = Unlocks()
+    return self._rewarded(super().reset())
 
   def step(self, action: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    step = super().step(action)
-    first = step['is_first']
-    self._sums = np.where(first, 0.0, self._sums) + step['log/reward']
-    self._lengths = np.where(first, 0, self._lengths + 1)
+    step = self._rewarded(super().step(action))
     for index in np.flatnonzero(step['is_last'] & ~self.cut):
       self._finish(index, step)
     return step
 
   def stats(self) -> dict[str, float]:
     return super().stats() | self.unlocks.metrics()
+
+  def _rewarded(self, step):
+    """Puts the reward of a step in the place of what the episode has so far.
+
+    A step of the agent may be several of the game, which adds them up.
+    """
+    before = np.where(step['is_first'], 0.0, self._totals)
+    self._totals, self._lengths = step.pop(TOTAL), step.pop(LENGTH)
+    gained = self._totals - before
+    # Rewards are tenths.
+    return {**step, 'log/reward': np.round(gained, 1).astype(np.float32)}
 
   def _finish(self, index, step):
     unlocked = {
@@ -215,7 +253,7 @@ class CrafterVectorEnv(GymVectorEnv):
     line = {
       'episode': self.unlocks.episodes,
       'length': int(self._lengths[index]),
-      'reward': round(float(self._sums[index]), 1),
+      'reward': round(float(self._totals[index]), 1),
       **{f'achievement_{k}': v for k, v in unlocked.items()},
     }
     with self.file.open('a', encoding='utf-8') as file:
@@ -248,6 +286,9 @@ def crafter(
   """
   packages.check('crafter', WHERE)
   size = options.image_size or SIZE
+  if min(size) < LEAST:
+    text = f'it draws at least {LEAST} x {LEAST} pixels.'
+    raise UserError(text, 'image_size', size)
   fields = {'rewarded': task == 'reward', 'size': tuple(size)}
   envs = single.vectorize(
     single.Maker(Crafter, fields, seed),

@@ -17,6 +17,7 @@ from dreamer_nnx.spaces import RESERVED
 
 # Integers of an action with at most so many values each are classes.
 MAX_CLASSES = 1024
+MAX_PIXEL = 255
 
 
 class Read(NamedTuple):
@@ -48,7 +49,8 @@ def observed(spec: Any, place: str, rename: Callable[[str], str]) -> Read:
     rename: Makes the name of an entry of its key.
 
   Raises:
-    UserError: Text, bounds that are none, or two entries of one name.
+    UserError: Text, bounds that are none, whole numbers of rank 3 or more that
+      are no pixels, or two entries of one name.
   """
   if isinstance(spec, Mapping):
     parts = {k: observed(x, f'{place} {k!r}', rename) for k, x in spec.items()}
@@ -71,6 +73,7 @@ def observed(spec: Any, place: str, rename: Callable[[str], str]) -> Read:
     convert = functools.partial(_take_items, taken)
     return Read(spaces.Tuple(entries) if entries else None, convert)
   space = _space(spec, place)
+  _check_pixels(space, place)
   if _is_deep(space):
     low, high = space.low.reshape(-1), space.high.reshape(-1)
     flat = spaces.Box(low, high, low.shape, space.dtype)
@@ -141,6 +144,18 @@ def _is_deep(space):
   return len(space.shape) > 4 or not shades
 
 
+def _check_pixels(space, place):
+  whole = isinstance(space, spaces.Box) and space.dtype.kind in 'iu'
+  deep = whole and len(space.shape) > 2
+  if deep and (space.low.min() < 0 or space.high.max() > MAX_PIXEL):
+    raise UserError(
+      f'it is {space.dtype} of the shape {space.shape}. Whole numbers of rank '
+      f'3 and more are read as an image, of 0 to {MAX_PIXEL}: give its spec '
+      'these bounds, or make it a vector, in a wrapper.',
+      place,
+    )
+
+
 def _take_entries(taken, value):
   return {name: convert(value[key]) for name, key, convert in taken}
 
@@ -156,6 +171,7 @@ def _take_items(taken, value):
 
 
 def _give_entries(given, value):
+  value = value or {}
   return {key: convert(value.get(name)) for key, name, convert in given}
 
 

@@ -1,8 +1,7 @@
 """`dm_env`: your own environment that has the interface of dm_env."""
 
 import dataclasses
-from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 from dreamer_nnx.envs import packages, single
 from dreamer_nnx.envs.dm_env_adapter import FromDmEnv
@@ -46,7 +45,7 @@ def dm_env_suite(
     raise
   where = f'{WHERE}.make = {make!r}'
   return single.vectorize(
-    Adapted(create, where),
+    Adapted(**vars(create), where=where),
     options,
     num_envs=num_envs,
     seed=seed,
@@ -54,12 +53,11 @@ def dm_env_suite(
   )
 
 
-@dataclasses.dataclass(frozen=True)
-class Adapted:
-  """Makes environment number i and adapts it; can be pickled."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Adapted(single.Maker):
+  """Adapts what the function of a `Maker` makes."""
 
-  create: Callable[[int], Any]
   where: str
 
   def __call__(self, index: int) -> FromDmEnv:
-    return FromDmEnv(self.create(index), self.where)
+    return FromDmEnv(super().__call__(index), self.where)

@@ -18,7 +18,7 @@ from dreamer_nnx.envs.faults import EnvError, Fault, describe
 from dreamer_nnx.envs.host import Answer, Host, Spaces
 from dreamer_nnx.streams import Stream
 
-Make = Callable[[], gymnasium.Env]
+Make = Callable[..., gymnasium.Env]
 # Seconds for all workers together to close their environments.
 CLOSE_SECONDS = 5.0
 # Seconds for a worker itself to start, before its environment is made.
@@ -206,7 +206,8 @@ class Worker:
   The next step is then the reset of the new environment.
 
   Args:
-    start: Connects to a new worker, whose environment has these spaces.
+    start: Connects to a new worker, whose environment has these spaces, and
+      is made from this seed if it is in place of another.
     limit: Losses in a row that are survived.
     notify: Called with every fault; it raises to end the run.
     spaces: None for whatever the environment has.
@@ -214,7 +215,7 @@ class Worker:
 
   def __init__(
     self,
-    start: Callable[[Spaces | None], Link],
+    start: Callable[[Spaces | None, int | None], Link],
     limit: int,
     notify: Callable[[Fault], None],
     spaces: Spaces | None,
@@ -226,7 +227,7 @@ class Worker:
     self._obs: dict[str, np.ndarray] = {}
     # The seed of the last reset that had one, and that of the next.
     self._seed, self._next_seed = 0, None
-    self._link: Link | None = start(spaces)
+    self._link: Link | None = start(spaces, None)
 
   def look(self) -> Spaces:
     """Makes the environment, and returns its spaces.
@@ -308,7 +309,7 @@ class Worker:
     self._notify(Fault(message, 0 if fatal else 1, self._lost, fatal))
     # Not the seed of the episode that has led to the loss.
     self._next_seed = streams.seed(self._seed, Stream.REPLACEMENT)
-    self._link = self._start(self._spaces)
+    self._link = self._start(self._spaces, self._next_seed)
 
   def _discard(self):
     link, self._link = self._link, None
@@ -316,9 +317,13 @@ class Worker:
 
 
 def _connect(
-  hub: Hub, host: Callable[..., Host], index: int, spaces: Spaces | None
+  hub: Hub,
+  host: Callable[..., Host],
+  index: int,
+  spaces: Spaces | None,
+  again: int | None,
 ) -> Link:
-  return hub.connect(functools.partial(host, spaces), index)
+  return hub.connect(functools.partial(host, spaces, again=again), index)
 
 
 def remaining(asked: float, timeout: float) -> float | None:

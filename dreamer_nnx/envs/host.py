@@ -50,27 +50,34 @@ class Host:
   An exception in `step` ends the episode: the last good observation again,
   reward 0, truncated. The next `reset` makes a new environment, and another
   one if that raises too. Neither raises itself, so that the other
-  environments of a vector stay usable; faults travel in the answer.
+  environments of a vector stay usable; faults travel in the answer. The new one
+  has a seed of its own: its episodes are not those that led to the crash.
 
   Args:
-    make: Makes the environment as `single.Wrapped` does, when it is needed.
+    make: Makes the environment as `single.Wrapped` does, when it is needed;
+      one in place of another from a seed.
     limit: Crashes in a row (without an episode that ended by itself between
       them) after which the run stops; a first reset is tried twice at most.
     spaces: Spaces that the environment must have; None for any.
     caught: Exceptions that count as crashes.
+    again: The seed of an environment in place of one that was lost; None for
+      the first one.
   """
 
   def __init__(
     self,
-    make: Callable[[], gymnasium.Env],
+    make: Callable[..., gymnasium.Env],
     limit: int,
     spaces: Spaces | None = None,
     caught: tuple[type[BaseException], ...] = (Exception,),
+    again: int | None = None,
   ) -> None:
     self._make = make
     self._limit = limit
     self._spaces = spaces
     self._caught = caught
+    # The seed of the last reset that had one, and that of a new environment.
+    self._seed, self._again = 0, again
     # Others of the run have been reset before.
     self._begun = spaces is not None
     self._env = None
@@ -90,6 +97,9 @@ class Host:
     """Begins an episode and returns its first step."""
     fault, restarts = None, 0
     while True:
+      if self._env is None and seed is None:
+        seed = self._again
+      self._seed = self._seed if seed is None else seed
       try:
         self._env = self._env or self._started()
         self._last, _ = self._env.reset(seed=seed)
@@ -101,9 +111,7 @@ class Host:
         fault = dataclasses.replace(fault, restarts=restarts)
         if fault.fatal:
           return Answer(self._last, fault=fault)
-      # The same seed could lead to the same crash.
-      if seed is not None:
-        seed = streams.seed(seed, Stream.CRASH)
+      seed = self._again
 
   def step(self, action: Any) -> Answer:
     """Takes an action of the environment and returns what it leads to."""
@@ -124,7 +132,7 @@ class Host:
       env.close()
 
   def _started(self):
-    env = self._make()
+    env = self._make() if self._again is None else self._make(self._again)
     interface = env.get_wrapper_attr('interface')
     found = Spaces(
       dict(env.observation_space.spaces),
@@ -149,6 +157,8 @@ class Host:
   def _crash(self, error, where):
     broken = isinstance(error, EnvError)
     message = f'{"" if broken else f"{where} raised "}{describe(error)}'
+    # The same seed could lead to the same crash.
+    self._again = streams.seed(self._seed, Stream.CRASH)
     self._crashes += 1
     limit = self._limit if self._begun else min(1, self._limit)
     fatal = broken or self._crashes > limit

@@ -66,6 +66,12 @@ class JaxVectorEnv:
       for key, space in env.action_space.items()
       if not spaces.is_discrete(space)
     }
+    # The numbers of classes, as arrays that fit the actions.
+    self._counts = {
+      key: np.uint32(spaces.classes(space)).reshape(space.shape)
+      for key, space in env.action_space.items()
+      if key not in self._bounds
+    }
     scaled = {key: bounds.scaled for key, bounds in self._bounds.items()}
     self.action_space = {**env.action_space, **scaled}
     types = spacetypes.types()
@@ -87,7 +93,7 @@ class JaxVectorEnv:
 
     Raises:
       EnvError: If `reset` or `restore` has not been called, or an action has
-        another shape.
+        another shape or is no class of its space.
     """
     if self._carry is None:
       raise EnvError('call reset before step.')
@@ -139,9 +145,20 @@ class JaxVectorEnv:
         f'{(self.num_envs, *space.shape)}.'
       )
     if key not in self._bounds:
-      return value.astype(np.int32)
+      return self._classes(key, value)
     native = self._bounds[key].native(value)
     return native.astype(self._env.action_space[key].dtype)
+
+  def _classes(self, key, given):
+    value, counts = given.astype(np.int32), self._counts[key]
+    # A number below 0 is a large one here.
+    fits = (value.view(np.uint32) < counts).all()
+    if not fits or (given.dtype != np.int32 and (value != given).any()):
+      raise EnvError(
+        f'the action {key!r} is {given!r:.200}, not classes from 0 to '
+        f'{counts - 1}.'
+      )
+    return value
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

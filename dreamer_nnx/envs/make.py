@@ -11,7 +11,9 @@ from dreamer_nnx.errors import UserError
 from dreamer_nnx.registry import Choice, Part
 
 
-def make_vector_env(choice: Choice, num_envs: int, seed: int) -> VectorEnv:
+def make_vector_env(
+  choice: Choice, num_envs: int, seed: int, *, results: bool = False
+) -> VectorEnv:
   """Builds W environments from a choice of the slot `ENV`.
 
   A builder that does not name `num_envs` is taken for a function that makes
@@ -21,7 +23,11 @@ def make_vector_env(choice: Choice, num_envs: int, seed: int) -> VectorEnv:
   `step_timeout`, that is also `single.Options.step_timeout`.
 
   A field `control_rate` of any builder is that of `single.Options`: the steps
-  of what it makes begin at that rate.
+  of what it makes begin at that rate. A field `results` of any builder names
+  the suite's own files of the episodes that are trained on.
+
+  Args:
+    results: Whether it is passed on; if not, it is ''.
 
   Raises:
     UserError: The environment does not fit the config, or the toolkit.
@@ -31,12 +37,21 @@ def make_vector_env(choice: Choice, num_envs: int, seed: int) -> VectorEnv:
     raise UserError(
       f'{num_envs} environments: at least 1 is needed.', choice.where
     )
+  if not results:
+    choice = changed(choice, results='')
   rate = choice.values().get('control_rate', 0)
   if not isinstance(rate, int | float) or RATES.refuse(rate):
     path = f'{choice.path}.control_rate'
     raise UserError(f'must be a number, {RATES}.', path, rate)
   envs = _make(choice, num_envs, seed)
   return PacedVectorEnv(envs, rate) if rate else envs
+
+
+def changed(choice: Choice, **fields: object) -> Choice:
+  """Returns a choice with other values of those fields that it has."""
+  known = choice.values()
+  same = lambda name, x: name in known and type(known[name]) is type(x)
+  return choice.replace(**{k: x for k, x in fields.items() if same(k, x)})
 
 
 def _make(choice: Choice, num_envs: int, seed: int) -> VectorEnv:

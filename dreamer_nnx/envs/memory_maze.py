@@ -64,21 +64,28 @@ class Maker:
   where: str
 
   def __call__(self, index: int) -> gymnasium.Env:
+    def again(seed):
+      # The generator of mazes is seeded when it is made, and never later.
+      maze.close()
+      maze.dm_env = self._made(seed)
+
+    first = self._made(streams.seed(self.seed, Stream.MAKE, index))
+    env = maze = FromDmEnv(first, self.where, reseed=again)
+    if self.time_limit:
+      env = gymnasium.wrappers.TimeLimit(env, self.time_limit)
+    return LimitTerminal(env) if self.limit_terminal else env
+
+  def _made(self, seed):
     try:
       with old_gym.replaced():
         tasks = packages.load('memory_maze.tasks', 'memory-maze', CHOSEN)
-      env = getattr(tasks, f'memory_maze_{self.task}')(
-        image_only_obs=True, seed=streams.seed(self.seed, Stream.MAKE, index)
-      )
+      make = getattr(tasks, f'memory_maze_{self.task}')
+      return make(image_only_obs=True, seed=seed)
     except UserError:
       raise
     except Exception as error:
       # It draws as soon as it is made.
       raise mujoco_drawing.advice(error, self.where) from error
-    env = FromDmEnv(env, self.where)
-    if self.time_limit:
-      env = gymnasium.wrappers.TimeLimit(env, self.time_limit)
-    return LimitTerminal(env) if self.limit_terminal else env
 
 
 class LimitTerminal(gymnasium.Wrapper):

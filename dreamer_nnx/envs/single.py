@@ -102,6 +102,8 @@ def vectorize(
   """Makes W environments by a function that makes number i.
 
   Args:
+    create: A dataclass with a `seed` gets another one for an environment in
+      place of one that crashed.
     where: Beginning of error messages.
     kind: The class of the vector of environments.
 
@@ -131,14 +133,22 @@ def vectorize(
 
 @dataclasses.dataclass(frozen=True)
 class Wrapped:
-  """Makes environment number i with all its wrappers; can be pickled."""
+  """Makes environment number i with all its wrappers; can be pickled.
+
+  Called with a seed, too, it makes one in place of another.
+  """
 
   create: Callable[[int], gymnasium.Env]
   options: Options
   where: str
 
-  def __call__(self, index: int) -> gymnasium.Env:
-    env = self.create(index)
+  def __call__(self, index: int, again: int | None = None) -> gymnasium.Env:
+    create = self.create
+    seeded = dataclasses.is_dataclass(create) and hasattr(create, 'seed')
+    if again is not None and seeded:
+      seed = streams.seed(create.seed, Stream.MAKE, again)
+      create = dataclasses.replace(create, seed=seed)
+    env = create(index)
     if not isinstance(env, gymnasium.Env):
       raise UserError(
         f'it made a {type(env).__name__}, not a gymnasium.Env.', self.where

@@ -97,7 +97,10 @@ class GymVectorEnv:
     self._any_floats = any(x.kind == 'f' for x, _ in self._taken.values())
 
   def reset(self) -> dict[str, np.ndarray]:
-    """Starts an episode in every environment, from the same seeds again."""
+    """Starts an episode in every environment, from the same seeds again.
+
+    Environments that leave the seed of `reset` unused go on instead.
+    """
     self._steps = 0
     answers = self._fleet.reset(self._seeds)
     self._was_last = np.ones(self.num_envs, bool)

@@ -12,8 +12,9 @@ import numpy as np
 from flax import nnx
 
 from dreamer_nnx import config as configs
-from dreamer_nnx import overrides, workflow
+from dreamer_nnx import overrides
 from dreamer_nnx.agent.build import build
+from dreamer_nnx.envs.make import make_vector_env
 from dreamer_nnx.registry import fields
 from dreamer_nnx.run import Run
 from dreamer_nnx.slots import (
@@ -157,7 +158,7 @@ def _run(title: str, config: configs.ConfigDict, workdir: Path) -> int:
 def _update(title: str, config: configs.ConfigDict, workdir: Path) -> int:
   """Acts, and makes updates on a batch of numbers drawn at random."""
   parts = configs.bind_all(config)
-  envs = workflow.make_envs(parts)
+  envs = make_vector_env(parts['env'], 1, 0)
   spaces = envs.obs_space, envs.action_space
   envs.close()
   agent = {name: parts[name] for name in fields(build)}

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from dreamer_nnx.envs import crafter
+
 # Metrics that count what each process has or did.
 SUMMED = {
   'crafter/episodes',
@@ -24,6 +26,8 @@ SUMMED = {
 SUMMED_GROUPS = ('env/',)
 # Metrics that are the worst of any process.
 LARGEST = {'env/lateness_ms'}
+# Means and shares, by what they begin with: what they are of.
+COUNTS = {'episode': 'episode/count', 'crafter': 'crafter/episodes'}
 
 
 def merged(summaries: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -31,7 +35,7 @@ def merged(summaries: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
   Episodes weigh alike wherever they were played; what counts things is summed;
   of what is a worst case the largest counts; the rest is averaged over the
-  processes that have it.
+  processes that have it. The score of Crafter is that of all episodes.
   """
   if len(summaries) == 1:
     return dict(summaries[0])
@@ -44,7 +48,7 @@ def merged(summaries: Sequence[Mapping[str, float]]) -> dict[str, float]:
     elif name in SUMMED or name.startswith(SUMMED_GROUPS):
       result[name] = float(sum(values))
     else:
-      episodes = name.startswith('episode/')
-      weights = [x['episode/count'] if episodes else 1.0 for x in having]
+      count = COUNTS.get(name.partition('/')[0], '')
+      weights = [x.get(count, 1.0) for x in having]
       result[name] = float(np.average(values, weights=weights))
-  return result
+  return result | crafter.rescored(result)

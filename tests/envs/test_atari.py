@@ -136,6 +136,7 @@ def kept_still(episodes, **fields):
   """Share of the episodes in which one frame of UP is not obeyed."""
   moves = [0] * 5 + [UP] + [0] * 5
   fields = {'task': 'freeway', 'size': RAW, 'noops': 0, 'repeat': 1} | fields
+  fields = {'pooling': 1} | fields
   still = play([0] * len(moves), **fields | {'sticky': 0.0})
   # The action behind each episode is that of its end.
   run = play([*moves, 0] * episodes, length=len(moves), seed=3, **fields)
@@ -167,7 +168,8 @@ def test_episodes_begin_with_up_to_so_many_frames_without_an_action(ale):
     console.act(0)
   fields = {'task': 'freeway', 'size': RAW, 'gray': False, 'sticky': 0.0}
   # Episodes of one frame.
-  run = play([0] * 179, noops=5, length=1, repeat=1, **fields)
+  once = {'length': 1, 'repeat': 1, 'pooling': 1}
+  run = play([0] * 179, noops=5, **once, **fields)
   images = run['image'][run['is_first']]
   counts = [(images == x).all((1, 2, 3)).sum() for x in screens]
   assert sum(counts) == 90
@@ -283,6 +285,7 @@ def test_one_frame_flickers_and_two_do_not(ale):
   [
     ({'task': 'pongg'}, r"atari.task = 'pongg': .* Did you mean 'pong'"),
     ({'size': (3, 4, 5)}, r'atari.size = \(3, 4, 5\): must be \(height, wi'),
+    ({'repeat': 1}, r'atari.pooling = 2: a step has 1 frame \(repeat\)'),
     ({'lives': 'discount'}, "atari.lives = 'discount': must be one of"),
     ({'sticky': 1.5}, 'atari.sticky = 1.5: must be at least 0 and at most 1'),
   ],

@@ -5,7 +5,8 @@ import csv
 import numpy as np
 import pytest
 
-from dreamer_nnx import envs, streams
+from dreamer_nnx import config as configs
+from dreamer_nnx import env_check, envs, show, streams
 from dreamer_nnx.envs.bsuite import Experiments, load
 from dreamer_nnx.envs.games import GameVectorEnv
 from dreamer_nnx.errors import UserError
@@ -22,7 +23,8 @@ FIXED = {'bandit', 'bandit_scale', 'deep_sea', 'discounting_chain'}
 
 
 def make(count=1, seed=0, **fields):
-  return envs.make_vector_env(Choice(ENV, 'bsuite', **fields), count, seed)
+  choice = Choice(ENV, 'bsuite', **fields)
+  return envs.make_vector_env(choice, count, seed, results=True)
 
 
 def rollout(env, steps, seed=0):
@@ -149,9 +151,26 @@ def test_records_are_those_of_the_package(tmp_path):
   make(results=results, task='catch/1').close()
 
 
+def test_what_does_not_train_leaves_the_records_alone(tmp_path):
+  config = configs.base('1m')
+  config.env.name = 'bsuite'
+  config.env.bsuite.results = str(tmp_path)
+  assert not env_check.tried(configs.bind_all(config), 30).errors
+  rollout(make(results=str(tmp_path)), 20)
+  (file,) = tmp_path.iterdir()
+  before = file.read_bytes()
+  assert not env_check.tried(configs.bind_all(config), 30).errors
+  assert 'Parameters' in show.describe(config)
+  assert [*tmp_path.iterdir()] == [file] and file.read_bytes() == before
+
+
 @pytest.mark.parametrize(
   'fields, message',
   [
+    ({'task': ''}, r"bsuite\.task = ''"),
+    ({'task': '/0'}, r"bsuite\.task = '/0'"),
+    ({'task': 'catsh'}, "task = 'catsh': .* Did you mean 'catch/0'"),
+    ({'task': 'mnist'}, "task = 'mnist': it downloads data"),
     ({'task': 'mnist/3'}, "task = 'mnist/3': it downloads data"),
     ({'task': 'mnist_noise'}, 'it downloads data'),
     ({'task': 'catsh/0'}, "no such task. Did you mean 'catch/0'"),

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 from dreamer_nnx import config as configs
-from dreamer_nnx import envs, workflow
+from dreamer_nnx import env_check, envs, workflow
 from dreamer_nnx.envs.crafter import Unlocks, read, reproducible, score
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.registry import Choice
 from dreamer_nnx.slots import ENV
+from dreamer_nnx.training import processes
+from dreamer_nnx.training.summaries import merged
 
 library = pytest.importorskip('crafter')
 pytest.importorskip('numba')
@@ -20,7 +22,8 @@ NOOP, SAPLING = ACTIONS['noop'], 'log/achievement_collect_sapling'
 
 
 def make(count=1, seed=0, **fields):
-  return envs.make_vector_env(Choice(ENV, 'crafter', **fields), count, seed)
+  choice = Choice(ENV, 'crafter', **fields)
+  return envs.make_vector_env(choice, count, seed, results=True)
 
 
 @pytest.fixture
@@ -190,6 +193,111 @@ def test_episodes_are_written_and_a_later_run_counts_them(players, tmp_path):
   assert later.stats()['crafter/episodes'] == 3
 
 
+def lines_of(folder):
+  file = folder / 'stats.jsonl'
+  return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+@pytest.mark.parametrize('task', ['reward', 'noreward'])
+def test_repeated_actions_add_up(task, players, tmp_path):
+  env = make(task=task, repeat=4, time_limit=6, results=str(tmp_path))
+  first = env.reset()
+  facing(players[0], 'grass')
+  players[0].inventory['sapling'] = 1
+  # It is hurt in the game's second step.
+  hurt = players[0].update
+  moves = iter([lambda: None, lambda: setattr(players[0], 'health', 7)])
+  players[0].update = lambda: (hurt(), next(moves, lambda: None)())
+  steps = [first, *take(env, 'place_plant', 'noop', 'noop', 'noop')]
+  logged = [float(x['log/reward'][0]) for x in steps]
+  assert logged == pytest.approx([0, 0.8, 0, 0, 0])
+  given = [float(x['reward'][0]) for x in steps]
+  assert given == pytest.approx(logged if task == 'reward' else [0] * 5)
+  assert [x['is_last'][0] for x in steps] == [False, False, True, False, False]
+  (line,) = lines_of(tmp_path)
+  assert (line['length'], line['reward']) == (6, 0.8)
+  take(env, 'noop')
+  assert [x['reward'] for x in lines_of(tmp_path)] == [0.8, 0]
+  logged = {key for key in first if key.startswith('log/')}
+  assert {x for x in logged if 'achievement' not in x} == {'log/reward'}
+
+
+def test_rewards_of_an_episode_that_a_fault_cuts_count_once(
+  players, monkeypatch
+):
+  env = make()
+  env.reset()
+  facing(players[0], 'grass')
+  players[0].inventory['sapling'] = 1
+  (planted,) = take(env, 'place_plant')
+  monkeypatch.setattr(library.Env, 'step', lambda *_: 1 / 0)
+  (cut,) = take(env, 'noop')
+  assert planted['log/reward'][0] == 1
+  assert env.cut[0] and cut['log/reward'][0] == cut['reward'][0] == 0
+  assert take(env, 'noop')[0]['log/reward'][0] == 0
+
+
+@pytest.mark.parametrize('end', ['{"episode": 3, "len', '{', ''])
+def test_a_line_that_was_not_written_to_its_end_is_cut_off(end, tmp_path):
+  env = make(results=str(tmp_path), time_limit=1)
+  env.reset()
+  take(env, *['noop'] * 3)
+  file = tmp_path / 'stats.jsonl'
+  text = file.read_text()
+  # Without `end` there is a whole line but for its last character.
+  file.write_text(f'{text}{end}' if end else text.removesuffix('\n'))
+  later = make(results=str(tmp_path), time_limit=1)
+  later.reset()
+  assert file.read_text() == text
+  assert later.stats()['crafter/episodes'] == 2
+  take(later, 'noop')
+  assert [x['episode'] for x in lines_of(tmp_path)] == [1, 2, 3]
+  later.reset()
+  assert later.stats()['crafter/episodes'] == 3
+
+
+def test_the_score_of_several_processes_is_that_of_all_episodes():
+  whole, parts = Unlocks(), [Unlocks(), Unlocks(), Unlocks()]
+  for part, count, unlocked in ((0, 100, 1), (1, 1, 0)):
+    for _ in range(count):
+      found = {'a': unlocked, 'b': 1 - unlocked, 'c': 0}
+      parts[part].add(found)
+      whole.add(found)
+  found = merged([x.metrics() for x in parts])
+  assert found == pytest.approx(whole.metrics())
+  assert merged([{}, {}]) == {}
+
+
+def test_each_process_has_a_file_of_its_own(tmp_path, monkeypatch):
+  config = configs.base()
+  config.env.name = 'crafter'
+  config.env.crafter.results = str(tmp_path)
+  config.env.crafter.time_limit = 1
+  config.train.envs = 2
+  found = []
+  for _ in range(2):
+    for index in range(2):
+      monkeypatch.setattr(processes, 'index', lambda index=index: index)
+      monkeypatch.setattr(processes, 'count', lambda: 2)
+      env = workflow.make_envs(config)
+      env.reset()
+      take(env, *['noop'] * 3)
+      found.append(env.stats())
+  assert [x['crafter/episodes'] for x in found] == [2, 2, 4, 4]
+  assert len(lines_of(tmp_path)) == len(lines_of(tmp_path / 'process-1')) == 4
+
+
+def test_what_does_not_train_leaves_the_results_alone(tmp_path):
+  config = configs.base()
+  config.env.name = 'crafter'
+  config.env.crafter.results = str(tmp_path)
+  config.env.crafter.time_limit = 2
+  trial = env_check.tried(configs.bind_all(config), 8)
+  assert not trial.errors and trial.account.ends
+  envs.make_vector_env(configs.bind_all(config)['env'], 1, 0).close()
+  assert not list(tmp_path.iterdir())
+
+
 def test_evaluations_leave_the_results_of_training_alone(tmp_path):
   config = configs.base()
   config.env.name = 'crafter'
@@ -208,16 +316,28 @@ def test_evaluations_leave_the_results_of_training_alone(tmp_path):
 
 def test_results_that_are_not_of_crafter_are_refused(tmp_path):
   file = tmp_path / 'stats.jsonl'
-  for text in ('{"length": 3}', '[1]', 'words'):
-    file.write_text(text)
+  for text in ('{"length": 3}', '[1]', 'words', '{"len\n', '\xff'):
+    file.write_text(text, 'latin-1')
     with pytest.raises(UserError, match='line 1 is not of an episode'):
       read(file)
+    place = r'config\.env\.crafter\.results = .*stats\.jsonl.: line 1 is not'
+    with pytest.raises(UserError, match=place):
+      make(results=str(tmp_path))
+    assert file.read_text('latin-1') == text
   blocked = tmp_path / 'file'
   blocked.write_text('')
   with pytest.raises(UserError, match=r'config.env.crafter.results = '):
     make(results=str(blocked))
   with pytest.raises(UserError, match='must be a local folder'):
     make(results='gs://bucket/results')
+
+
+@pytest.mark.parametrize('size', [(8, 8), (17, 64), (64, 17)])
+def test_images_that_it_cannot_draw_are_refused(size):
+  message = r'config\.env\.crafter\.image_size = .*at least 18 x 18 pixels'
+  with pytest.raises(UserError, match=message):
+    make(image_size=size)
+  assert make(image_size=(18, 18)).reset()['image'].shape == (1, 18, 18, 3)
 
 
 def test_an_unknown_task_is_refused():

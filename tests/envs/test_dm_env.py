@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from dreamer_nnx import envs
+from dreamer_nnx import envs, streams
 from dreamer_nnx.envs import EnvError, single
 from dreamer_nnx.envs.dm_env_adapter import FromDmEnv
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.registry import Choice
 from dreamer_nnx.slots import ENV
+from dreamer_nnx.streams import Stream
 
 dm_env = pytest.importorskip('dm_env', reason='the extra dm-env')
 specs = pytest.importorskip('dm_env.specs')
@@ -180,6 +181,52 @@ def test_actions_stay_within_bounds_that_no_float32_is():
   vectors.step({'action': np.float32([[-1, 0.5]])})
   action = spec.validate(env.actions[0])
   np.testing.assert_allclose(action, [-0.8, 0.325])
+
+
+@pytest.mark.parametrize('kind', [dict, tuple])
+def test_parts_of_actions_without_numbers_are_made(kind):
+  empty = specs.Array((0,), np.float32)
+  nested = {'c': empty, 'deep': ({'d': empty}, [empty])}
+  whole = {'a': specs.BoundedArray((2,), float, -1, 1), 'b': nested}
+  spec = whole if kind is dict else (*whole.values(),)
+  env = Scripted([(MID, 0.0, 1.0)], acted=spec)
+  vectors = vector(env)
+  vectors.reset()
+  (key,) = vectors.action_space
+  vectors.step({key: np.zeros((1, 2), np.float32)})
+  (action,) = env.actions
+  made = action['b'] if kind is dict else action[1]
+  assert made['c'].shape == made['deep'][0]['d'].shape == (0,)
+  assert made['deep'][1][0].dtype == np.float32
+
+
+def test_numbers_that_are_no_pixels_are_named_as_their_spec():
+  whole = specs.Array((8, 8, 3), np.int32)
+  message = r"test: observation 'a' 'b': it is int32 .* of 0 to 255: give its"
+  with pytest.raises(UserError, match=message):
+    adapted(observed={'a': {'b': whole}})
+  with pytest.raises(UserError, match='test: observation: it is int32'):
+    adapted(observed=whole)
+  pixels = specs.BoundedArray((8, 8, 3), np.int32, 0, 255)
+  assert adapted(observed=pixels).observation_space.shape == (8, 8, 3)
+
+
+class Breaks(Scripted):
+  """Shows its seed, and raises in the second step."""
+
+  def __init__(self, seed):
+    super().__init__([(MID, 0.0, 1.0)], seen=[seed % 10007, seed % 9973])
+
+
+def test_one_in_place_of_another_has_another_seed():
+  choice = Choice(ENV, 'dm_env', make=f'{__name__}:Breaks')
+  env = envs.make_vector_env(choice, 2, 0)
+  steps = [env.reset()]
+  steps += [env.step({'action': np.zeros(2, int)}) for _ in range(9)]
+  seeds = [tuple(row) for x in steps if x['is_first'][0] for row in x['vector']]
+  assert len(seeds) == len({*seeds}) == 8
+  first = [streams.seed(0, Stream.MAKE, index) for index in range(2)]
+  assert seeds[:2] == [(seed % 10007, seed % 9973) for seed in first]
 
 
 def test_actions_are_nested_as_their_spec():

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from dreamer_nnx import UserError, contracts, envs
+from dreamer_nnx import UserError, contracts, envs, workflow
+from dreamer_nnx import config as configs
 from dreamer_nnx.registry import Choice, RegistryError
 from dreamer_nnx.slots import ENV
+from dreamer_nnx.training import processes
 from tests.envs import games
 
 
@@ -159,6 +161,22 @@ def test_a_field_of_the_name_index_is_given_unless_it_is_set():
 
   assert told() == [0, 1]
   assert told(index=5) == [5, 5]
+
+
+def test_results_are_of_the_environments_that_are_trained_in(
+  tmp_path, monkeypatch
+):
+  folder = tmp_path / 'results'
+  choice = Choice(ENV, 'tests.envs.games:noted', results=str(folder))
+  parts = configs.Bound(configs.bind_all(configs.base()) | {'env': choice})
+  envs.make_vector_env(choice, 1, 0).close()
+  workflow.make_eval_envs(parts).close()
+  assert not folder.exists()
+  workflow.make_envs(parts).close()
+  assert folder.exists() and not list(folder.iterdir())
+  monkeypatch.setattr(processes, 'index', lambda: 3)
+  workflow.make_envs(parts).close()
+  assert [x.name for x in folder.iterdir()] == ['process-3']
 
 
 def test_a_function_of_one_environment_is_a_name():

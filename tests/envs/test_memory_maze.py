@@ -68,6 +68,22 @@ def test_mazes_are_seeded_each_by_its_own(make):
   assert (first != other).any()
 
 
+@pytest.mark.whole
+def test_a_seed_is_of_the_mazes_and_another_one_follows_a_crash(
+  make, monkeypatch
+):
+  env = make()
+  idle = {'action': np.zeros(1, np.int32)}
+  play = lambda: [env.reset()['image'], env.step(idle)['image']]
+  first = play()
+  np.testing.assert_array_equal(first, play())
+  with monkeypatch.context() as broken:
+    broken.setattr(engine.Physics, 'time', lambda _: 1 / 0)
+    assert env.step(idle)['is_last'][0]
+  assert (env.step(idle)['image'] != first[0]).any()
+  np.testing.assert_array_equal(first, play())
+
+
 def test_a_shorter_limit_counts_as_its_own(make):
   env = make(limit_terminal=True, time_limit=1)
   env.reset()
