@@ -187,7 +187,11 @@ class AsyncActing:
     asked = trainer.stop() or trainer.stop_reason or trainer.solved
     if asked or self.failed or self.env_error:
       return True
-    return self.exchange.finished and not self._due
+    if not self.exchange.finished or self._due:
+      return False
+    # Without enough to train on, none are left.
+    trainer.owed = 0
+    return True
 
   @property
   def _due(self) -> bool:

@@ -112,13 +112,10 @@ class Trainer:
     """
     self.rates(env_steps=self.env_steps, updates=self.updates)
     self.train_offline()
-    # One that was stopped behind its last step still makes what it owes.
-    begins = not self.ending() or (self.owed and not self.solved)
-    if begins and not self.asked():
-      if not self.actor.obs:
-        self.actor.start()
-      if self.options.act_async:
-        AsyncActing(self).run()
+    if not self.ending() and not self.actor.obs:
+      self.actor.start()
+    if self.options.act_async and not self.ending():
+      AsyncActing(self).run()
     while not self.ending():
       if self.acted is None:
         self.phase('compiling the policy')
@@ -187,12 +184,8 @@ class Trainer:
 
   def ending(self) -> bool:
     """Tells, in all processes alike, whether training ends here."""
-    return self.done or self.asked()
-
-  def asked(self) -> bool:
-    """Tells, in all processes alike, whether it ends before it is done."""
-    failed = self.env_failed or bool(self.stop_reason)
-    return processes.anywhere(self.stop() or failed)
+    asked = self.env_failed or bool(self.stop_reason)
+    return self.done or processes.anywhere(self.stop() or asked)
 
   def stop_soon(self, reason: str) -> None:
     """Ends training in all processes after the step in hand, with a checkpoint.
@@ -210,8 +203,9 @@ class Trainer:
 
   @property
   def done(self) -> bool:
-    """Tells whether all steps are trained, or the task is solved."""
-    return self.solved or self.env_steps >= self.options.steps
+    """Tells whether all steps are trained on, or the task is solved."""
+    taken = self.env_steps >= self.options.steps
+    return self.solved or (taken and not self.owed)
 
   @property
   def solved(self) -> bool:
