@@ -11,15 +11,17 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dreamer_nnx import config as configs
-from dreamer_nnx import spaces, streams, workflow
+from dreamer_nnx import meanings, schema, spaces, streams, workflow
 from dreamer_nnx.agent.build import check_names
 from dreamer_nnx.contracts import VectorEnv
 from dreamer_nnx.envs import trial as trials
 from dreamer_nnx.envs.make import make_vector_env
 from dreamer_nnx.envs.playing import Account
 from dreamer_nnx.envs.rules import ERROR, NOTE, WARNING, Finding
-from dreamer_nnx.envs.trial import Trial
+from dreamer_nnx.envs.trial import Known, Trial
+from dreamer_nnx.envs.wrapped import is_whole
 from dreamer_nnx.errors import UserError
+from dreamer_nnx.registry import Choice
 from dreamer_nnx.show import lines
 from dreamer_nnx.streams import Stream
 
@@ -29,6 +31,8 @@ ENVS = 2
 TIMED = 20
 # Seconds of a step that nothing waits for.
 LEAST = 1e-3
+# Fields that may cut episodes off.
+LIMITS = ('time_limit', 'length')
 # Exit status when there is an error.
 STATUS = 2
 
@@ -54,7 +58,7 @@ def report(config: ConfigDict, write: Callable[[str], None]) -> int:
     try:
       seconds = acting_seconds(parts, trial)
       rate = parts['env'].values().get('control_rate', 0)
-      trial.add(*(late(seconds, rate) if rate else slow(trial, seconds)))
+      trial.add(*(late(trial, seconds, rate) if rate else slow(trial, seconds)))
     except UserError as error:
       what = f'no agent can be built for them: {error}'
       trial.add(Finding(ERROR, 'agent', what))
@@ -82,12 +86,28 @@ def tried(parts: configs.Bound, steps: int) -> Trial:
     drawn = streams.seed(parts['seed'], Stream.ENVS, 0, seed)
     return make_vector_env(parts['env'], count_of(parts), drawn)
 
-  trial = trials.run(make, 0, steps)
+  trial = trials.run(make, 0, steps, known(parts['env']))
   try:
     check_names(trial.obs_space, trial.action_space)
   except UserError as error:
     trial.add(Finding(ERROR, 'names', str(error)))
   return trial
+
+
+def known(choice: Choice) -> Known:
+  """Tells what cuts the episodes of environments, and whose ends are sound."""
+  builder, values = choice.builder, choice.values()
+  # Environments of this package end as they should. Fields that name code make
+  # them those of others.
+  package, _, _ = __name__.partition('.')
+  sound = builder.__module__.split('.')[0] == package
+  sound = sound and not schema.imports(builder)
+  said = meanings.of(builder)
+  for name in LIMITS:
+    limit = values.get(name)
+    if is_whole(limit) and 'episode' in said.get(name, '').lower():
+      return Known(f'{choice.path}.{name}', limit, sound)
+  return Known(sound=sound)
 
 
 def acting_seconds(parts: configs.Bound, trial: Trial) -> float:
@@ -132,15 +152,18 @@ def slow(trial: Trial, acting: float) -> Iterator[Finding]:
     )
 
 
-def late(acting: float, rate: float) -> Iterator[Finding]:
-  """A warning if acting takes longer than there is between two steps."""
-  if acting * rate > 1:
+def late(trial: Trial, acting: float, rate: float) -> Iterator[Finding]:
+  """A warning if a step and acting take longer than there is between two."""
+  step = float(np.median(trial.times)) if trial.times else 0.0
+  if (acting + step) * rate > 1:
+    after = f' after a step of {1000 * step:.3g} ms'
     yield Finding(
       WARNING,
       'late',
-      f'acting takes {1000 * acting:.3g} ms, and control_rate = {rate:g} has a '
-      f'step every {1000 / rate:.3g} ms.',
-      'Ask for a lower rate, or a smaller agent.',
+      f'acting takes {1000 * acting:.3g} ms{"" if acting * rate > 1 else after}'
+      f', and control_rate = {rate:g} has a step every {1000 / rate:.3g} ms.',
+      f'Ask for a rate of {1 / (acting + step):.3g} at most, or a smaller '
+      'agent.',
     )
 
 

@@ -132,10 +132,15 @@ def _played(
   trained: Trained, parts: configs.Bound, arrays: Mapping[str, jax.Array]
 ) -> playing.Played:
   seed = streams.seed(trained.seed, Stream.EVALUATION_ENVS, 2)
-  length = parts['train']().batch_length
-  envs = make_vector_env(parts['env'], EPISODES, seed)
+  train = parts['train']()
+  # There may be no more of them than the run had, such as one robot. These
+  # keep the pace of the run, too.
+  count = min(EPISODES, train.envs)
+  envs = make_vector_env(parts['env'], count, seed)
   with contextlib.closing(envs):
-    return playing.play(trained, arrays, envs, length, BATCHES)
+    each = -(-EPISODES // count)
+    given = train.batch_length, BATCHES, each
+    return playing.play(trained, arrays, envs, *given)
 
 
 def _calibration(

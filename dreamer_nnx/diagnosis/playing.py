@@ -19,7 +19,7 @@ from dreamer_nnx.trained import Trained
 from dreamer_nnx.training.batch_check import FLAGS
 
 Steps = Mapping[str, np.ndarray]
-# Steps of an episode that are played at most.
+# Steps that are played at most.
 MAX_STEPS = 2_000
 
 
@@ -28,7 +28,7 @@ class Played:
   """Steps that were played.
 
   Args:
-    episodes: The first of each environment; empty without a critic.
+    episodes: The first of each environment, in order; empty without a critic.
     batches: All steps as a replay would give them, (W, C + T, ...).
   """
 
@@ -42,12 +42,14 @@ def play(
   envs: contracts.VectorEnv,
   length: int,
   most: int,
+  each: int = 1,
 ) -> Played:
-  """Plays an episode in each environment, by sampled actions.
+  """Plays episodes in each environment, by sampled actions.
 
   Args:
     length: T; a window is played at least, as far as `MAX_STEPS` allows.
     most: Number of batches at most.
+    each: Number of episodes of each environment, as far as `MAX_STEPS` allows.
   """
   act = trained.compiled(_valued)
   begin = trained.compiled(lambda agent: agent.initial(envs.num_envs))
@@ -55,7 +57,7 @@ def play(
   key = streams.key(trained.seed, Stream.POLICY)
   window = trained.layout.context + length
   kept = {*spaces.stored(trained.interface.obs_space), *FLAGS}
-  told, steps, running = [], [], np.ones(envs.num_envs, bool)
+  told, steps, ended = [], [], np.zeros(envs.num_envs, int)
   for count in range(MAX_STEPS):
     seen = {k: x for k, x in step.items() if not k.startswith(spaces.LOG)}
     carry, action, value, extra = act(arrays, carry, seen, key, count)
@@ -64,8 +66,8 @@ def play(
     if count < most * window:
       copied = {k: np.array(x) for k, x in seen.items() if k in kept}
       steps.append(copied | action | extra)
-    running &= ~step['is_last']
-    if not running.any() and count + 1 >= window:
+    ended += step['is_last']
+    if (ended >= each).all() and count + 1 >= window:
       break
     step = envs.step(action)
   worth, *flags = zip(*told, strict=True)
@@ -73,19 +75,22 @@ def play(
   episodes = []
   if worth[0] is not None:
     table = np.stack([plain(x, (envs.num_envs,)) for x in worth])
-    episodes = _episodes(table, flags)
+    episodes = _episodes(table, flags, each)
   batches = _windows(steps, window, trained.layout.context)
   return Played(episodes, batches)
 
 
-def _episodes(worth: np.ndarray, flags: Steps) -> list[Episode]:
-  """The first episode of each column of (steps, W)."""
+def _episodes(worth: np.ndarray, flags: Steps, each: int) -> list[Episode]:
+  """The first episodes of each column of (steps, W)."""
   found = []
   for row in range(worth.shape[1]):
-    ends = np.flatnonzero(flags['is_last'][:, row])
-    end = int(ends[0]) if len(ends) else len(worth) - 1
-    values, rewards = worth[: end + 1, row], flags['reward'][: end + 1, row]
-    found.append(Episode(values, rewards, bool(flags['is_terminal'][end, row])))
+    ends = np.flatnonzero(flags['is_last'][:, row])[:each]
+    begin = 0
+    for end in ends if len(ends) else [len(worth) - 1]:
+      part = slice(begin, end + 1), row
+      terminal = bool(flags['is_terminal'][end, row])
+      found.append(Episode(worth[part], flags['reward'][part], terminal))
+      begin = end + 1
   return found
 
 

@@ -13,6 +13,7 @@ from dreamer_nnx import streams
 from dreamer_nnx.envs.faults import EnvError, Fault, describe
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.interface import Interface
+from dreamer_nnx.notices import Keeper, Notice, warn_once
 from dreamer_nnx.streams import Stream
 
 # Errors that reach the user as they are; see `single.vectorize`.
@@ -169,12 +170,36 @@ class Host:
     return Fault(message, 0 if fatal else 1, self._crashes, fatal)
 
 
-def call(host: Host, name: str, arguments: tuple) -> Any:
-  """Returns a method's result, or an exception that can be sent elsewhere."""
+class Noticed(NamedTuple):
+  """An answer, and what the worker has to say beside it."""
+
+  answer: Any
+  notices: list[Notice]
+
+
+def call(host: Host, name: str, arguments: tuple, keeper: Keeper) -> Any:
+  """Returns a method's result, or an exception, as it is sent elsewhere.
+
+  Args:
+    keeper: Of the worker's warnings, which are sent with it.
+  """
   try:
-    return getattr(host, name)(*arguments)
+    answer = getattr(host, name)(*arguments)
   except Exception as error:
-    return portable(error)
+    answer = portable(error)
+  notices = keeper.taken()
+  return Noticed(answer, notices) if notices else answer
+
+
+def received(answer: Any) -> Any:
+  """Returns or raises what `call` has sent, and says what was noticed."""
+  if isinstance(answer, Noticed):
+    for notice in answer.notices:
+      warn_once(*notice)
+    answer = answer.answer
+  if isinstance(answer, Exception):
+    raise answer
+  return answer
 
 
 def portable(error: Exception) -> Exception:

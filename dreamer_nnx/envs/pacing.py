@@ -92,6 +92,25 @@ class Pacer:
     return now
 
 
+class Timed(WrappedVectorEnv):
+  """A `VectorEnv` whose steps are timed.
+
+  Attributes:
+    times: Seconds of each step that did not reset all environments.
+  """
+
+  def __init__(self, env: VectorEnv) -> None:
+    super().__init__(env)
+    self.times: list[float] = []
+
+  def step(self, action: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    begin = time.perf_counter()
+    result = self._env.step(action)
+    if not result['is_first'].all():
+      self.times.append(time.perf_counter() - begin)
+    return result
+
+
 class PacedVectorEnv(WrappedVectorEnv):
   """A `VectorEnv` whose steps begin at a fixed rate.
 
@@ -108,7 +127,7 @@ class PacedVectorEnv(WrappedVectorEnv):
     self, env: VectorEnv, rate: float, pacer: Pacer | None = None
   ) -> None:
     super().__init__(env)
-    self._pacer = pacer or Pacer(rate)
+    self.rate, self._pacer = rate, pacer or Pacer(rate)
 
   def reset(self) -> dict[str, np.ndarray]:
     self._pacer.restart()
@@ -120,6 +139,11 @@ class PacedVectorEnv(WrappedVectorEnv):
     if result['is_first'].all():
       self._pacer.begin()
     return result
+
+  def timed(self) -> list[float]:
+    """Times the steps from now on, without what they wait for."""
+    self._env = Timed(self._env)
+    return self._env.times
 
   def paused(self) -> None:
     """Takes note that time passes, until the next step, on purpose."""

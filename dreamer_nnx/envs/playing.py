@@ -12,52 +12,69 @@ from dreamer_nnx.envs.rules import Step
 from dreamer_nnx.spacetypes import Space
 
 Action = dict[str, np.ndarray]
+Masks = Mapping[str, np.ndarray]
 
 
 def draw(
   action_space: Mapping[str, Space],
   count: int,
   rng: np.random.Generator,
-  masks: Mapping[str, np.ndarray] | None = None,
+  masks: Masks | None = None,
+  alike: bool = False,
 ) -> Action:
   """Draws actions (count, ...): of all classes alike, or even in [-1, 1].
 
   Args:
     masks: bool (count, Σ C) by action, of which classes are allowed.
+    alike: All rows are the same, as far as their masks are.
   """
-  result = {}
+  result, rows = {}, 1 if alike else count
   for key, space in sorted(action_space.items()):
     shape = (count, *space.shape)
-    if not spaces.is_discrete(space):
-      result[key] = rng.uniform(-1, 1, shape).astype(np.float32)
-      continue
-    sizes = spaces.classes(space)
-    mask = (masks or {}).get(key)
-    if mask is None or mask.shape != (count, sum(sizes)):
-      mask = np.ones((count, sum(sizes)), bool)
-    parts = np.split(mask, np.cumsum(sizes)[:-1], 1)
-    drawn = np.stack([_class(part, rng) for part in parts], -1)
-    result[key] = drawn.reshape(shape).astype(np.int32)
+    if spaces.is_discrete(space):
+      allowed = _allowed(space, count, (masks or {}).get(key))
+      numbers = [rng.random(x.shape)[:rows] for x in allowed]
+      pairs = zip(allowed, numbers, strict=True)
+      drawn = [np.where(x, y, -1.0).argmax(1) for x, y in pairs]
+      result[key] = np.stack(drawn, -1).reshape(shape).astype(np.int32)
+    else:
+      drawn = rng.uniform(-1, 1, shape).astype(np.float32)[:rows]
+      result[key] = np.repeat(drawn, count // rows, 0)
   return result
 
 
-def _class(allowed: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-  """One class for each row of (W, C); a row that allows none allows all."""
-  allowed = allowed | ~allowed.any(1, keepdims=True)
-  return np.where(allowed, rng.random(allowed.shape), -1.0).argmax(1)
-
-
-def edge(action_space: Mapping[str, Space], count: int, last: bool) -> Action:
-  """Actions (count, ...) of the first or the last class, or bound."""
+def edge(
+  action_space: Mapping[str, Space],
+  count: int,
+  last: bool,
+  masks: Masks | None = None,
+) -> Action:
+  """Actions (count, ...) of the first or the last class allowed, or bound."""
   result = {}
   for key, space in action_space.items():
+    shape = (count, *space.shape)
     if spaces.is_discrete(space):
-      high = np.reshape(spaces.classes(space), space.shape) - 1
-      value = np.asarray(high if last else np.zeros_like(high), np.int32)
+      allowed = _allowed(space, count, (masks or {}).get(key))
+      chosen = [
+        x.shape[1] - 1 - x[:, ::-1].argmax(1) if last else x.argmax(1)
+        for x in allowed
+      ]
+      result[key] = np.stack(chosen, -1).reshape(shape).astype(np.int32)
     else:
-      value = np.full(space.shape, 1.0 if last else -1.0, np.float32)
-    result[key] = np.repeat(value[None], count, 0)
+      result[key] = np.full(shape, 1.0 if last else -1.0, np.float32)
   return result
+
+
+def _allowed(
+  space: Space, count: int, mask: np.ndarray | None
+) -> list[np.ndarray]:
+  """Masks of the classes of each dimension, bool (count, C) each."""
+  sizes = spaces.classes(space)
+  if mask is None or mask.shape != (count, sum(sizes)):
+    mask = np.ones((count, sum(sizes)), bool)
+  parts = np.split(mask, np.cumsum(sizes)[:-1], 1)
+  # A row that allows none allows all.
+  return [x | ~x.any(1, keepdims=True) for x in parts]
 
 
 @dataclasses.dataclass
@@ -160,16 +177,13 @@ def randomly(
   """Random actions that masks allow.
 
   Args:
-    alike: All environments take that of the first.
+    alike: All environments take the same, as far as their masks allow.
   """
   rng = np.random.default_rng(seed)
   space, count = envs.action_space, envs.num_envs
 
   def act(number: int, step: Step) -> Action:
     del number
-    action = draw(space, count, rng, spaces.masks(step))
-    if alike:
-      action = {k: np.repeat(x[:1], count, 0) for k, x in action.items()}
-    return action
+    return draw(space, count, rng, spaces.masks(step), alike)
 
   return act

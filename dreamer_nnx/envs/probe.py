@@ -1,23 +1,89 @@
-"""A probe of one gymnasium environment: what its own values break.
+"""Probes of one gymnasium environment: what its own values break.
 
 A vector of environments converts and copies what these return. So it shows
 neither their formats nor arrays that change afterwards.
 """
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import gymnasium
 import numpy as np
 
-from dreamer_nnx.envs import contract
+from dreamer_nnx import spaces
+from dreamer_nnx.envs import contract, playing
 from dreamer_nnx.envs.faults import EnvError, describe
-from dreamer_nnx.envs.rules import WARNING, Finding
+from dreamer_nnx.envs.fleet import Link, WorkerLost
+from dreamer_nnx.envs.pacing import Pacer
+from dreamer_nnx.envs.playing import Masks
+from dreamer_nnx.envs.rules import ERROR, NOTE, WARNING, Finding
+from dreamer_nnx.envs.vector import GymVectorEnv
 from dreamer_nnx.spacetypes import Space, kind
 
 Path = tuple[Any, ...]
 # Type of space: what a value may have of it, beside the format itself.
 WHOLE = ('Discrete', 'MultiDiscrete', 'MultiBinary')
+
+
+def probed(
+  envs: GymVectorEnv, seed: int, steps: int, seconds: float, rate: float = 0
+) -> Iterator[Finding]:
+  """Looks at the values of one environment itself, in a worker of its own.
+
+  Args:
+    seconds: Time after which it looks no more.
+    rate: Steps a second; 0 for as many as there is time for.
+  """
+  done = 0
+  try:
+    with envs.another(Probe) as link:
+      for new in _played(link, envs, seed, steps, seconds, rate):
+        yield from new
+        done += 1
+  except (EnvError, WorkerLost) as error:
+    why = str(error) or 'its worker was lost, or does not answer'
+    what = f'one environment by itself broke down at step {done}: {why}'
+    yield Finding(ERROR, 'probe', what)
+  else:
+    if 0 < done < steps:
+      what = f'the values of one environment were looked at for {done} steps'
+      limit = f'not {steps}, as there are {seconds:g} seconds for it.'
+      yield Finding(NOTE, 'probe', f'{what}, {limit}')
+
+
+def _played(
+  link: Link,
+  envs: GymVectorEnv,
+  seed: int,
+  steps: int,
+  seconds: float,
+  rate: float,
+) -> Iterator[list[Finding]]:
+  """Plays by random actions that masks allow; what is new in each step."""
+
+  def ask(name: str, *given: Any) -> Any:
+    link.ask(name, *given)
+    return link.receive()
+
+  if not ask('start'):
+    return
+  rng, pace = np.random.default_rng(seed), Pacer(rate) if rate else None
+  end, over, first = time.monotonic() + seconds, True, seed
+  for _ in range(steps):
+    if time.monotonic() > end:
+      return
+    if over:
+      new, masks = ask('reset', first)
+      first, over = None, False
+      if pace:
+        pace.begin()
+    else:
+      action = playing.draw(envs.action_space, 1, rng, masks)
+      if pace:
+        pace.wait()
+      new, over, masks = ask('step', *envs.interface.native_actions(action))
+    yield new
 
 
 class Probe:
@@ -47,19 +113,19 @@ class Probe:
       env = env.env
     return self._watch is not None
 
-  def reset(self, seed: int) -> list[Finding]:
-    """Begins an episode; returns what is new."""
-    self._call(self._env.reset, seed=seed)
-    return self._watch.told()
+  def reset(self, seed: int | None) -> tuple[list[Finding], Masks]:
+    """Begins an episode; returns what is new, and masks (1, Σ C)."""
+    obs, _ = self._call(self._env.reset, seed=seed)
+    return self._watch.told(), _masks(obs)
 
-  def step(self, action: Any) -> tuple[list[Finding], bool]:
+  def step(self, action: Any) -> tuple[list[Finding], bool, Masks]:
     """Takes an action of the environment.
 
     Returns:
-      What is new, and whether the episode is over.
+      What is new, whether the episode is over, and masks (1, Σ C).
     """
-    _, _, *over, _ = self._call(self._env.step, action)
-    return self._watch.told(), any(over)
+    obs, _, *over, _ = self._call(self._env.step, action)
+    return self._watch.told(), any(over), _masks(obs)
 
   def close(self) -> None:
     """Closes the environment, if there is one."""
@@ -72,6 +138,10 @@ class Probe:
       return function(*given, **named)
     except self._caught as error:
       raise EnvError(describe(error)) from error
+
+
+def _masks(obs: Mapping[str, np.ndarray]) -> Masks:
+  return {k: x[None] for k, x in spaces.masks(obs).items()}
 
 
 class Watch(gymnasium.Wrapper):
@@ -133,7 +203,8 @@ def arrays(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
 
 def formats(space: Space, value: Any, path: Path = ()) -> Iterator[Finding]:
   """Formats that are not of the space, and entries that it does not have."""
-  what = f'observation {"/".join(map(str, path))!r}' if path else 'observation'
+  name = '/'.join(map(str, path))
+  what = f'observation {name!r}' if path else 'observation'
   if kind(space) == 'Dict' and isinstance(value, Mapping):
     for key in value.keys() - space.spaces.keys():
       yield _more(f'{what} {key!r}')
@@ -143,6 +214,9 @@ def formats(space: Space, value: Any, path: Path = ()) -> Iterator[Finding]:
   if kind(space) == 'Tuple' and isinstance(value, Sequence):
     for index, entry in enumerate(value[: len(space.spaces)]):
       yield from formats(space.spaces[index], entry, (*path, index))
+    return
+  # The loggers take any number, and numbers of Python have no format.
+  if name.startswith(spaces.LOG) or type(value) in (bool, int, float):
     return
   have, want = np.asarray(value).dtype, np.dtype(space.dtype)
   # Any whole number is a class.

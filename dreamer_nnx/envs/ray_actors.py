@@ -20,7 +20,8 @@ from dreamer_nnx.envs.fleet import (
   WorkerLost,
   remaining,
 )
-from dreamer_nnx.envs.host import Answer, Host, call
+from dreamer_nnx.envs.host import Answer, Host, call, received
+from dreamer_nnx.notices import Keeper
 
 HINT = (
   'Is the cluster of RAY_ADDRESS running, with this package on every machine?'
@@ -76,6 +77,7 @@ class Remote:
   """The object that an actor holds."""
 
   def __init__(self, make: Callable[[], Host]) -> None:
+    self._keeper = Keeper()
     self._host = make()
 
   def ready(self) -> None:
@@ -83,7 +85,8 @@ class Remote:
 
   def ask(self, name: str, *arguments: Any) -> Any:
     # Arrays from Ray's memory are read-only.
-    return call(self._host, name, copy.deepcopy(arguments))
+    given = copy.deepcopy(arguments)
+    return call(self._host, name, given, self._keeper)
 
 
 class Actor:
@@ -119,8 +122,7 @@ class Actor:
     except self._ray.exceptions.RayError as error:
       self._end = f'its actor was lost ({str(error).splitlines()[0]})'
       raise WorkerLost from error
-    if isinstance(answer, Exception):
-      raise answer
+    answer = received(answer)
     if isinstance(answer, Answer):
       # Arrays from Ray's memory are read-only.
       obs = {key: np.array(value) for key, value in answer.obs.items()}

@@ -23,6 +23,7 @@ from dreamer_nnx.envs.fleet import (
   remaining,
 )
 from dreamer_nnx.envs.host import Host
+from dreamer_nnx.notices import Keeper
 
 # A fork of this process would inherit the locks of JAX's threads as they are;
 # on macOS no process that has loaded the system's libraries may fork.
@@ -101,9 +102,7 @@ class Process:
       answer = _receive(self._connection)
     except (EOFError, OSError) as error:
       raise WorkerLost from error
-    if isinstance(answer, Exception):
-      raise answer
-    return answer
+    return hosts.received(answer)
 
   def discard(self) -> str:
     if not self._hung:
@@ -161,11 +160,12 @@ def serve(connection: Connection) -> None:
   os.setpgid(0, 0)
   with contextlib.suppress(EOFError, ConnectionError):
     connection.send_bytes(READY)
+    keeper = Keeper()
     host = _receive(connection)()
     try:
       while True:
         name, arguments = _receive(connection)
-        _send(connection, hosts.call(host, name, arguments))
+        _send(connection, hosts.call(host, name, arguments, keeper))
     finally:
       host.close()
 

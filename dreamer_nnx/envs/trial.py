@@ -7,34 +7,55 @@ made as for training; `probe` looks at what is behind them.
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from dreamer_nnx import notices, spaces
 from dreamer_nnx.contracts import VectorEnv
 from dreamer_nnx.envs import playing, rules
-from dreamer_nnx.envs.comparing import compared
+from dreamer_nnx.envs.comparing import Comparison
 from dreamer_nnx.envs.faults import EnvError
-from dreamer_nnx.envs.fleet import WorkerLost
+from dreamer_nnx.envs.pacing import TOLERANCE, PacedVectorEnv
 from dreamer_nnx.envs.playing import Account, Action
-from dreamer_nnx.envs.probe import Probe
+from dreamer_nnx.envs.probe import probed
 from dreamer_nnx.envs.rules import ERROR, NOTE, WARNING, Finding, Step
 from dreamer_nnx.envs.vector import RESTARTED, GymVectorEnv
+from dreamer_nnx.envs.wrapped import innermost
 from dreamer_nnx.spacetypes import Space
 
 # Steps of each environment; of each comparison, and of the probe.
 STEPS, SHORT_STEPS, COMPARED, PROBED = 1000, 60, 50, 100
 # Whole episodes of one length that are no chance.
 ALIKE = 5
-# Seconds of the long play, for environments that are slow.
+# Seconds of the long play, of the comparisons and of the probe, each, for
+# environments that are slow.
 SECONDS = 300.0
+# Share of late steps that is no matter.
+RARE = 0.05
 # Steps that are played on from a state.
 RESUMED = 7
 PACKAGE, FAULT = 'dreamer_nnx', 'fault: '
 
 Make = Callable[[int], VectorEnv]
+
+
+class Known(NamedTuple):
+  """Facts about the ends of episodes, before they are tried.
+
+  Args:
+    field: Config path of the field that cuts them; '' if there is none.
+    limit: What it says; 0 for no limit.
+    sound: Whether those by a terminal are surely meant.
+  """
+
+  field: str = ''
+  limit: float = 0
+  sound: bool = False
+
+
+NOTHING = Known()
 
 
 @dataclasses.dataclass
@@ -43,11 +64,13 @@ class Trial:
 
   Args:
     account: Of the long play; None if the environments did not start.
+    times: Seconds of its steps, without waiting, at a fixed rate; else empty.
   """
 
   findings: list[Finding]
   num_envs: int = 0
   account: Account | None = None
+  times: Sequence[float] = ()
   obs_space: Mapping[str, Space] = dataclasses.field(default_factory=dict)
   action_space: Mapping[str, Space] = dataclasses.field(default_factory=dict)
 
@@ -67,13 +90,16 @@ class Trial:
         self.findings.append(finding)
 
 
-def run(make: Make, seed: int, steps: int = STEPS) -> Trial:
+def run(
+  make: Make, seed: int, steps: int = STEPS, known: Known = NOTHING
+) -> Trial:
   """Plays environments and looks for what breaks their contract.
 
   Args:
     make: Makes W environments from a seed; called several times, after those
       before are closed.
     steps: Steps of each environment by random actions.
+    known: Facts about what `make` makes.
 
   Raises:
     UserError: They cannot be made as the config asks.
@@ -84,14 +110,10 @@ def run(make: Make, seed: int, steps: int = STEPS) -> Trial:
     if envs is None:
       return trial
     with contextlib.closing(envs):
-      _play(trial, envs, steps)
-    if isinstance(envs, GymVectorEnv):
-      trial.add(*probed(envs, seed, min(steps, PROBED)))
+      _play(trial, envs, steps, known)
+    _probe(trial, envs, seed, min(steps, PROBED))
     if not trial.errors:
-      try:
-        trial.add(*compared(make, seed, min(steps, COMPARED)))
-      except EnvError as error:
-        trial.add(_fault(error))
+      _compare(trial, make, seed, min(steps, COMPARED))
   return trial
 
 
@@ -129,36 +151,83 @@ def _made(trial: Trial, make: Make, seed: int) -> VectorEnv | None:
   return envs
 
 
-def _play(trial: Trial, envs: VectorEnv, steps: int) -> None:
+def _play(trial: Trial, envs: VectorEnv, steps: int, known: Known) -> None:
   look = Look(trial, envs, playing.randomly(envs, 0))
+  paced = isinstance(envs, PacedVectorEnv)
+  trial.times = envs.timed() if paced else ()
+  account = trial.account = look.account
   try:
-    playing.play(envs, steps, look.act, look.told, SECONDS, look.account)
-    trial.add(*_resumed(envs))
+    playing.play(envs, steps, look.act, look.told, SECONDS, account)
+    trial.add(*_resumed(envs, look.held))
+    if account.steps < steps:
+      what = f'{account.steps} steps were taken, not {steps}, '
+      what += f'as there are {SECONDS:g} seconds for them.'
+      trial.add(Finding(NOTE, 'steps', what))
   except EnvError as error:
     trial.add(_fault(error))
-  trial.account = look.account
-  _count_restarts(trial, envs)
-  trial.add(*judged(look.account, envs.obs_space))
+  count = envs.stats().get('env/restarts', 0)
+  _count_restarts(trial, count, f'{account.steps} steps')
+  trial.add(*judged(account, envs.obs_space, known))
+  # Few steps may be late by chance, but not those that took all the time.
+  if paced and (account.steps >= SHORT_STEPS or account.steps < steps):
+    trial.add(*_late(trial.times, envs.rate))
 
 
-def _count_restarts(trial: Trial, envs: VectorEnv) -> None:
+def _late(times: Sequence[float], rate: float) -> Iterator[Finding]:
+  """A warning if steps take longer than there is between two of them."""
+  late = np.asarray(times) > (1 + TOLERANCE) / rate
+  if late.sum() > RARE * len(times):
+    kept = 1 / np.quantile(times, 1 - RARE)
+    yield Finding(
+      WARNING,
+      'late',
+      f'{late.sum()} of {len(times)} steps took longer than the '
+      f'{1000 / rate:.3g} ms between two steps that control_rate = {rate:g} '
+      'leaves.',
+      f'Ask for a rate of {kept:.3g} at most, or make its steps faster.',
+    )
+
+
+def _probe(trial: Trial, envs: VectorEnv, seed: int, steps: int) -> None:
+  rate = envs.rate if isinstance(envs, PacedVectorEnv) else 0
+  inmost, broken = innermost(envs), trial.errors > 0
+  if isinstance(inmost, GymVectorEnv):
+    for finding in probed(inmost, seed, steps, SECONDS, rate):
+      # A breakdown that is told already is not told again.
+      if not broken or finding.level != ERROR:
+        trial.add(finding)
+
+
+def _compare(trial: Trial, make: Make, seed: int, steps: int) -> None:
+  comparison = Comparison(make, seed, trial.action_space, steps, SECONDS)
+  try:
+    trial.add(*comparison.found())
+  except EnvError as error:
+    trial.add(_fault(error))
+  _count_restarts(trial, comparison.restarts, 'the steps of comparisons')
+
+
+def _count_restarts(trial: Trial, count: float, place: str) -> None:
   """Makes one error of restarts, which a fault that ends all would repeat."""
   first = [x for x in trial.findings if x.about == RESTARTED]
   trial.findings = [x for x in trial.findings if x not in first]
-  count = envs.stats().get('env/restarts', 0)
   if count and not trial.faults:
-    what = f'{count:g} crashes or hangs in {trial.account.steps} steps.'
+    what = f'{count:g} crashes or hangs in {place}.'
     what += ''.join(f' The first: {x.what}.' for x in first)
     remedy = 'Each cuts an episode off; mend the cause.'
     trial.add(Finding(ERROR, 'restarts', what, remedy))
 
 
 class Look:
-  """Looks at each step of a play for what breaks a rule by itself."""
+  """Looks at each step of a play for what breaks a rule by itself.
+
+  Attributes:
+    held: Copies of the latest step.
+  """
 
   def __init__(self, trial: Trial, envs: VectorEnv, act: Callable) -> None:
     self._trial, self._act, self._space = trial, act, envs.obs_space
-    self._held: dict[str, np.ndarray] = {}
+    self.held: dict[str, np.ndarray] = {}
     self._given: Action = {}
     self.account = Account()
 
@@ -173,18 +242,18 @@ class Look:
       if not now['is_first'].all():
         add(_broken(rules.BEGINS, f'{now["is_first"]}', number))
     else:
-      for promise, came in rules.broken_flags(self._held, now):
+      for promise, came in rules.broken_flags(self.held, now):
         add(_broken(promise, came, number))
-      add(*_mutated(self._held, before, 'array'))
+      add(*_mutated(self.held, before, 'array'))
       add(*_mutated(self._given, action, 'action'))
     for key, space in self._space.items():
       if found := rules.outside(space, now[key]):
         add(_outside(key, space, *found, number))
-    self._held = {k: np.array(x) for k, x in now.items()}
+    self.held = {k: np.array(x) for k, x in now.items()}
 
 
-def _resumed(envs: VectorEnv) -> Iterator[Finding]:
-  """Checks that environments with a state go on from it."""
+def _resumed(envs: VectorEnv, step: Step) -> Iterator[Finding]:
+  """Checks that environments with a state go on from it, after a step."""
   state = envs.state()
   if state is None:
     return
@@ -194,44 +263,22 @@ def _resumed(envs: VectorEnv) -> Iterator[Finding]:
     return
   rounds = []
   for _ in range(2):
-    act = playing.randomly(envs, 1)
-    rounds.append([_step(envs, act) for _ in range(RESUMED)])
+    rounds.append(list(_further(envs, step)))
     envs.restore(saved)
   if not all(map(rules.same, *rounds)):
     yield _broken(rules.GOES_ON)
 
 
-def _step(envs: VectorEnv, act: Callable[[int, Step], Action]) -> Step:
-  return {k: np.array(x) for k, x in envs.step(act(0, {})).items()}
-
-
-def probed(envs: GymVectorEnv, seed: int, steps: int) -> list[Finding]:
-  """Looks at the values of one environment itself, in a worker of its own."""
-  found: list[Finding] = []
-  rng, over = np.random.default_rng(seed), True
-  with (
-    contextlib.suppress(EnvError, WorkerLost),
-    envs.another(Probe) as link,
-  ):
-
-    def ask(name: str, *given: Any) -> Any:
-      link.ask(name, *given)
-      return link.receive()
-
-    if not ask('start'):
-      return []
-    for _ in range(steps):
-      if over:
-        new, over = ask('reset', seed), False
-      else:
-        action = playing.draw(envs.action_space, 1, rng)
-        new, over = ask('step', *envs.interface.native_actions(action))
-      found += new
-  return found
+def _further(envs: VectorEnv, step: Step) -> Iterator[Step]:
+  act = playing.randomly(envs, 1)
+  for number in range(RESUMED):
+    after = envs.step(act(number, step))
+    step = {k: np.array(x) for k, x in after.items()}
+    yield step
 
 
 def judged(
-  account: Account, obs_space: Mapping[str, Space]
+  account: Account, obs_space: Mapping[str, Space], known: Known
 ) -> Iterator[Finding]:
   """Findings from all steps together; all of them may be meant."""
   if account.steps < SHORT_STEPS:
@@ -252,19 +299,24 @@ def judged(
         f'no pixel of the image {key!r} is above 1, of 255.',
         'Multiply it by 255 if it is a share.',
       )
-  yield from _ends(account)
+  yield from _ends(account, known)
 
 
-def _ends(account: Account) -> Iterator[Finding]:
+def _ends(account: Account, known: Known) -> Iterator[Finding]:
   lengths = {length for length, _, _ in account.ends}
   terminal = all(terminal for _, _, terminal in account.ends)
   if not account.ends and not account.cut:
-    yield Finding(
-      WARNING,
-      'endless',
-      f'no episode ended within {account.steps} steps.',
-      'Cut them by config.env.*.time_limit, unless they go on forever.',
-    )
+    what = f'no episode ended within {account.steps} steps'
+    if known.limit > account.steps:
+      what += f', as {known.field} = {known.limit:g} lets them last longer'
+    if known.limit > account.steps or (known.sound and not known.field):
+      yield Finding(NOTE, 'endless', f'{what}.')
+      return
+    by = f'by {known.field}' if known.field else 'in the environment itself'
+    remedy = f'Cut them {by}, unless they go on forever.'
+    yield Finding(WARNING, 'endless', f'{what}.', remedy)
+  elif known.sound:
+    return
   elif lengths == {1}:
     yield Finding(
       WARNING,
@@ -278,8 +330,8 @@ def _ends(account: Account) -> Iterator[Finding]:
       'limit',
       f'all {len(account.ends)} episodes ended by a terminal at step '
       f'{lengths.pop()}, as a time limit does.',
-      'Return truncated in place of terminated where only time is up: after '
-      'a terminal the value is 0.',
+      'Right if the task itself ends there. Where only time is up, return '
+      'truncated in place of terminated: after a terminal the value is 0.',
     )
 
 

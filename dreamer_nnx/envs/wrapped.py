@@ -16,6 +16,13 @@ def is_whole(value: Any) -> bool:
   return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
+def innermost(envs: VectorEnv) -> VectorEnv:
+  """The vector of environments within all wrappers."""
+  while isinstance(envs, WrappedVectorEnv):
+    envs = envs._env
+  return envs
+
+
 class WrappedVectorEnv:
   """A `VectorEnv` that is another one, but for what a subclass changes."""
 

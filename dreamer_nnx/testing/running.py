@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from dreamer_nnx import spaces
 from dreamer_nnx.envs import playing, rules
 from dreamer_nnx.envs.make import make_vector_env
 from dreamer_nnx.slots import CALLBACK, ENV, LOGGER
@@ -51,25 +52,33 @@ class Player:
 
   def __init__(self, choice: Any):
     self.envs = make_vector_env(choice, NUM_ENVS, seed=0)
-    self.turn = 0
+    self.turn, self.seen = 0, {}
+
+  def reset(self) -> dict[str, np.ndarray]:
+    return self._held(self.envs.reset())
 
   def draw(self) -> dict[str, np.ndarray]:
     self.turn += 1
     rng = np.random.default_rng(self.turn)
-    return playing.draw(self.envs.action_space, NUM_ENVS, rng)
+    masks = spaces.masks(self.seen)
+    return playing.draw(self.envs.action_space, NUM_ENVS, rng, masks)
 
   def step(self) -> dict[str, np.ndarray]:
-    return self.envs.step(self.draw())
+    return self._held(self.envs.step(self.draw()))
+
+  def _held(self, step: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    self.seen = {k: np.array(x) for k, x in step.items()}
+    return self.seen
 
 
 def _play(name: str, player: Player, steps: int) -> list[dict]:
   envs = player.envs
   try:
-    found = [dict(envs.reset())]
+    found = [player.reset()]
     first = found[0]['is_first']
     expect(name, first.all(), rules.BEGINS, f'{first}')
     for _ in range(steps):
-      found.append({k: np.array(x) for k, x in player.step().items()})
+      found.append(player.step())
       for promise, came in rules.broken_flags(found[-2], found[-1]):
         expect(name, False, promise, came)
     _check_state(name, player)
@@ -84,10 +93,10 @@ def _check_state(name: str, player: Player) -> None:
   if state is None:
     return
   saved = _json(name, state)
-  turn = player.turn
+  turn, seen = player.turn, player.seen
   want = [player.step() for _ in range(7)]
   player.envs.restore(saved)
-  player.turn = turn
+  player.turn, player.seen = turn, seen
   for step in want:
     expect_equal(name, player.step(), step, rules.GOES_ON)
 

@@ -4,8 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from dreamer_nnx import streams
-from dreamer_nnx.diagnosis import checkup, gradients
+from dreamer_nnx import config as configs
+from dreamer_nnx import recorded, streams
+from dreamer_nnx.diagnosis import checkup, gradients, playing
 from dreamer_nnx.trained import Trained
 from tests import stored
 from tests.play.conftest import TRACK
@@ -104,11 +105,52 @@ def test_fresh_episodes_stand_for_a_replay_that_is_not_there(
   (sentence,) = other.missing
   assert 'has no replay' in sentence
   assert other.errors.imagined.keys() == found.errors.imagined.keys()
-  assert other.errors.count[0] == 8
+  # Of each of 2 environments, windows of 1 + 6 steps of its 4 episodes.
+  assert other.errors.count[0] == 2 * (4 * 13 // 7)
   assert other.codes.used.size == 2 and other.norms['image'] > 0
   np.testing.assert_array_equal(
     other.calibration.predicted, found.calibration.predicted
   )
+
+
+def test_episodes_are_played_as_in_the_run(trained, monkeypatch):
+  made = []
+
+  def make(choice, num_envs, seed):
+    made.append((choice.values(), num_envs))
+    raise RuntimeError('that will do')
+
+  monkeypatch.setattr(checkup, 'make_vector_env', make)
+  parts = configs.bind_all(recorded.config(trained, False))
+  for envs in (1, 2, 100):
+    parts['train'] = parts['train'].replace(envs=envs)
+    with pytest.raises(RuntimeError, match='that will do'):
+      checkup._played(trained, parts, {})
+  # A robot of which there is one is not asked for twice.
+  assert [count for _, count in made] == [1, 2, 8]
+  assert all(fields == parts['env'].values() for fields, _ in made)
+
+
+def test_episodes_of_one_environment_follow_each_other():
+  lengths, terminals = (3, 2, 4), (True, False, True)
+  rewards, ends, terminal = [], [], []
+  for number, (length, over) in enumerate(zip(lengths, terminals, strict=True)):
+    rewards += [number] * length
+    ends += [False] * (length - 1) + [True]
+    terminal += [False] * (length - 1) + [over]
+  flags = {'reward': rewards, 'is_last': ends, 'is_terminal': terminal}
+  flags = {k: np.array(x)[:, None] for k, x in flags.items()}
+  worth = np.arange(9.0)[:, None]
+  found = playing._episodes(worth, flags, 2)
+  assert [x.values.tolist() for x in found] == [[0, 1, 2], [3, 4]]
+  assert [x.rewards.tolist() for x in found] == [[0, 0, 0], [1, 1]]
+  assert [x.terminal for x in found] == [True, False]
+  # One that has not ended is not known to the end.
+  flags['is_last'][3:] = False
+  assert len(playing._episodes(worth, flags, 2)) == 1
+  flags['is_last'][:] = False
+  (whole,) = playing._episodes(worth, flags, 2)
+  assert len(whole.values) == 9
 
 
 def test_an_environment_that_fails_leaves_all_else(trained, monkeypatch):

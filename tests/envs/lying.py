@@ -3,10 +3,13 @@
 import os
 import signal
 import time
+from typing import ClassVar
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+
+from dreamer_nnx.notices import warn_once
 
 LIMIT = 30
 
@@ -239,6 +242,97 @@ class Masked(Mask):
     return {'place': seen['place'], 'mask/action': seen['mask/jump']}
 
 
+class Strict(Masked):
+  """Honest: raises where an action is taken that it does not allow."""
+
+  def step(self, action):
+    if int(action) == self.time % 3:
+      raise ValueError('no such move')
+    return super().step(action)
+
+
+class Forced(Masked):
+  """Honest: its masks allow one action at a time."""
+
+  def observe(self):
+    allowed = np.float32(np.arange(3) == self.time % 3)
+    return super().observe() | {'mask/action': allowed}
+
+
+class OneClass(Honest):
+  """Honest: there is nothing to choose."""
+
+  action_space = spaces.Discrete(1)
+
+
+class Numbers(Honest):
+  """Honest: numbers are those of Python, or for the loggers alone."""
+
+  number = spaces.Box(-np.inf, np.inf, (), np.float32)
+  observation_space = spaces.Dict(
+    {
+      'place': Honest.observation_space,
+      'height': number,
+      'count': number,
+      'log/steps': number,
+      'log': spaces.Dict({'share': number}),
+    }
+  )
+
+  def observe(self):
+    numbers = {'height': float(self.place), 'count': self.time}
+    logged = {'log/steps': np.int64(self.time), 'log': {'share': self.place}}
+    return {'place': super().observe(), **numbers, **logged}
+
+
+class Paced(Honest):
+  """Honest: notes the times of the steps of each episode."""
+
+  episodes: ClassVar = []
+
+  def reset(self, **given):
+    self.times = []
+    self.episodes.append(self.times)
+    return super().reset(**given)
+
+  def step(self, action):
+    self.times.append(time.monotonic())
+    return super().step(action)
+
+
+class Lowest(Honest):
+  """Raises after many lowest actions in a row, which chance does not give."""
+
+  low = 0
+
+  def step(self, action):
+    self.low = 0 if action else self.low + 1
+    if self.low > 12:
+      raise ValueError('it is against the wall')
+    return super().step(action)
+
+
+class SecondRaises(Honest):
+  """The second object that is made raises."""
+
+  count = 0
+
+  def __init__(self):
+    SecondRaises.count += 1
+    self.number = SecondRaises.count
+
+  def step(self, action):
+    if self.number == 2 and self.time == 3:
+      raise OSError('the port is taken')
+    return super().step(action)
+
+
+class Notices(Honest):
+  def step(self, action):
+    warn_once(f'A wheel of {os.getpid()} slips.', 'the wheel')
+    return super().step(action)
+
+
 class Others(Honest):
   """Each object has other spaces."""
 
@@ -298,6 +392,52 @@ class Vector:
 
   def stats(self):
     return {}
+
+
+class StrictVector(Vector):
+  """Honest: masks, and a state that it goes on from."""
+
+  def __init__(self, *, num_envs, seed):
+    super().__init__(num_envs=num_envs, seed=seed)
+    self.obs_space['mask/action'] = spaces.Box(0, 1, (3,), np.float32)
+
+  def allowed(self):
+    rows = np.arange(self.num_envs)[:, None]
+    return (np.arange(3) + rows) % 3 != self.time % 3
+
+  def step(self, action):
+    taken = self.allowed()[np.arange(self.num_envs), action['action']]
+    assert taken.all() or self.time == LIMIT
+    return super().step(action)
+
+  def result(self, first):
+    return super().result(first) | {'mask/action': np.float32(self.allowed())}
+
+  def state(self):
+    rngs = [rng.bit_generator.state for rng in self.rngs]
+    return {'time': self.time, 'place': self.place.tolist(), 'rngs': rngs}
+
+  def restore(self, state):
+    self.time, self.place = state['time'], np.array(state['place'])
+    for rng, saved in zip(self.rngs, state['rngs'], strict=True):
+      rng.bit_generator.state = saved
+
+
+class Ticking(Vector):
+  """Honest: steps take long, by a clock that the tests move."""
+
+  clock = None
+  seconds = 1.0
+
+  def step(self, action):
+    self.clock.pass_by(self.seconds)
+    return super().step(action)
+
+
+class Forever(Vector):
+  def step(self, action):
+    self.time = 0
+    return super().step(action)
 
 
 class NeverFirst(Vector):

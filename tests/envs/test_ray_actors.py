@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import ray
 
-from dreamer_nnx import envs
+from dreamer_nnx import envs, notices
 from dreamer_nnx.envs import single
-from tests.envs import games
+from tests.envs import games, lying
 
 pytestmark = pytest.mark.slow
 
@@ -108,6 +108,14 @@ def test_an_actor_that_dies_is_replaced(start, caplog):
   assert (
     'environment 1 at step 2 is restarted: its actor was lost' in caplog.text
   )
+
+
+def test_what_actors_notice_is_said_once_here(start, caplog):
+  notices.WARNED.discard('the wheel')
+  run(start(lambda i: lying.Notices()), counted(4))
+  (record,) = [x for x in caplog.records if x.name == notices.__name__]
+  assert record.message.startswith('A wheel of ')
+  assert f' {os.getpid()} ' not in record.message
 
 
 class Named(games.Counter):

@@ -2,15 +2,16 @@
 
 import logging
 import multiprocessing
+import os
 import time
 
 import numpy as np
 import pytest
 from gymnasium import spaces
 
-from dreamer_nnx import contracts, envs, interface
+from dreamer_nnx import contracts, envs, interface, notices
 from dreamer_nnx.envs import single
-from tests.envs import games
+from tests.envs import games, lying
 
 WHERE = 'config.env.test'
 BOTH = pytest.mark.parametrize('workers', ['sync', 'async'])
@@ -141,6 +142,18 @@ def test_a_process_that_dies_is_replaced(start, failure, caplog):
   assert env.stats() == {'env/restarts': 1.0}
   code = {'die': -9, 'exit': 3}[failure]
   assert f'its process died (exit code {code})' in caplog.text
+
+
+@BOTH
+def test_what_they_notice_is_said_once_here(start, workers, caplog, capfd):
+  notices.WARNED.discard('the wheel')
+  env = start(lambda i: lying.Notices(), workers=workers)
+  collect(env, 4)
+  (record,) = caplog.records
+  here = f' {os.getpid()} ' in record.message
+  assert record.message.startswith('A wheel of ')
+  assert here == (workers == 'sync')
+  assert capfd.readouterr().err == ''
 
 
 def test_a_process_killed_between_two_steps_is_replaced(start):
