@@ -146,7 +146,7 @@ class Launcher:
     self.say(f'{job.name}: {problem}; see {job.log}.{more}')
 
   def _stop(self, number: int, frame: object) -> None:
-    """Has the loop end all processes; it may be anywhere just now."""
+    """Notes that all is to end; the loop, wherever it is now, does that."""
     del number, frame
     self.stopped = True
 
