@@ -210,7 +210,7 @@ def crafter_part(score: Interval, rates: dict[str, float]) -> str:
   rows = [(name, f'{100 * rate:.1f}%') for name, rate in sorted(rates.items())]
   return (
     f'## Crafter score\n\n{bracketed(score)}, in percent: the geometric mean '
-    'of the success rates of all training episodes, exp(mean(ln(1 + s))) - 1 '
+    'of the success rates of all logged episodes, exp(mean(ln(1 + s))) - 1 '
     '(arXiv:2109.06780), mean over runs.\n\n'
     + markdown(('achievement', 'success rate'), rows)
   )
