@@ -196,7 +196,7 @@ class Run(contextlib.ExitStack):
         stop there; nothing was saved since.
     """
     trainer = self._trainer(evaluate)
-    self._write_info()
+    self._write_info(trainer)
     with Interrupt() as self.stop:
       if evaluate and not self.saved:
         trainer.log(self.play('sampled'))
@@ -273,10 +273,10 @@ class Run(contextlib.ExitStack):
   def _print_folder(self) -> None:
     print_once(f'Metrics, videos and checkpoints: {self.workdir}')
 
-  def _write_info(self) -> None:
+  def _write_info(self, trainer: Trainer) -> None:
     config = configs.to_json(self.config)
     devices = workflow.computes_on(self.parts, self.learner)
-    run_info.write(self.workdir, config, self.env_steps, devices)
+    run_info.write(self.workdir, config, self.env_steps, devices, trainer.log)
 
   def _train(self, trainer: Trainer) -> Diverged | None:
     trainer.stop = self.stop

@@ -49,7 +49,7 @@ def pattern(name):
 @pytest.fixture(scope='module')
 def logged(tmp_path_factory):
   """Names from a run with images, in float16, one that goes back, and one
-  that trains on the data of the first before it acts."""
+  that trains on the data of the first before it acts; that is started twice."""
   names = set()
 
   def log(self, metrics):
@@ -72,7 +72,8 @@ def logged(tmp_path_factory):
   }
   every = images, ONCE | logs, offline
   with mock.patch.object(Trainer, 'log', log):
-    for workdir, changes in zip(workdirs, every, strict=True):
+    again = workdirs[2], offline
+    for workdir, changes in (*zip(workdirs, every, strict=True), again):
       result = launch(arguments(workdir, **changes))
       assert result.status == 0, result.err
   return names

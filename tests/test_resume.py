@@ -88,6 +88,12 @@ def test_resumed_run_equals_the_uninterrupted_one(whole, tmp_path):
   assert_same(state_of(whole), state_of(tmp_path))
   metas = [load_meta(workdir) for workdir in (whole, tmp_path)]
   assert metas[0]['counters'] == metas[1]['counters']
+  lines = (tmp_path / 'metrics.jsonl').read_text().splitlines()
+  found = [json.loads(line) for line in lines]
+  goes_on = [line for line in found if 'run/starts' in line]
+  assert goes_on == [{'env_steps': 30, 'frames': 30, 'run/starts': 2}]
+  steps = [line['env_steps'] for line in found]
+  assert steps == [20, 30, 40, 60]
 
 
 @pytest.mark.whole

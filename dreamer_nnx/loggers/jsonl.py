@@ -15,8 +15,8 @@ from dreamer_nnx.slots import LOGGER
 class JsonlLogger:
   """Appends `{"env_steps": ..., name: number, ...}` to `metrics.jsonl`.
 
-  A number that is not finite becomes null. A run that goes on appends: where
-  it repeats steps from before the interruption, the last line of them holds.
+  A number that is not finite becomes null. A run that goes on appends, first
+  `run/starts`: earlier lines of later steps than this one no longer hold.
   """
 
   def __init__(self, workdir: str | Path):

@@ -8,6 +8,9 @@ from dreamer_nnx.report.curves import Curve
 from dreamer_nnx.report.lines import Lines
 
 STEP, FRAMES = 'env_steps', 'frames'
+# A line with one of these says where the run goes on: later steps are void.
+STARTS = 'run/starts'
+BEGINNINGS = frozenset({STARTS, 'diverged/rewinds'})
 # More names, and longer ones, are not of a log of ours.
 NAMES, LONGEST = 2_000, 200
 # How often a run may have gone back to an earlier step.
@@ -52,7 +55,9 @@ class Log:
     if type(step) is not int or not 0 <= step < LARGEST:
       self.damaged += 1
       return
-    if step < self.last and not self._go_back(step):
+    # Its own step holds where it goes on, and is repeated elsewhere.
+    void = step if BEGINNINGS.isdisjoint(line) else step + 1
+    if step < self.last and not self._go_back(void):
       return
     self.lines, self.last = self.lines + 1, step
     for name, value in line.items():
@@ -80,7 +85,7 @@ class Log:
       self.curves[name].add(step, value)
     elif name.startswith('diverged/'):
       self.told = [*self.told[-TOLD:], (step, name[:LONGEST], float(value))]
-    elif name != STEP and self._known(name):
+    elif name not in (STEP, STARTS) and self._known(name):
       self.curves[name] = Curve()
       self.curves[name].add(step, value)
 

@@ -9,6 +9,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from dreamer_nnx import paths, versions
@@ -32,7 +33,11 @@ SECONDS = 10
 
 
 def write(
-  workdir: paths.Path, config: str, env_steps: int, devices: str
+  workdir: paths.Path,
+  config: str,
+  env_steps: int,
+  devices: str,
+  log: Callable[[dict[str, int]], None] = lambda metrics: None,
 ) -> None:
   """Writes the config and adds this start to the list of starts.
 
@@ -42,6 +47,8 @@ def write(
     config: The text of the resolved config.
     env_steps: Environment steps at which the run goes on.
     devices: Its devices, in words.
+    log: Is told of each start after the first, so that readers know from where
+      on earlier lines no longer hold.
 
   Raises:
     OSError: The workdir cannot be written.
@@ -52,6 +59,8 @@ def write(
   paths.write(workdir / CONFIG, config.encode())
   text = json.dumps(starts, indent=2) + '\n'
   paths.write(workdir / STARTS, text.encode())
+  if len(starts) > 1:
+    log({'run/starts': len(starts)})
 
 
 def start(env_steps: int, devices: str) -> dict[str, Any]:

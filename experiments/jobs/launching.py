@@ -17,6 +17,9 @@ ROOT = Path(__file__).resolve().parents[2]
 # Exit status of a run that a signal has ended, and that goes on another time.
 STOPPED = 75
 STOPPED_TEXT = 'was stopped, and can go on.'
+STOPPING = 'Stopping: waiting for the runs to save.'
+# Status of a process that a signal has ended before it could answer that.
+UNPREPARED = (-signal.SIGTERM, -signal.SIGINT)
 # Seconds between looks at the processes.
 LOOK = 0.2
 # Lines of its output that tell why a job failed.
@@ -62,18 +65,19 @@ class Launcher:
   def __init__(self, parallel: int, say: Say = say):
     self.parallel, self.say = parallel, say
     self.running: list[Job] = []
-    self.stopped = False
+    self.ending: list[Job] = []
+    self.stopped = self.told = False
     self.failed: list[Job] = []
     self.busy: list[Job] = []
 
   def __call__(self, jobs: Sequence[Job]) -> int:
     """Runs them; returns how many were finished by it or before."""
     waiting, done = list(jobs), 0
-    with signals_to(self._end):
+    with signals_to(self._stop):
       while (waiting and not self.stopped) or self.running:
         done += self._collect()
-        if not self.stopped:
-          done += self._start(waiting)
+        done += self._start(waiting)
+        self._end()
         if self.running or waiting:
           time.sleep(LOOK)
     return done
@@ -84,22 +88,30 @@ class Launcher:
     for job in list(waiting):
       if len(self.running) >= self.parallel or self.stopped:
         break
-      log = _locked(job.log)
-      if log is None:
-        if job not in self.busy:
-          self.busy.append(job)
-          self.say(f'{job.name}: another process runs it: waiting for that.')
-        continue
-      with log:
+      try:
+        done += self._try(job, waiting)
+      except OSError as error:
+        self._fail(job, f'cannot be started ({error})')
         waiting.remove(job)
-        if job.finished():
-          done += 1
-          self.say(f'{job.name}: is finished.')
-        else:
-          self.say(f'{job.name}: begins, or goes on.')
-          job.process = spawn(job.command, log, job.folder)
-          self.running.append(job)
     return done
+
+  def _try(self, job: Job, waiting: list[Job]) -> int:
+    """Starts a job, unless another process has it; 1 if it is finished."""
+    log = _locked(job.log)
+    if log is None:
+      if job not in self.busy:
+        self.busy.append(job)
+        self.say(f'{job.name}: another process runs it: waiting for that.')
+      return 0
+    with log:
+      if done := job.finished():
+        self.say(f'{job.name}: is finished.')
+      else:
+        self.say(f'{job.name}: begins, or goes on.')
+        job.process = spawn(job.command, log, job.folder)
+        self.running.append(job)
+    waiting.remove(job)
+    return int(done)
 
   def _collect(self) -> int:
     """Takes out what has ended; returns how many of these finished."""
@@ -109,28 +121,49 @@ class Launcher:
       if status is None:
         continue
       self.running.remove(job)
-      if status == 0 and job.finished():
-        done += 1
-        self.say(f'{job.name}: finished.')
-      elif status == STOPPED:
-        self.say(f'{job.name}: {STOPPED_TEXT}')
-      else:
-        self.failed.append(job)
-        job.problem = _reason(status)
-        last = ''.join(tail(job.log, 1)).strip()
-        self.say(f'{job.name}: {job.problem}; see {job.log}. It ends: {last}')
+      try:
+        done += self._conclude(job, status)
+      except OSError as error:
+        self._fail(job, f'its files cannot be read ({error})')
     return done
 
-  def _end(self, number: int, frame: object) -> None:
-    """Ends all processes, which save first.
+  def _conclude(self, job: Job, status: int) -> int:
+    """Tells how a job ended; returns 1 if it is finished."""
+    if status == 0 and job.finished():
+      self.say(f'{job.name}: finished.')
+      return 1
+    if status == STOPPED or (self.stopped and status in UNPREPARED):
+      self.say(f'{job.name}: {STOPPED_TEXT}')
+    else:
+      self._fail(job, _reason(status))
+    return 0
+
+  def _fail(self, job: Job, problem: str) -> None:
+    self.failed.append(job)
+    job.problem = problem
+    last = ''.join(tail(job.log, 1)).strip()
+    more = f' It ends: {last}' if last else ''
+    self.say(f'{job.name}: {problem}; see {job.log}.{more}')
+
+  def _stop(self, number: int, frame: object) -> None:
+    """Notes that all is to end; the loop, wherever it is now, does that."""
+    del number, frame
+    self.stopped = True
+
+  def _end(self) -> None:
+    """Ends all processes once it was stopped, each once; they save first.
 
     SIGINT may be blocked in them, as it is in workers of Ray.
     """
-    del number, frame
-    self.stopped = True
-    self.say('Stopping: waiting for the runs to save.')
+    if not self.stopped:
+      return
+    if not self.told:
+      self.told = True
+      self.say(STOPPING)
     for job in self.running:
-      job.process.terminate()
+      if job not in self.ending:
+        self.ending.append(job)
+        job.process.terminate()
 
 
 @contextlib.contextmanager
@@ -167,7 +200,7 @@ def tail(log: Path, count: int = TAIL) -> list[str]:
   """The last lines of a file that are not empty."""
   try:
     lines = log.read_text(errors='replace').split('\n')
-  except FileNotFoundError:
+  except OSError:
     return []
   return [line.rstrip() for line in lines if line.strip()][-count:]
 

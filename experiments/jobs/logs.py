@@ -4,15 +4,24 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dreamer_nnx.report.logs import BEGINNINGS
+from experiments.jobs.numbers import finite
+
 METRICS, EVALUATIONS = 'metrics.jsonl', 'evaluations.jsonl'
-CONFIG = 'config.json'
+CONFIG, STARTS = 'config.json', 'run.json'
 GREEDY = ', greedy'
+STEPS, COUNT, RETURN = 'env_steps', 'episode/count', 'eval/return'
+# Without the updates before the first action; steps of the simulator.
+ACTED, FRAMES = 'offline/env_steps', 'frames'
+ELAPSED = 'time/elapsed'
+# No run of ours is longer.
+LARGEST = 2**53
 # Metrics that an environment gives.
 LOGGED = re.compile(r'episode/log/|crafter/')
 
@@ -26,7 +35,7 @@ class Run:
       environment steps times the action repeat.
     returns: Mean return of the training episodes that ended in between, (N,).
     counts: How many these are, (N,).
-    last: Frames at the last line of the log.
+    last: Frames that it is at, by the last line of the log.
     logs: Metrics that the environment gives by name, (N,); NaN where a
       line does not have them.
     greedy: Mean return of the last evaluation with greedy actions; NaN if
@@ -56,15 +65,17 @@ def read(workdir: Path, task: str) -> Run:
     if count:
       problems += (f'{count} unreadable lines of {file} were left out',)
   repeat = repeat_of(config)
-  episodes = [x | {'at': frames_of(x, repeat)} for x in valid_episodes(lines)]
+  lines = valid_lines(lines, begins(workdir, config))
+  found = list(valid_episodes(lines))
+  episodes = [numbers(line) for line in found]
   column = lambda name: np.array([x.get(name, np.nan) for x in episodes], float)
   names = {x for line in episodes for x in line if LOGGED.match(x)}
   return Run(
     task=task,
     seed=int(workdir.name),
-    frames=column('at'),
+    frames=np.array([frames_of(line, repeat) for line in found], float),
     returns=column('episode/return'),
-    counts=column('episode/count'),
+    counts=column(COUNT),
     last=max((frames_of(line, repeat) for line in lines), default=0),
     logs={name: column(name) for name in sorted(names)},
     greedy=last_greedy(evaluations),
@@ -73,93 +84,162 @@ def read(workdir: Path, task: str) -> Run:
   )
 
 
-def valid_episodes(lines: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-  """Lines that have episodes, without those that a resumed run repeated.
+def valid_lines(
+  lines: Sequence[dict[str, Any]], starts: Sequence[int] = ()
+) -> list[dict[str, Any]]:
+  """Lines of the run as it went on, without those that it went back behind.
 
-  Of the lines of one number of steps, and of all with a larger one before a
-  line, the later hold.
+  A process says in the log where it goes on. Logs of older versions do not:
+  there one has begun where steps or times fall, at one of `starts`, or at the
+  step of the line itself.
+
+  Args:
+    starts: Steps at which processes after the first began.
   """
   kept: list[dict[str, Any]] = []
+  elapsed = -math.inf
   for line in lines:
-    if 'episode/count' not in line:
-      continue
-    line = numbers(line) | {'steps': steps_of(line)}
-    while kept and kept[-1]['steps'] >= line['steps']:
+    step, time = line[STEPS], finite(line.get(ELAPSED))
+    fell = time is not None and time < elapsed
+    if not BEGINNINGS.isdisjoint(line):
+      begin = step
+    elif fell or (kept and step < kept[-1][STEPS]):
+      begin = max((x for x in starts if x <= step), default=step)
+    else:
+      begin, time = LARGEST, elapsed if time is None else time
+    elapsed = -math.inf if time is None else time
+    while kept and kept[-1][STEPS] > begin:
       kept.pop()
     kept.append(line)
-  for line in kept:
-    if line.get('episode/count', 0) > 0 and 'episode/return' in line:
+  return kept
+
+
+def valid_episodes(
+  lines: Sequence[dict[str, Any]],
+) -> Iterator[dict[str, Any]]:
+  """Lines of `valid_lines` that have episodes, the last of each step."""
+  last = {line[STEPS]: line for line in lines if COUNT in line}
+  for line in last.values():
+    found = numbers(line)
+    if found.get(COUNT, 0) > 0 and 'episode/return' in found:
       yield line
 
 
 def numbers(line: dict[str, Any]) -> dict[str, float]:
   """The finite numbers of a line."""
-  return {
-    name: value
-    for name, value in line.items()
-    if isinstance(value, int | float) and math.isfinite(value)
-  }
+  found = {name: finite(value) for name, value in line.items()}
+  return {name: x for name, x in found.items() if x is not None}
 
 
 def steps_of(line: dict[str, Any]) -> int:
   """Environment steps of a line, without updates before the first action."""
-  return int(line.get('offline/env_steps', line['env_steps']))
+  return int(line.get(ACTED, line[STEPS]))
 
 
 def frames_of(line: dict[str, Any], repeat: int) -> int:
   """Frames of a line, from its steps where the environment tells none."""
-  if 'frames' in line and 'offline/env_steps' not in line:
-    return int(line['frames'])
-  return repeat * int(line.get('steps', steps_of(line)))
+  if FRAMES in line and ACTED not in line:
+    return int(line[FRAMES])
+  return repeat * steps_of(line)
 
 
 def repeat_of(config: dict[str, Any]) -> int:
   """Frames of an environment step."""
-  name = config.get('env.name', '')
-  return int(config.get(f'env.{name}.repeat', 1))
+  return int(config.get(repeat_path(config), 1))
+
+
+def repeat_path(config: dict[str, Any]) -> str:
+  return f'env.{config.get("env.name")}.repeat'
+
+
+def begins(workdir: Path, config: dict[str, Any]) -> list[int]:
+  """Steps at which later processes of a run began, as far as they are known.
+
+  They are not on the axis of the log if updates came before the first action.
+  """
+  try:
+    found = decoded((workdir / STARTS).read_bytes())
+  except FileNotFoundError:
+    return []
+  if not isinstance(found, list) or config.get('train.offline'):
+    return []
+  steps = [x.get(STEPS) for x in found[1:] if isinstance(x, dict)]
+  return [x for x in steps if counted(x)]
 
 
 def last_greedy(lines: list[dict[str, Any]]) -> float:
   """Mean return of the last evaluation of the greedy policy, or NaN."""
-  found = [
-    line['eval/return']
-    for line in lines
-    if str(line.get('policy', '')).endswith(GREEDY) and 'eval/return' in line
-  ]
-  return float(found[-1]) if found else math.nan
+  found = [x for line in lines if greedy(line) for x in returned(line)]
+  return found[-1] if found else math.nan
+
+
+def greedy(line: dict[str, Any]) -> bool:
+  """Tells whether an evaluation is of the greedy policy."""
+  policy = line.get('policy')
+  return isinstance(policy, str) and policy.endswith(GREEDY)
+
+
+def returned(line: dict[str, Any]) -> list[float]:
+  """The mean return of an evaluation, if it has one."""
+  value = finite(line.get(RETURN))
+  return [] if value is None else [value]
 
 
 def read_lines(file: Path) -> tuple[list[dict[str, Any]], int]:
-  """Reads lines of JSON; returns those with steps, and how many are none."""
+  """Reads lines of JSON; returns those with sound counters, and other ones."""
   try:
     text = file.read_text(encoding='utf-8', errors='replace')
   except FileNotFoundError:
     return [], 0
-  lines, broken = [], 0
-  for line in filter(str.strip, text.split('\n')):
-    try:
-      value = json.loads(line)
-    except ValueError:
-      value = None
-    good = isinstance(value, dict)
-    if good and isinstance(value.get('env_steps'), int):
-      lines.append(value)
-    else:
-      broken += 1
-  return lines, broken
+  texts = list(filter(str.strip, text.split('\n')))
+  lines = [line for line in map(decoded, texts) if sound(line)]
+  return lines, len(texts) - len(lines)
+
+
+def sound(line: Any) -> bool:
+  """Tells whether this is a line of a log, whose counters are such.
+
+  A return that is not finite is null in it.
+  """
+  return (
+    isinstance(line, dict)
+    and isinstance(line.get(STEPS), int)
+    and all(counted(line[x]) for x in (STEPS, ACTED, FRAMES) if x in line)
+    and (line.get(RETURN) is None or finite(line[RETURN]) is not None)
+  )
+
+
+def counted(value: Any) -> bool:
+  """Tells whether this is a whole number that can be a count."""
+  number = finite(value)
+  return number is not None and 0 <= number < LARGEST and number.is_integer()
 
 
 def read_config(workdir: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
   """Leaves of a run's config by path, and what was wrong with the file."""
+  instead = 'so a step counts as one frame'
   try:
-    found = json.loads((workdir / CONFIG).read_bytes())
+    found = decoded((workdir / CONFIG).read_bytes())
+    config = dict(leaves(found)) if isinstance(found, dict) else None
   except FileNotFoundError:
-    return {}, (f'there is no {CONFIG}, so a step counts as one frame',)
-  except ValueError:
-    found = None
-  if not isinstance(found, dict):
-    return {}, (f'{CONFIG} is unreadable, so a step counts as one frame',)
-  return dict(leaves(found)), ()
+    return {}, (f'there is no {CONFIG}, {instead}',)
+  except RecursionError:
+    config = None
+  if config is None:
+    return {}, (f'{CONFIG} is unreadable, {instead}',)
+  path = repeat_path(config)
+  if not counted(repeat := config.get(path, 1)) or repeat < 1:
+    del config[path]
+    return config, (f'config.{path} is no number of frames, {instead}',)
+  return config, ()
+
+
+def decoded(text: str | bytes) -> Any:
+  """The value of a text of JSON; None if it is none."""
+  try:
+    return json.loads(text)
+  except (ValueError, RecursionError):
+    return None
 
 
 def leaves(tree: dict[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:

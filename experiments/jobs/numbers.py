@@ -2,10 +2,22 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
 DASH = '–'
+
+
+def finite(value: Any) -> float | None:
+  """A finite number of a file, as a float; None for anything else."""
+  if isinstance(value, bool) or not isinstance(value, int | float):
+    return None
+  try:
+    number = float(value)
+  except OverflowError:
+    return None
+  return number if math.isfinite(number) else None
 
 
 def window_mean(

@@ -39,12 +39,40 @@ def root_of(text: str) -> Path:
   Raises:
     UserError: It is no folder of a file system.
   """
+  return folder_of(text, '--root').absolute()
+
+
+def folder_of(text: str, flag: str) -> Path:
+  """The folder that a flag names, which may have to be made.
+
+  Raises:
+    UserError: It is none of a file system, a file, or of an unknown user.
+  """
   if '://' in text:
-    raise UserError('must be a folder of a file system.', '--root', text)
-  root = Path(text).expanduser().absolute()
-  if root.exists() and not root.is_dir():
-    raise UserError('is no folder.', '--root', text)
-  return root
+    raise UserError('must be a folder of a file system.', flag, text)
+  try:
+    folder = Path(text).expanduser()
+  except RuntimeError as error:
+    raise UserError(f'{error}.', flag, text) from error
+  if folder.exists() and not folder.is_dir():
+    raise UserError('is no folder.', flag, text)
+  return folder
+
+
+def refuse_shared_files(config: configs.ConfigDict) -> None:
+  """Refuses a config by which all runs would write to one folder.
+
+  Raises:
+    UserError: It does, in a field `results` of the environment.
+  """
+  env = config.env.get(config.env.name, {})
+  if results := env.get('results'):
+    text = (
+      'is one folder, and all runs would write to it. Leave it out: the '
+      'workdir of each has its own logs. Or start each run by itself, by '
+      'dreamer_nnx.main.'
+    )
+    raise UserError(text, f'config.env.{config.env.name}.results', results)
 
 
 def checked(name: str, flags: Sequence[str]) -> configs.ConfigDict:
@@ -102,14 +130,10 @@ def finished(workdir: Path, config: Any, mode: str) -> bool:
   steps = config.train.steps
   lines, _ = logs.read_lines(workdir / logs.EVALUATIONS)
   greedy = [
-    line
-    for line in lines
-    if str(line.get('policy', '')).endswith(logs.GREEDY)
-    and 'problem' not in line
+    line for line in lines if logs.greedy(line) and 'problem' not in line
   ]
   enough = config.evaluate.stop_at if config.evaluate.every else math.inf
-  best = [x['eval/return'] for x in greedy if 'eval/return' in x]
-  if best and max(best) >= enough:
+  if any(x >= enough for line in greedy for x in logs.returned(line)):
     return True
   if mode == 'train_and_evaluate':
     return any(line['env_steps'] >= steps for line in greedy)

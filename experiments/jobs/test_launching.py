@@ -1,13 +1,17 @@
 """Jobs: what is started, taken up, waited for and reported."""
 
+import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
+from experiments.jobs import launching
 from experiments.jobs.launching import ROOT, STOPPED, Job, Launcher, conclude
-from experiments.jobs.made import counter, wait_for
+from experiments.jobs.made import counter, never, wait_for
 
 
 def failing(folder, code):
@@ -50,6 +54,116 @@ def test_one_that_was_stopped_by_itself_does_not_stop_the_rest(tmp_path):
   jobs.append(counter(tmp_path, 'a', 1))
   done, launcher, said = launch(jobs)
   assert done == 1 and not launcher.failed and 'can go on' in said
+
+
+@pytest.mark.parametrize('place', ['file/a.log', 'folder'])
+def test_a_log_that_cannot_be_written_is_a_failure(tmp_path, place):
+  (tmp_path / 'file').write_text('')
+  (tmp_path / 'folder').mkdir()
+  command = [sys.executable, '-c', '']
+  jobs = [counter(tmp_path, 'a', 20)]
+  jobs.append(Job('bad', command, tmp_path / place, never))
+  jobs.append(counter(tmp_path, 'b', 1))
+  done, launcher, said = launch(jobs, 2)
+  assert done == 2 and [job.name for job in launcher.failed] == ['bad']
+  assert 'bad: cannot be started' in said and str(tmp_path / place) in said
+  assert conclude(done, 3, launcher.failed, lambda text: None) == 1
+
+
+def test_files_that_cannot_be_read_are_a_failure(tmp_path):
+  looks = []
+
+  def finished():
+    looks.append(1)
+    if len(looks) > 1:
+      raise PermissionError('not yours')
+    return False
+
+  job = Job('bad', [sys.executable, '-c', ''], tmp_path / 'bad.log', finished)
+  done, launcher, said = launch([job, counter(tmp_path, 'a', 1)])
+  assert done == 1 and launcher.failed == [job] and 'not yours' in said
+
+
+def test_a_job_that_cannot_be_spawned_is_a_failure(tmp_path):
+  jobs = [failing(tmp_path, ''), counter(tmp_path, 'a', 1)]
+  jobs[0].folder = tmp_path / 'nowhere'
+  done, launcher, said = launch(jobs)
+  assert done == 1 and len(launcher.failed) == 1 and 'nowhere' in said
+
+
+def stop_when(ready, number):
+  """Sends a signal to this process once something is so."""
+
+  def stop():
+    wait_for(ready)
+    os.kill(os.getpid(), number)
+
+  thread = threading.Thread(target=stop)
+  thread.start()
+  return thread
+
+
+# Says so where a signal would still end it.
+UNPREPARED = 'import time; print("here", flush=True); time.sleep(60)'
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_what_is_stopped_while_it_starts_can_go_on(tmp_path, number):
+  job = failing(tmp_path, UNPREPARED)
+  ready = lambda: job.log.exists() and 'here' in job.log.read_text()
+  thread = stop_when(ready, number)
+  done, launcher, said = launch([job, counter(tmp_path, 'a', 1)])
+  thread.join()
+  assert launcher.stopped and not launcher.failed and 'can go on' in said
+  assert said.count('Stopping') == 1 and not (tmp_path / 'a.log').exists()
+  assert conclude(done, 2, launcher.failed, lambda text: None) == STOPPED
+
+
+def test_what_another_kills_is_a_failure(tmp_path):
+  code = 'import os; os.kill(os.getpid(), 15)'
+  done, launcher, said = launch([failing(tmp_path, code)])
+  assert not done and len(launcher.failed) == 1 and 'SIGTERM' in said
+
+
+# Tells of each signal, and ends a while after the first.
+COUNTING = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: print('told', flush=True))
+print('here', flush=True)
+signal.pause()
+time.sleep(1)
+sys.exit(75)
+"""
+
+
+def test_each_job_is_told_once_however_often_the_launcher_is(tmp_path):
+  jobs = [failing(tmp_path, COUNTING)]
+  log = jobs[0].log
+  ready = lambda: log.exists() and 'here' in log.read_text()
+  threads = [stop_when(ready, signal.SIGTERM)]
+  threads.append(
+    stop_when(lambda: ready() and 'told' in log.read_text(), signal.SIGINT)
+  )
+  _, launcher, said = launch(jobs)
+  for thread in threads:
+    thread.join()
+  assert not launcher.failed and log.read_text() == 'here\ntold\n'
+  assert said.count('Stopping') == 1
+
+
+def test_a_signal_at_the_start_of_a_job_reaches_it(tmp_path, monkeypatch):
+  spawn = launching.spawn
+
+  def interrupted(*arguments):
+    process = spawn(*arguments)
+    os.kill(os.getpid(), signal.SIGTERM)
+    return process
+
+  monkeypatch.setattr(launching, 'spawn', interrupted)
+  begin = time.monotonic()
+  _, launcher, said = launch([failing(tmp_path, UNPREPARED)])
+  assert time.monotonic() - begin < 30
+  assert launcher.stopped and not launcher.failed and 'can go on' in said
 
 
 LAUNCH = """

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from experiments.jobs.numbers import summary, window_mean, with_error
+from experiments.jobs.numbers import finite, summary, window_mean, with_error
 
 FRAMES = np.array([100.0, 200.0, 300.0, 400.0])
 RETURNS = np.array([1.0, 2.0, 3.0, 5.0])
@@ -30,6 +30,12 @@ def test_window_of_a_shorter_run_is_its_last():
 def test_window_leaves_out_what_is_no_number():
   returns = np.array([1.0, 2.0, 3.0, np.nan])
   assert window_mean(FRAMES, returns, COUNTS, 400, 0.1) == 3
+
+
+def test_finite_numbers():
+  assert [finite(x) for x in (3, 2.5, -1, 0)] == [3.0, 2.5, -1.0, 0.0]
+  for value in (None, True, '3', math.nan, -math.inf, 10**400, [1], {}):
+    assert finite(value) is None
 
 
 def test_summary():

@@ -54,6 +54,24 @@ def test_a_run_is_finished_at_its_last_step(tmp_path):
   assert runs.finished(tmp_path, config(), 'train')
 
 
+@pytest.mark.parametrize('value', [None, 'x', math.nan, [9], 10**400, True])
+def test_returns_that_are_no_numbers_end_nothing(tmp_path, value):
+  mode = 'train_and_evaluate'
+  evaluated(tmp_path, line(10, value), line(20, 3.0), line(30, value))
+  assert runs.finished(tmp_path, config(stop_at=2.0), mode)
+  assert not runs.finished(tmp_path, config(stop_at=4.0), mode)
+
+
+@pytest.mark.parametrize('text', ['gs://a/b', 's3://a', '~nobody-here/a'])
+def test_paths_that_are_no_folders_are_refused(tmp_path, text):
+  with pytest.raises(UserError, match='--flag'):
+    runs.folder_of(text, '--flag')
+  (tmp_path / 'file').write_text('')
+  with pytest.raises(UserError, match='is no folder'):
+    runs.folder_of(str(tmp_path / 'file'), '--flag')
+  assert runs.folder_of(str(tmp_path / 'new'), '--flag') == tmp_path / 'new'
+
+
 def test_a_wrong_request_is_explained_and_a_defect_is_raised(capsys):
   def wrong():
     raise UserError('must be odd.', '--number', 4)

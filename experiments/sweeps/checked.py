@@ -68,7 +68,8 @@ def check(root: Path, plan: Plan) -> Sweep:
   """Makes the config of each setting, once.
 
   Raises:
-    UserError: A flag, field or value is wrong, or settings are the same.
+    UserError: A flag, field or value is wrong, settings are the same, or runs
+      would share files.
   """
   check_flags(plan)
   seed = max(run.seed for run in plan.runs)
@@ -77,6 +78,7 @@ def check(root: Path, plan: Plan) -> Sweep:
   for name, flags in plan.settings.items():
     argv = (*plan.flags, *flags, f'--config.seed={seed}')
     found[name] = runs.checked(plan.config, argv)
+    runs.refuse_shared_files(found[name])
     text = json.dumps(found[name].to_dict(), sort_keys=True)
     if text in texts:
       raise UserError(f'{name} and {texts[text]} are the same.', '--set')

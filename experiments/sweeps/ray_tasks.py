@@ -12,6 +12,7 @@ from experiments.jobs.launching import (
   LOOK,
   ROOT,
   STOPPED_TEXT,
+  STOPPING,
   Job,
   Launcher,
   Say,
@@ -48,7 +49,7 @@ class RayLauncher:
     task = ray.remote(work)
     options = {'max_retries': 0, **self.resources}
     waiting, running, done, cancelled = list(jobs), {}, 0, False
-    with signals_to(self._end):
+    with signals_to(self._stop):
       while (waiting and not self.stopped) or running:
         while waiting and not self.stopped and len(running) < self.parallel:
           job = waiting.pop(0)
@@ -56,6 +57,7 @@ class RayLauncher:
           running[own.remote(job)] = job
         if self.stopped and not cancelled:
           cancelled = True
+          self.say(STOPPING)
           for reference in running:
             ray.cancel(reference)
         ended, _ = ray.wait(list(running), timeout=LOOK)
@@ -80,10 +82,9 @@ class RayLauncher:
       self.say(f'{job.name}: {STOPPED_TEXT}')
     return done
 
-  def _end(self, number: int, frame: object) -> None:
+  def _stop(self, number: int, frame: object) -> None:
     del number, frame
     self.stopped = True
-    self.say('Stopping: waiting for the runs to save.')
 
 
 def connect() -> Any:

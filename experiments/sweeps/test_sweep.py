@@ -117,6 +117,7 @@ def test_list(tmp_path, capsys):
     (['--parallel=0'], [], 'at least 1'),
     (['--root=gs://a/b'], [], 'folder of a file system'),
     (['--index=2'], [], 'must be below 2'),
+    (['--config=crafter'], ['--config.env.crafter.results=x'], 'Leave it out'),
   ],
 )
 def test_wrong_requests_start_nothing(

@@ -1,5 +1,6 @@
 """Draws the curves of runs, with the published ones laid over."""
 
+import io
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -8,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dreamer_nnx import paths
 from experiments.jobs.logs import Run
 from experiments.tables.published import Curve
 
@@ -64,7 +66,9 @@ def draw(lines: Lines, path: Path) -> str:
     frameon=False,
   )
   figure.tight_layout(rect=(0, 0.4 / figure.get_figheight(), 1, 1))
-  figure.savefig(path, dpi=150)
+  drawn = io.BytesIO()
+  figure.savefig(drawn, dpi=150, format=path.suffix[1:])
+  paths.write(path, drawn.getvalue())
   return f'The curves are in {path}.'
 
 

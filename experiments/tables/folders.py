@@ -39,7 +39,21 @@ def read_all(root: Path, suite: str, tasks: tuple[str, ...]) -> list[logs.Run]:
   )
 
 
-def tasks_in(root: Path, suite: str) -> tuple[str, ...]:
-  """Names of the folders of a suite's tasks."""
+def tasks_in(root: Path, suite: str, field: str) -> tuple[str, ...]:
+  """Names of the tasks of a suite that have folders."""
   folders = sorted((root / suite).glob('*'))
-  return tuple(p.name for p in folders if p.is_dir())
+  return tuple(task_of(p, field) for p in folders if p.is_dir())
+
+
+def task_of(folder: Path, field: str) -> str:
+  """The task of a folder by the configs of its runs, or else its own name.
+
+  Args:
+    field: Path of the task in a config.
+  """
+  for workdir in sorted(folder.glob('*')):
+    if workdir.is_dir():
+      task = logs.read_config(workdir)[0].get(field)
+      if isinstance(task, str) and folder_of(task) == folder.name:
+        return task
+  return folder.name

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dreamer_nnx.errors import UserError
+from experiments.jobs.numbers import finite
 
 METHOD = 'dreamerv3'
 
@@ -73,6 +74,7 @@ def _curves(file: Path, prefix: str) -> list[Curve]:
     ValueError,
     KeyError,
     TypeError,
+    RecursionError,
   ) as error:
     what = f'cannot be read as published scores ({error!r}).'
     raise UserError(what, '--reference', str(file)) from error
@@ -80,15 +82,29 @@ def _curves(file: Path, prefix: str) -> list[Curve]:
 
 
 def _curve(record: dict[str, Any], prefix: str) -> Curve:
-  frames = np.array(record['xs'], float)
-  returns = np.array(record['ys'], float)
-  if frames.shape != returns.shape or frames.ndim != 1:
+  task = record['task']
+  if not isinstance(task, str):
+    raise TypeError(f'task is {type(task).__name__}')
+  frames, returns = _numbers(record['xs']), _numbers(record['ys'])
+  if len(frames) != len(returns):
     raise ValueError('xs and ys are not of one length')
   good = np.isfinite(returns) & np.isfinite(frames)
   order = np.argsort(frames[good], kind='stable')
   return Curve(
-    record['task'].removeprefix(prefix),
+    task.removeprefix(prefix),
     str(record['seed']),
     frames[good][order],
     returns[good][order],
   )
+
+
+def _numbers(values: Any) -> np.ndarray:
+  """Numbers of a list, NaN for those that are null or not finite."""
+  if not isinstance(values, list):
+    raise TypeError('xs or ys is no list')
+  for value in values:
+    # Also of whole numbers that are too large for one.
+    if not isinstance(value, float | None) and finite(value) is None:
+      raise ValueError('xs or ys has something that is no number')
+  found = map(finite, values)
+  return np.array([np.nan if x is None else x for x in found], float)

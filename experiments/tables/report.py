@@ -168,7 +168,7 @@ def crafter_of(
   """Crafter score over runs, with the mean success rates."""
   rates, notes = [], []
   for run in runs:
-    found = scores.success_rates(run.logs, run.frames, end)
+    found = scores.success_rates(run.logs, run.frames, run.counts, end)
     if len(found) == scores.ACHIEVEMENTS:
       rates.append(found)
     else:

@@ -83,6 +83,7 @@ def plan(options: argparse.Namespace, flags: list[str]) -> list[Job]:
       argv = [*flags, f'--config.{suite.field}={task}', f'--config.seed={seed}']
       if task not in checked:
         checked[task] = runs.checked(config, argv)
+        runs.refuse_shared_files(checked[task])
       workdir = folders.workdir_of(root, name, task, seed)
       job = Job(
         f'{task}, seed {seed}',

@@ -1,13 +1,16 @@
 """Scores of runs: at a number of frames, normalised, and of Crafter."""
 
 import json
-from collections.abc import Iterable, Mapping
+import math
+import reprlib
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dreamer_nnx.errors import UserError
+from experiments.jobs.numbers import finite
 
 NORMALIZERS = Path(__file__).with_name('normalizers.json')
 EPISODES, SUCCESS = 'crafter/episodes', 'crafter/success/'
@@ -42,44 +45,47 @@ def load_normalizer(name: str, file: str = '') -> dict[str, Any]:
 
 
 def _parsed(path: Path) -> Mapping[str, Any]:
+  kind = 'JSON' if path.suffix == '.json' else 'YAML'
+  load, broken = _reader(kind)
   try:
-    text = path.read_text()
+    found = load(path.read_text(encoding='utf-8'))
   except OSError as error:
     raise UserError(error.strerror, '--normalizers', str(path)) from error
-  try:
-    if path.suffix == '.json':
-      found = json.loads(text)
-    else:
-      found = _yaml().safe_load(text)
-  except ValueError as error:
-    raise UserError(f'is no JSON: {error}', '--normalizers', path) from error
+  except (ValueError, RecursionError, *broken) as error:
+    text = f'is no {kind}: {" ".join(str(error).split())}'
+    raise UserError(text, '--normalizers', str(path)) from error
   if not isinstance(found, Mapping):
     text = 'must be {group: {task: [low, high]}}.'
     raise UserError(text, '--normalizers', str(path))
   return found
 
 
-def _yaml() -> Any:
+def _reader(
+  kind: str,
+) -> tuple[Callable[[str], Any], tuple[type[Exception], ...]]:
+  """Reads a text of a kind, and its errors beside those of values."""
+  if kind == 'JSON':
+    return json.loads, ()
   try:
     import yaml
   except ModuleNotFoundError as error:
     text = 'YAML needs: pip install pyyaml'
     raise UserError(text, '--normalizers') from error
-  return yaml
+  return yaml.safe_load, (yaml.YAMLError,)
 
 
-def _pair(path: Path, task: str, pair: Any) -> tuple[float, float]:
-  try:
-    low, high = map(float, pair)
-  except (TypeError, ValueError):
-    low = high = float('nan')
-  if not np.isfinite([low, high]).all() or low == high:
-    raise UserError(
-      f'{task} = {pair!r}: must be two different numbers, [low, high].',
-      '--normalizers',
-      str(path),
-    )
-  return low, high
+def _pair(path: Path, task: Any, pair: Any) -> tuple[float, float]:
+  numbers = list(map(finite, pair)) if isinstance(pair, list | tuple) else []
+  match numbers:
+    case [float(low), float(high)] if low != high:
+      if math.isfinite(high - low):
+        return low, high
+  raise UserError(
+    f'{task} = {reprlib.repr(pair)}: must be two different numbers, '
+    '[low, high].',
+    '--normalizers',
+    str(path),
+  )
 
 
 def normalize(score: Any, pair: Iterable[float]) -> Any:
@@ -89,22 +95,28 @@ def normalize(score: Any, pair: Iterable[float]) -> Any:
 
 
 def success_rates(
-  logs: Mapping[str, np.ndarray], frames: np.ndarray, end: float
+  logs: Mapping[str, np.ndarray],
+  frames: np.ndarray,
+  counts: np.ndarray,
+  end: float,
 ) -> dict[str, float]:
   """Share of the episodes up to `end` that unlock each achievement, 0 to 1.
 
   Args:
     logs: `crafter/success/NAME` in percent and `crafter/episodes`, both of the
-      episodes since a process of the run began, (N,).
+      episodes since counting began, at the latest with the process, (N,).
     frames: At each of these, (N,).
+    counts: Episodes since the line before, of any process, (N,).
   """
   episodes = logs.get(EPISODES, np.full(len(frames), np.nan))
   good = (frames <= end) & np.isfinite(episodes)
-  episodes = episodes[good]
+  episodes, counts = episodes[good], counts[good]
   if not len(episodes):
     return {}
-  # Fewer episodes than before: the run was taken up by another process.
-  last = np.append(episodes[1:] < episodes[:-1], True) & (episodes > 0)
+  # Counting began anew where there are no more than since the line before:
+  # the run was taken up by another process.
+  anew = (episodes <= counts) | (episodes < np.append(0, episodes[:-1]))
+  last = np.append(anew[1:], True) & (episodes > 0)
   rates = {}
   for name, percent in logs.items():
     if name.startswith(SUCCESS) and last.any():

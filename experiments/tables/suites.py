@@ -4,6 +4,7 @@ import dataclasses
 
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.schema import suggest
+from experiments.tables.folders import folder_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,15 +178,20 @@ def choose(name: str, suite: Suite, text: str) -> tuple[str, ...]:
   """The tasks that a list with commas names; all of the suite if it is empty.
 
   Raises:
-    UserError: One is not of the suite, is named twice, or there is none.
+    UserError: One is not of the suite, there is none, or two have one folder.
   """
   if not text:
     return suite.tasks
   names = [task.strip() for task in text.split(',')]
+  places: dict[str, str] = {}
   for task in names:
+    if (other := places.setdefault(folder_of(task), task)) != task:
+      what = f'{other!r} and {task!r} have one folder: leave one out.'
+      raise UserError(what, '--tasks', text)
     if names.count(task) > 1:
       raise UserError(f'{task!r} is named twice.', '--tasks', text)
-    if not task or not (suite.open or task in suite.tasks):
+    named = task not in ('', '.', '..')
+    if not named or not (suite.open or task in suite.tasks):
       raise UserError(
         f'{task!r} is no task of {name}.{suggest(task, suite.tasks)} Tasks: '
         f'{", ".join(suite.tasks)}.',

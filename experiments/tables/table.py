@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from dreamer_nnx import paths
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.report.statistics import Interval
 from experiments.jobs import runs
@@ -30,6 +31,7 @@ from experiments.tables import (
 from experiments.tables.report import Report
 
 OURS = 'ours'
+FORMATS = ('png', 'svg')
 # The reference draws thirty points of a run, and reports the last.
 WINDOW = 1 / 30
 
@@ -50,12 +52,12 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
   add('--tasks', default='', help='with commas; by default all of the suite')
   add('--seeds', type=int, default=5, help='how many there should be')
   add('--reference', default='', help='folder `scores` of danijar/dreamerv3')
-  add('--methods', default=published.METHOD, help='of it, with commas; or all')
+  add('--methods', help=f'of it, with commas, or all; or {published.METHOD}')
   add('--normalizers', default='', help='a file of other numbers')
   add('--frames', type=float, help="score at these, not at the suite's budget")
   add('--window', type=float, default=WINDOW, help='share of frames averaged')
   add('--output', default='', help='folder for table.md, scores.json, curves')
-  add('--format', choices=('png', 'svg'), default='png', help='of the curves')
+  add('--format', choices=FORMATS, help=f'of the curves, or {FORMATS[0]}')
   return parser.parse_args(argv)
 
 
@@ -66,17 +68,15 @@ def run(options: argparse.Namespace) -> str:
     UserError: What is asked for is not there.
   """
   name, suite = suites.find(options.suite)
-  check(options)
-  root = Path(options.root).expanduser()
+  root = check(options, suite)
   tasks = suites.choose(name, suite, options.tasks)
   if suite.open and not options.tasks:
-    tasks += unknown_tasks(root, name, tasks)
-  runs = folders.read_all(root, name, tasks)
+    tasks += unknown_tasks(root, name, suite)
+  found = folders.read_all(root, name, tasks)
   curves = {}
   if options.reference:
-    curves = published.read(
-      options.reference, name, suite.prefix, options.methods
-    )
+    methods = options.methods or published.METHOD
+    curves = published.read(options.reference, name, suite.prefix, methods)
   normalizer: dict[str, Any] = {}
   if suite.normalizer:
     normalizer = scores.load_normalizer(suite.normalizer, options.normalizers)
@@ -86,7 +86,7 @@ def run(options: argparse.Namespace) -> str:
     suite,
     tasks,
     options.seeds,
-    runs,
+    found,
     curves,
     normalizer,
     budget,
@@ -95,14 +95,13 @@ def run(options: argparse.Namespace) -> str:
   text = page(made)
   if options.output:
     folder = Path(options.output).expanduser()
-    text += write(
-      folder, made, text, figure.Lines(runs, curves), options.format
-    )
+    form = options.format or FORMATS[0]
+    text += write(folder, made, text, figure.Lines(found, curves), form)
   return text
 
 
-def check(options: argparse.Namespace) -> None:
-  """Refuses numbers out of range, and options without effect."""
+def check(options: argparse.Namespace, suite: suites.Suite) -> Path:
+  """Refuses what is out of range, or without effect; returns the root."""
   if not 0 < options.window <= 1:
     text = 'must be above 0 and at most 1.'
     raise UserError(text, '--window', options.window)
@@ -110,17 +109,28 @@ def check(options: argparse.Namespace) -> None:
     raise UserError('must be at least 1.', '--seeds', options.seeds)
   if options.frames is not None and not 0 < options.frames < math.inf:
     raise UserError('must be above 0.', '--frames', options.frames)
-  root = Path(options.root).expanduser()
+  for flag, needed in (('methods', 'reference'), ('format', 'output')):
+    got = getattr(options, flag)
+    if got is not None and not getattr(options, needed):
+      raise UserError(f'needs --{needed}.', f'--{flag}', got)
+  if options.normalizers and not suite.normalizer:
+    text = f'{options.suite} has no normalisers. Leave it out.'
+    raise UserError(text, '--normalizers', options.normalizers)
+  for flag in ('reference', 'output'):
+    runs.folder_of(getattr(options, flag), f'--{flag}')
+  root = runs.root_of(options.root)
   if not root.is_dir():
     raise UserError('there is no such folder.', '--root', options.root)
+  return root
 
 
 def unknown_tasks(
-  root: Path, name: str, tasks: Sequence[str]
+  root: Path, name: str, suite: suites.Suite
 ) -> tuple[str, ...]:
   """Tasks of an open suite that were run beside those of its list."""
-  known = {folders.folder_of(task) for task in tasks}
-  return tuple(x for x in folders.tasks_in(root, name) if x not in known)
+  known = {folders.folder_of(task) for task in suite.tasks}
+  found = folders.tasks_in(root, name, suite.field)
+  return tuple(x for x in found if folders.folder_of(x) not in known)
 
 
 def write(
@@ -128,9 +138,9 @@ def write(
 ) -> str:
   """Writes table.md, scores.json and the curves; says so."""
   folder.mkdir(parents=True, exist_ok=True)
-  (folder / 'table.md').write_text(text + '\n', encoding='utf-8')
+  paths.write(folder / 'table.md', f'{text}\n'.encode())
   numbers = json.dumps(as_json(dataclasses.asdict(made)), indent=2)
-  (folder / 'scores.json').write_text(numbers + '\n', encoding='utf-8')
+  paths.write(folder / 'scores.json', f'{numbers}\n'.encode())
   curves = figure.draw(lines, folder / f'curves.{form}')
   return f'\nWrote {folder}/table.md and scores.json. {curves}'
 
@@ -200,7 +210,7 @@ def crafter_part(score: Interval, rates: dict[str, float]) -> str:
   rows = [(name, f'{100 * rate:.1f}%') for name, rate in sorted(rates.items())]
   return (
     f'## Crafter score\n\n{bracketed(score)}, in percent: the geometric mean '
-    'of the success rates of all training episodes, exp(mean(ln(1 + s))) - 1 '
+    'of the success rates of all logged episodes, exp(mean(ln(1 + s))) - 1 '
     '(arXiv:2109.06780), mean over runs.\n\n'
     + markdown(('achievement', 'success rate'), rows)
   )

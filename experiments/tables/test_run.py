@@ -78,12 +78,33 @@ def test_finished_runs_are_not_started(capsys, tmp_path):
     (['--config.train.steps=-1'], 'config.train.steps'),
     (['--config.seed=1'], 'is set by --seeds'),
     (['--config.env.name=catch'], 'is set by --tasks'),
+    (
+      ['--suite=crafter', '--seeds=1', '--config.env.crafter.results=x'],
+      'config.env.crafter.results = ',
+    ),
+    (['--suite=bsuite', '--config.env.bsuite.results=x'], 'Leave it out'),
+    (['--suite=bsuite', '--tasks=catch/0,catch-0'], 'have one folder'),
+    (['--suite=bsuite', '--tasks=catch:0,catch/0'], 'have one folder'),
+    (['--suite=gymnasium', '--tasks=..'], 'is no task'),
   ],
 )
 def test_wrong_requests_start_nothing(capsys, tmp_path, more, what):
   root = tmp_path / 'runs'
   assert run.main(['--suite=demo', f'--root={root}', *more]) == 2
   assert what in capsys.readouterr().err and not root.exists()
+
+
+def test_a_config_file_that_makes_runs_share_a_folder(tmp_path, capsys):
+  file = tmp_path / 'mine.py'
+  text = (ROOT / 'configs' / 'crafter.py').read_text()
+  file.write_text(text)
+  argv = ['--suite=crafter', f'--root={tmp_path}', f'--config={file}']
+  assert run.main([*argv, '--dry_run']) == 0
+  found = text.replace("'env.name'", "'env.crafter.results': 'x', 'env.name'")
+  assert found != text
+  file.write_text(found)
+  assert run.main([*argv, '--dry_run']) == 2
+  assert 'config.env.crafter.results = ' in capsys.readouterr().err
 
 
 def test_unknown_flags_are_refused(capsys, tmp_path):

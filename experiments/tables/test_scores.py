@@ -67,17 +67,39 @@ def test_normalisers_of_a_file(tmp_path, form):
     ('{"other": {}}', 'no group'),
     ('{"atari": {"pong": [1, 1]}}', 'two different'),
     ('{"atari": {"pong": 3}}', 'two different'),
+    ('{"atari": {"pong": "12"}}', 'two different'),
+    ('{"atari": {"pong": ["1", "2"]}}', 'two different'),
+    ('{"atari": {"pong": {"1": 0, "2": 0}}}', 'two different'),
+    ('{"atari": {"pong": [true, 2]}}', 'two different'),
+    ('{"atari": {"pong": [1, 2, 3]}}', 'two different'),
+    ('{"atari": {"pong": [-1e308, 1e308]}}', 'two different'),
+    (f'{{"atari": {{"pong": [1, 1{"0" * 400}]}}}}', 'two different'),
     ('{"atari"', 'no JSON'),
+    ('[' * 100_000, 'no JSON'),
+    (b'\xff\xfe\x00abc', 'no JSON'),
     ('[]', 'must be'),
   ],
 )
 def test_broken_normalisers_are_said(tmp_path, text, what):
   file = tmp_path / 'a.json'
-  file.write_text(text)
+  file.write_bytes(text if isinstance(text, bytes) else text.encode())
   with pytest.raises(UserError, match=what):
     scores.load_normalizer('atari', str(file))
   with pytest.raises(UserError, match='No such file'):
     scores.load_normalizer('atari', str(tmp_path / 'b.json'))
+
+
+@pytest.mark.parametrize(
+  'text',
+  ['a: [1, : }', '[' * 100_000, b'\xff\xfe\x00abc', '!!python/name:os.x {}'],
+)
+def test_broken_yaml_is_said(tmp_path, text):
+  pytest.importorskip('yaml', reason='pyyaml is not installed')
+  file = tmp_path / 'a.yaml'
+  file.write_bytes(text if isinstance(text, bytes) else text.encode())
+  with pytest.raises(UserError, match='is no YAML') as caught:
+    scores.load_normalizer('atari', str(file))
+  assert '\n' not in str(caught.value)
 
 
 def test_crafter_score_by_hand():
@@ -95,9 +117,33 @@ def test_success_rates_are_over_all_episodes_up_to_the_end():
     'crafter/success/a': np.array([0.0, 25.0, 50.0, 100.0]),
     'crafter/score': np.ones(4),
   }
-  assert scores.success_rates(logs, FRAMES, 200) == {'a': 0.25}
+  counts = np.array([4.0, 4.0, 2.0, 7.0])
+  rates = lambda end: scores.success_rates(logs, FRAMES, counts, end)
+  assert rates(200) == {'a': 0.25}
   # Another process went on, and counted from none.
-  assert scores.success_rates(logs, FRAMES, 300) == {'a': (2 + 1) / (8 + 2)}
-  assert scores.success_rates(logs, FRAMES, 400) == {'a': (2 + 9) / (8 + 9)}
-  assert scores.success_rates(logs, FRAMES, 50) == {}
-  assert scores.success_rates({}, FRAMES, 400) == {}
+  assert rates(300) == {'a': (2 + 1) / (8 + 2)}
+  assert rates(400) == {'a': (2 + 9) / (8 + 9)}
+  assert rates(50) == {}
+  assert scores.success_rates({}, FRAMES, counts, 400) == {}
+
+
+@pytest.mark.parametrize('episodes', [2, 3, 25])
+def test_success_rates_of_a_process_with_no_fewer_episodes(episodes):
+  # What had ended before it was saved is in the count of the line, too.
+  first = 3.0
+  logs = {
+    'crafter/episodes': np.array([1.0, first, episodes]),
+    'crafter/success/a': np.array([100.0, 100.0, 0.0]),
+  }
+  counts = np.array([1.0, 2.0, episodes + 1.0])
+  found = scores.success_rates(logs, FRAMES[:3], counts, 400)
+  assert found == {'a': first / (first + episodes)}
+
+
+def test_success_rates_where_counting_goes_on():
+  logs = {
+    'crafter/episodes': np.array([4.0, 8.0, 10.0]),
+    'crafter/success/a': np.array([100.0, 50.0, 40.0]),
+  }
+  counts = np.array([4.0, 4.0, 2.0])
+  assert scores.success_rates(logs, FRAMES[:3], counts, 400) == {'a': 0.4}

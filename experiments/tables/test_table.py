@@ -1,12 +1,14 @@
 """Tables of synthetic runs: what they say, and about what is missing."""
 
+import gzip
 import json
+import os
 
 import numpy as np
 import pytest
 
 from experiments.jobs import logs
-from experiments.tables import table
+from experiments.tables import published, table
 from experiments.tables.made import line, write_published, write_run
 
 GAMES = ('pong', 'boxing')
@@ -106,6 +108,17 @@ def test_what_is_missing_is_said_below_the_table(root, capsys):
   )
 
 
+@pytest.mark.parametrize('depth', [*range(900, 1000, 9), 100_000])
+def test_configs_and_policies_without_end_are_no_defect(root, capsys, depth):
+  workdir = root / 'atari100k' / 'pong' / '0'
+  deep = '[' * depth + ']' * depth
+  (workdir / 'config.json').write_text(f'{{"seed": 0, "x": {deep}}}')
+  line = f'{{"env_steps": 1, "policy": {deep}, "eval/return": 1}}\n'
+  (workdir / 'evaluations.jsonl').write_text(line)
+  assert call(root, '--tasks=pong') == 0
+  assert '| pong | 100,000 | 1 |' in capsys.readouterr().out
+
+
 def test_runs_of_other_frame_repeats_are_told_apart(root, capsys):
   lines = [line(400_000, 3.0)]
   write_run(root, 'atari100k', 'pong', 2, lines, repeat=1)
@@ -125,11 +138,11 @@ def test_frames_are_those_that_were_logged(tmp_path):
 
 def test_a_resumed_run_counts_repeated_steps_once(tmp_path):
   lines = [line(10, 1.0), line(20, 2.0), line(30, 3.0), line(20, 5.0)]
-  evaluation = {'env_steps': 25, 'eval/return': 9.0}
+  evaluation = {'env_steps': 21, 'eval/return': 9.0}
   workdir = write_run(tmp_path, 'a', 'b', 0, [*lines, evaluation])
   run = logs.read(workdir, 'b')
   assert run.frames.tolist() == [40, 80] and run.returns.tolist() == [1, 5]
-  assert run.last == 120
+  assert run.last == 84
 
 
 def test_updates_before_the_first_action_are_no_frames(tmp_path):
@@ -185,6 +198,24 @@ def test_open_suites_show_other_tasks(tmp_path, capsys):
   assert '| mean |' not in text
 
 
+def test_tasks_of_folders_are_named_by_their_configs(tmp_path, capsys):
+  for task, named in (('deep_sea/5', True), ('catch/7', False)):
+    bsuite = {'repeat': 1, 'task': task} if named else {}
+    env = {'name': 'bsuite', 'bsuite': bsuite}
+    write_run(tmp_path, 'bsuite', task, 0, [line(5, -1)])
+    file = tmp_path / 'bsuite' / task.replace('/', '-') / '0' / 'config.json'
+    file.write_text(json.dumps({'env': env}))
+  # A config that is not of this folder names another task.
+  write_run(tmp_path, 'bsuite', 'catch/8', 0, [line(5, -1)])
+  file = tmp_path / 'bsuite' / 'catch-8' / '0' / 'config.json'
+  other = {'env': {'name': 'bsuite', 'bsuite': {'task': 'catch/9'}}}
+  file.write_text(json.dumps(other))
+  assert table.main(['--suite=bsuite', f'--root={tmp_path}']) == 0
+  text = capsys.readouterr().out
+  assert '| deep_sea/5 | 5 |' in text
+  assert '| catch-7 | 5 |' in text and '| catch-8 | 5 |' in text
+
+
 @pytest.mark.parametrize(
   ('more', 'what'),
   [
@@ -198,10 +229,21 @@ def test_open_suites_show_other_tasks(tmp_path, capsys):
     (['--frames=-1'], 'above 0'),
     (['--reference=nowhere'], 'has no atari100k-METHOD.json.gz'),
     (['--normalizers=nowhere'], 'No such file'),
+    (['--root=gs://a/b'], 'folder of a file system'),
+    (['--output=gs://a/b'], 'folder of a file system'),
+    (['--reference=gs://a/b'], 'folder of a file system'),
+    (['--methods=foo'], 'needs --reference'),
+    (['--format=svg'], 'needs --output'),
+    (['--suite=dmc_vision', '--normalizers=x'], 'has no normalisers'),
   ],
 )
-def test_wrong_requests_are_one_message(root, capsys, more, what):
+def test_wrong_requests_are_one_message(
+  root, tmp_path, monkeypatch, capsys, more, what
+):
+  monkeypatch.chdir(tmp_path)
+  before = sorted(tmp_path.iterdir())
   assert call(root, *more) == 2
+  assert sorted(tmp_path.iterdir()) == before
   captured = capsys.readouterr()
   assert what in captured.err and not captured.out
   assert 'Traceback' not in captured.err
@@ -216,3 +258,58 @@ def test_broken_reference_is_said(root, tmp_path, capsys):
   assert 'cannot be read as published scores' in capsys.readouterr().err
   assert call(root, f'--reference={tmp_path / "r"}', '--methods=a') == 2
   assert 'Methods: dreamerv3.' in capsys.readouterr().err
+
+
+GOOD = {'task': 'atari_pong', 'seed': 0, 'xs': [1e5, 4e5], 'ys': [7, 99]}
+
+
+@pytest.mark.parametrize(
+  'changed',
+  [
+    {'task': 5},
+    {'task': None},
+    {'ys': [10**400, 1]},
+    {'ys': ['1', '2']},
+    {'ys': [True, 1]},
+    {'ys': [[1], [2]]},
+    {'xs': None},
+    {'xs': '12'},
+    {'ys': [1]},
+  ],
+)
+def test_records_that_are_no_curves_are_said(root, tmp_path, capsys, changed):
+  write_published(tmp_path, 'atari100k-dreamerv3', [GOOD | changed])
+  assert call(root, f'--reference={tmp_path}') == 2
+  assert 'cannot be read as published scores' in capsys.readouterr().err
+
+
+def test_records_without_end_are_said(root, tmp_path, capsys):
+  data = gzip.compress(b'[' * 200_000)
+  (tmp_path / 'atari100k-dreamerv3.json.gz').write_bytes(data)
+  assert call(root, f'--reference={tmp_path}') == 2
+  assert 'cannot be read as published scores' in capsys.readouterr().err
+
+
+def test_published_values_that_are_not_finite_are_left_out(tmp_path):
+  values = GOOD | {'xs': [1, 2, 3, 4], 'ys': [5, None, float('nan'), 8]}
+  write_published(tmp_path, 'atari100k-dreamerv3', [values])
+  found = published.read(str(tmp_path), 'atari100k', 'atari_', 'dreamerv3')
+  (curve,) = found['dreamerv3']
+  assert curve.task == 'pong' and curve.frames.tolist() == [1, 4]
+  assert curve.returns.tolist() == [5, 8]
+
+
+def test_a_file_that_cannot_be_written_leaves_the_one_before(
+  root, tmp_path, monkeypatch
+):
+  out = tmp_path / 'out'
+  out.mkdir()
+  (out / 'table.md').write_text('before')
+
+  def full(*arguments):
+    raise OSError('no space left')
+
+  monkeypatch.setattr(os, 'fsync', full)
+  assert call(root, f'--output={out}') == 2
+  assert (out / 'table.md').read_text() == 'before'
+  assert [path.name for path in out.iterdir()] == ['table.md']

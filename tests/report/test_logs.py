@@ -65,6 +65,16 @@ def test_the_last_line_of_a_repeated_step_holds():
   assert log.returns == 1
 
 
+@pytest.mark.parametrize('name', sorted(logs.BEGINNINGS))
+def test_what_a_run_has_logged_up_to_where_it_goes_on_holds(name):
+  steps = 10, 20, 30
+  lines = [{'env_steps': s, 'a': s, 'frames': s} for s in steps]
+  lines.append({'env_steps': 20, 'frames': 20, name: 2})
+  log = log_of(*lines, {'env_steps': 31, 'a': 31, 'frames': 31})
+  assert values(log, 'a') == values(log, 'frames') == [10, 20, 31]
+  assert log.curves.keys() == {'a', 'frames'}
+
+
 def test_a_metric_that_a_run_went_back_behind_is_gone(tmp_path):
   path = tmp_path / 'x'
   made.write_lines(path, [{'env_steps': 9, 'a': 1}, {'env_steps': 8, 'b': 1}])

@@ -24,8 +24,11 @@ def starts(workdir):
 
 def test_each_start_is_added(tmp_path, monkeypatch):
   monkeypatch.setattr(sys, 'orig_argv', ['python', '-m', 'pytest', 'a b'])
-  run_info.write(tmp_path, '{"a": 1}', 0, '1 cpu')
-  run_info.write(tmp_path, '{"a": 2}', 40, '1 cpu')
+  logged = []
+  run_info.write(tmp_path, '{"a": 1}', 0, '1 cpu', logged.append)
+  assert not logged
+  run_info.write(tmp_path, '{"a": 2}', 40, '1 cpu', logged.append)
+  assert logged == [{'run/starts': 2}]
   assert (tmp_path / 'config.json').read_text() == '{"a": 2}'
   first, second = starts(tmp_path)
   assert (first['env_steps'], second['env_steps']) == (0, 40)
@@ -49,7 +52,8 @@ def test_a_list_that_cannot_be_read_begins_anew(tmp_path, text):
 
 def test_other_processes_write_nothing(tmp_path, monkeypatch):
   monkeypatch.setattr(processes, 'first', lambda: False)
-  run_info.write(tmp_path, '{}', 7, '1 cpu')
+  for _ in range(2):
+    run_info.write(tmp_path, '{}', 7, '1 cpu', lambda metrics: 1 / 0)
   assert not list(tmp_path.iterdir())
 
 
