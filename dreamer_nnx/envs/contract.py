@@ -1,6 +1,7 @@
 """Checks of gymnasium's rules for the values an environment returns."""
 
 import contextlib
+import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Mapping
@@ -47,6 +48,13 @@ class Checked(gymnasium.Wrapper):
     return _reset(self.env.reset, seed=seed, options=options)
 
 
+@dataclasses.dataclass
+class Note:
+  """Says what the last call has broken."""
+
+  fault: EnvError | None = None
+
+
 class Explained(Checked):
   """Checks around wrappers, which says what an environment within has broken.
 
@@ -59,12 +67,14 @@ class Explained(Checked):
 
   def __init__(self, env: gymnasium.Env, inmost: gymnasium.Env) -> None:
     super().__init__(env)
-    self._fault: EnvError | None = None
-    self._converted = False
-    # Where it takes no attributes, nothing is explained.
-    with contextlib.suppress(AttributeError, TypeError):
-      inmost.reset = self._noting(inmost.reset, _begun)
-      inmost.step = self._noting(inmost.step, _answered)
+    self._note, self._converted = Note(), False
+    for name, check in (('reset', _begun), ('step', _answered)):
+      method = getattr(inmost, name)
+      # Wrappers may copy it, or look at its signature.
+      noting = functools.partial(_noting, method, check, self._note)
+      # Where it takes no attributes, nothing is explained.
+      with contextlib.suppress(AttributeError, TypeError):
+        setattr(inmost, name, functools.update_wrapper(noting, method))
 
   def put(self, env: gymnasium.Env) -> None:
     super().put(env)
@@ -73,34 +83,32 @@ class Explained(Checked):
   def reset(self, *, seed: int | None = None, options: Any = None) -> tuple:
     return self._explained(super().reset, seed=seed, options=options)
 
-  def _noting(self, method, check):
-    """A method that notes what is wrong with its answer, or how it is asked."""
-
-    def noting(*given, **named):
-      try:
-        result = method(*given, **named)
-      except TypeError as error:
-        if check is _begun and not _takes(method, given, named):
-          self._fault = _refused(error)
-        raise
-      try:
-        check(result)
-      except EnvError as error:
-        self._fault = error
-      return result
-
-    return noting
-
   def _explained(self, call, *given, **named):
-    self._fault = None
+    note = self._note
+    note.fault = None
     try:
       result = call(*given, **named)
     except Exception as error:
-      if self._fault is None or self._converted:
+      if note.fault is None or self._converted:
         raise
-      raise self._fault from error
-    self._converted = self._converted or self._fault is not None
+      raise note.fault from error
+    self._converted = self._converted or note.fault is not None
     return result
+
+
+def _noting(method, check, note, *given, **named):
+  """Calls a method; notes what is wrong with its answer, or how it is asked."""
+  try:
+    result = method(*given, **named)
+  except TypeError as error:
+    if check is _begun and not _takes(method, given, named):
+      note.fault = _refused(error)
+    raise
+  try:
+    check(result)
+  except EnvError as error:
+    note.fault = error
+  return result
 
 
 def checked(env: gymnasium.Env) -> gymnasium.Env:

@@ -144,8 +144,7 @@ class Wrapped:
 
   def __call__(self, index: int, again: int | None = None) -> gymnasium.Env:
     create = self.create
-    seeded = dataclasses.is_dataclass(create) and hasattr(create, 'seed')
-    if again is not None and seeded:
+    if again is not None and _is_seeded(create):
       seed = streams.seed(create.seed, Stream.MAKE, again)
       create = dataclasses.replace(create, seed=seed)
     env = create(index)
@@ -177,6 +176,14 @@ class Wrapped:
     env.interface = Interface(observed, taken, options.image_size, drawn)
     spaces.check_keys(env.observation_space, env.interface.action_space, where)
     return env
+
+
+def _is_seeded(create: Callable) -> bool:
+  """Tells whether this is a dataclass that another seed can be given to."""
+  if not dataclasses.is_dataclass(create):
+    return False
+  given = [field.name for field in dataclasses.fields(create) if field.init]
+  return 'seed' in given and isinstance(create.seed, int)
 
 
 @dataclasses.dataclass(frozen=True)

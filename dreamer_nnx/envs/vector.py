@@ -39,7 +39,8 @@ class GymVectorEnv:
   to resume from: gymnasium environments cannot be saved.
 
   Args:
-    make: Makes environment number i, with flat spaces.
+    make: Makes environment number i, with flat spaces; called with a seed,
+      too, one in place of another that crashed.
     seed: Environment i is first reset with a seed drawn from (seed, i).
     workers: 'sync' steps all in this process, 'async' has a process for each,
       'ray' an actor of a Ray cluster.
@@ -57,7 +58,7 @@ class GymVectorEnv:
 
   def __init__(
     self,
-    make: Callable[[int], gymnasium.Env],
+    make: Callable[..., gymnasium.Env],
     num_envs: int,
     seed: int,
     *,

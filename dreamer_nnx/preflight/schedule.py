@@ -34,7 +34,8 @@ class Done:
 
   def last(self, train: TrainOptions) -> int:
     """Environment steps at the end: all environments step together."""
-    left = max(0, train.steps - self.env_steps)
+    # Updates that are owed behind the last step are made with one step more.
+    left = max(min(1, self.owed), train.steps - self.env_steps, 0)
     return self.env_steps + math.ceil(left / train.envs) * train.envs
 
 
@@ -51,7 +52,7 @@ def rows(
       is no replay to say it.
   """
   train = parts['train']()
-  if done.env_steps >= train.steps:
+  if done.env_steps >= train.steps and not done.owed:
     yield Row(
       'updates',
       f'The checkpoint is of step {done.env_steps:,}: none of the '

@@ -169,10 +169,7 @@ class AsyncActing:
       while not self._over():
         self._remember(self.exchange.take(0 if self._due else POLL))
         if self._due:
-          trainer.update()
-          trainer.write_back()
-          trainer.owed -= 1
-          self._publish()
+          self._update()
         trainer.show(trainer.env_steps, trainer.updates, self.result)
         if not self._ends_later:
           trainer.tick()
@@ -180,6 +177,13 @@ class AsyncActing:
       self.error = error
     finally:
       self.exchange.end()
+
+  def _update(self) -> None:
+    trainer = self.trainer
+    trainer.update()
+    trainer.write_back()
+    trainer.owed -= 1
+    self._publish()
 
   def _over(self) -> bool:
     """Tells whether training ends; updates that are owed are made before."""
@@ -245,15 +249,17 @@ class AsyncActing:
     trainer.env_failed = True
 
   def _evaluating(self) -> Callable[[State, int], dict[str, float]]:
-    evaluate = self.trainer.evaluate
+    trainer, evaluate = self.trainer, self.trainer.evaluate
 
     def call(state: State, env_steps: int) -> dict[str, float]:
-      del env_steps
+      del state, env_steps
       with self.exchange.held():
-        if self._taken < self.trainer.options.steps:
-          self._keep()
+        self._keep()
+        # That of the last step is saved with all updates.
+        while self._ends_later and not trainer.stop():
+          self._update()
         self.actor.paused()
-        return evaluate(state, self.trainer.env_steps)
+        return evaluate(trainer.state, trainer.env_steps)
 
     return call
 

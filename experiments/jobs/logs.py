@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from dreamer_nnx.registry import branch
 from dreamer_nnx.report.logs import BEGINNINGS
 from experiments.jobs.numbers import finite
 
@@ -76,7 +77,7 @@ def read(workdir: Path, task: str) -> Run:
     frames=np.array([frames_of(line, repeat) for line in found], float),
     returns=column('episode/return'),
     counts=column(COUNT),
-    last=max((frames_of(line, repeat) for line in lines), default=0),
+    last=max((frames_of(line, repeat) for line in acted(lines)), default=0),
     logs={name: column(name) for name in sorted(names)},
     greedy=last_greedy(evaluations),
     config=config,
@@ -131,6 +132,14 @@ def numbers(line: dict[str, Any]) -> dict[str, float]:
   return {name: x for name, x in found.items() if x is not None}
 
 
+def acted(lines: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+  """The lines that tell environment steps by themselves.
+
+  Where updates came before the first action, not all do.
+  """
+  return [line for line in lines if ACTED in line] or lines
+
+
 def steps_of(line: dict[str, Any]) -> int:
   """Environment steps of a line, without updates before the first action."""
   return int(line.get(ACTED, line[STEPS]))
@@ -149,7 +158,7 @@ def repeat_of(config: dict[str, Any]) -> int:
 
 
 def repeat_path(config: dict[str, Any]) -> str:
-  return f'env.{config.get("env.name")}.repeat'
+  return f'env.{branch(str(config.get("env.name")))}.repeat'
 
 
 def begins(workdir: Path, config: dict[str, Any]) -> list[int]:

@@ -12,6 +12,7 @@ import absl.flags
 from dreamer_nnx import commandline, explaining, launcher_flags, overrides
 from dreamer_nnx import config as configs
 from dreamer_nnx.errors import UserError
+from dreamer_nnx.registry import branch
 from experiments.jobs import logs
 from experiments.jobs.launching import STOPPED
 
@@ -65,14 +66,14 @@ def refuse_shared_files(config: configs.ConfigDict) -> None:
   Raises:
     UserError: It does, in a field `results` of the environment.
   """
-  env = config.env.get(config.env.name, {})
-  if results := env.get('results'):
+  name = branch(config.env.name)
+  if results := config.env.get(name, {}).get('results'):
     text = (
       'is one folder, and all runs would write to it. Leave it out: the '
       'workdir of each has its own logs. Or start each run by itself, by '
       'dreamer_nnx.main.'
     )
-    raise UserError(text, f'config.env.{config.env.name}.results', results)
+    raise UserError(text, f'config.env.{name}.results', results)
 
 
 def checked(name: str, flags: Sequence[str]) -> configs.ConfigDict:

@@ -128,10 +128,14 @@ def test_what_another_kills_is_a_failure(tmp_path):
 # Tells of each signal, and ends a while after the first.
 COUNTING = """
 import signal, sys, time
-signal.signal(signal.SIGTERM, lambda *_: print('told', flush=True))
+told = []
+signal.signal(
+  signal.SIGTERM, lambda *_: told.append(print('told', flush=True))
+)
 print('here', flush=True)
-signal.pause()
-time.sleep(1)
+while not told:
+  time.sleep(0.01)
+time.sleep(3)
 sys.exit(75)
 """
 

@@ -82,6 +82,7 @@ def test_without_a_sound_start_the_later_lines_hold(tmp_path, starts):
 
 def test_starts_before_offline_updates_are_on_another_axis(tmp_path):
   lines = [line(x, **{'offline/env_steps': x - 4}) for x in (9, 14, 20, 19)]
+  lines.append({'env_steps': 1000, 'run/starts': 2})
   found = frames(tmp_path, lines, [0, 5], train={'offline': 4})
   assert found == ([5, 10, 15], 15)
 

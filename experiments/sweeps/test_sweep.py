@@ -118,6 +118,14 @@ def test_list(tmp_path, capsys):
     (['--root=gs://a/b'], [], 'folder of a file system'),
     (['--index=2'], [], 'must be below 2'),
     (['--config=crafter'], ['--config.env.crafter.results=x'], 'Leave it out'),
+    (
+      ['--config=demo'],
+      [
+        '--config.env.name=tests.envs.games:noted',
+        '--config.env.noted.results=x',
+      ],
+      "config.env.noted.results = 'x': is one folder",
+    ),
   ],
 )
 def test_wrong_requests_start_nothing(

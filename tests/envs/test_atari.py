@@ -5,7 +5,7 @@ import importlib.metadata
 import numpy as np
 import pytest
 
-from dreamer_nnx import envs
+from dreamer_nnx import envs, notices
 from dreamer_nnx.envs import EnvError
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.registry import Choice
@@ -280,12 +280,21 @@ def test_one_frame_flickers_and_two_do_not(ale):
   assert (two > one).any()
 
 
+def test_more_frames_than_a_step_has_are_told_of(ale, caplog):
+  notices.WARNED.clear()
+  fields = {'task': 'asteroids', 'size': RAW, 'sticky': 0.0, 'repeat': 1}
+  one = play([0] * 8, pooling=1, **fields)['image']
+  assert not caplog.text
+  two = play([0] * 8, **fields)['image']
+  assert 'atari.pooling = 2: a step has 1 frames (repeat), so' in caplog.text
+  np.testing.assert_array_equal(one, two)
+
+
 @pytest.mark.parametrize(
   ('fields', 'message'),
   [
     ({'task': 'pongg'}, r"atari.task = 'pongg': .* Did you mean 'pong'"),
     ({'size': (3, 4, 5)}, r'atari.size = \(3, 4, 5\): must be \(height, wi'),
-    ({'repeat': 1}, r'atari.pooling = 2: a step has 1 frame \(repeat\)'),
     ({'lives': 'discount'}, "atari.lives = 'discount': must be one of"),
     ({'sticky': 1.5}, 'atari.sticky = 1.5: must be at least 0 and at most 1'),
   ],

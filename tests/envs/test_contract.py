@@ -1,11 +1,15 @@
 """Environments that do not keep to gymnasium's interface are named as such."""
 
+import copy
+import inspect
+import pickle
+
 import gymnasium
 import numpy as np
 import pytest
 
 from dreamer_nnx import envs
-from dreamer_nnx.envs import probe, single
+from dreamer_nnx.envs import contract, probe, single
 from tests.envs.games import WHERE, Counter, start
 
 ACTION = {'action': np.zeros(2, np.int32)}
@@ -207,6 +211,31 @@ def test_a_wrapper_may_convert_the_old_interface(caplog):
   env.close()
 
 
+class Looks(gymnasium.Wrapper):
+  """Looks one step ahead, in a copy."""
+
+  def step(self, action):
+    copy.deepcopy(self.env).step(action)
+    pickle.loads(pickle.dumps(self.env)).step(action)
+    return self.env.step(action)
+
+
+@pytest.mark.parametrize('inside', [LIMIT, PLAIN])
+def test_copies_are_environments_of_their_own(inside):
+  env = start(lambda i: Looks(inside(Counter(length=9))))
+  env.reset()
+  steps = [env.step(ACTION)['vector'][0, 1] for _ in range(3)]
+  assert steps == [1, 2, 3]
+  env.close()
+
+
+def test_what_is_explained_keeps_its_signature():
+  inmost = Counter()
+  before = inspect.signature(inmost.reset)
+  contract.checked(Passes(inmost))
+  assert inspect.signature(inmost.reset) == before
+
+
 class Reuses(Counter):
   """Writes each observation into the same array."""
 
@@ -224,8 +253,8 @@ def test_a_probe_sees_the_steps_that_are_passed_on(wrap):
   make = single.Wrapped(lambda i: wrap(Reuses()), single.Options(), WHERE)
   looked = probe.Probe(lambda: make(0))
   assert looked.start()
-  assert not looked.reset(0)
-  found, _ = looked.step(0)
+  assert not looked.reset(0)[0]
+  found, *_ = looked.step(0)
   assert ['changed' in str(finding) for finding in found] == [True]
   looked.close()
 

@@ -61,6 +61,18 @@ def test_updates_that_are_left_are_counted_by_the_clock_as_it_was():
   assert schedule.count_updates(train, 30) == made + left
 
 
+def test_updates_owed_behind_the_last_step_take_one_more():
+  config = configs.base()
+  config.train.update({'steps': 60, 'envs': 1, 'act_async': True})
+  parts = configs.bind_all(configs.resolve(config))
+  train = parts['train']()
+  done = schedule.Done(60, 60, 30, Ratio(1.0).state(), owed=8)
+  assert done.last(train) == 61
+  row = next(iter(schedule.rows(parts, 16, done)))
+  assert row.found.startswith('30 are made; left are ')
+  assert schedule.Done(60, 60, 30).last(train) == 60
+
+
 def test_a_run_that_goes_on_is_told_what_is_left():
   config = configs.base()
   train = {'steps': 80, 'envs': 4, 'batch_size': 2, 'batch_length': 4}
