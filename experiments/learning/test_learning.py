@@ -317,6 +317,29 @@ class Drawn:
     loss = batch['x'] + self._loss + noise
     return {'loss': loss}, {'kernel': self._change + noise}
 
+  def start(self, draw):
+    return draw
+
+  def step(self, state, batch):
+    logged, _ = self.update(batch, state)
+    return state + 1, logged | {'count': float(state)}
+
+
+def test_updates_in_a_row_are_compared_in_parts():
+  batches = [{'x': 1.0}] * 100
+  lines = list(update.in_a_row(Drawn([1], 0), Drawn([1], 1, 0.2), batches))
+  assert [line for line in lines if line.startswith('updates')] == [
+    'updates 1 to 25',
+    'updates 38 to 62',
+    'updates 76 to 100',
+  ]
+  losses = [line.split() for line in lines if line.startswith('loss')]
+  assert all(float(score) < -5 for *_, score in losses)
+  counts = [line.split() for line in lines if line.startswith('count')]
+  # Of six runs, which begin with their numbers, 0 to 5.
+  means = [2.5 + begin + 12 for begin in (0, 37, 75)]
+  assert [float(mean) for _, mean, *_ in counts] == means
+
 
 def compared(change, loss=0.0):
   batches = [{'x': 1.0}, {'x': 5.0}, {'x': 9.0}]

@@ -1,12 +1,15 @@
 """Compares one update of both agents from one state, many times.
 
-  python -m experiments.learning.update CHECKOUT TASK SEED STEPS
+  python -m experiments.learning.update CHECKOUT TASK SEED STEPS [COUNT]
 
 The reference is trained for so many environment steps. Then both agents make
 one update of its parameters and its optimiser's state, again and again, with
 other random draws, on batches of its replay. Of each logged number it prints
 both means, and their difference in standard errors; of each array of parameters
 the sizes of both mean changes, and the cosine of the angle between them.
+
+With a COUNT they make so many updates in a row, some times over. Then it prints
+the means of the first, the middle and the last of these.
 """
 
 import sys
@@ -26,6 +29,8 @@ from experiments.learning.crossed import make_learner
 from experiments.learning.tasks import TASKS
 
 BATCHES, DRAWS = 12, 36
+# Runs of updates in a row, and how many of these updates are one number.
+RUNS, PART = 6, 25
 Arrays = dict[str, np.ndarray]
 # Logged numbers, and changes of parameters by their names here.
 Update = tuple[dict[str, float], Arrays]
@@ -49,21 +54,26 @@ class Ours:
       k: np.asarray(x, own[k].dtype) for k, x in (given | rest).items()
     }
 
-  def update(self, batch: Arrays, draw: int) -> Update:
+  def start(self, draw: int) -> Any:
+    """A state to update, from which random numbers are drawn."""
+    state = jax.tree.map(lambda x: jax.device_put(x.copy()), self.arrays)
+    return state | {'key': jax.random.key(draw)}
+
+  def step(self, state: Any, batch: Arrays) -> tuple[Any, dict[str, float]]:
+    """Makes an update; returns the new state, and logged numbers."""
     rows = len(batch['is_first'])
     kept = {k: x for k, x in batch.items() if '/' not in k and k != 'stepid'}
     kept['latent/deter'] = np.float32(batch['dyn/deter'])
     kept['latent/stoch'] = batch['dyn/stoch'].argmax(-1).astype(np.uint8)
     kept[CONSEC] = np.zeros(rows, np.int32)
-    state = jax.tree.map(lambda x: jax.device_put(x.copy()), self.arrays)
-    state, _, _, metrics = self.learner.train_step(
-      state | {'key': jax.random.key(draw)},
-      self.learner.initial_rows(rows),
-      kept,
-    )
+    carry = self.learner.initial_rows(rows)
+    state, _, _, metrics = self.learner.train_step(state, carry, kept)
+    return state, numbers(metrics)
+
+  def update(self, batch: Arrays, draw: int) -> Update:
+    state, logged = self.step(self.start(draw), batch)
     trained = self.learner.layout.trained
-    changes = {k: np.asarray(state[k]) - self.arrays[k] for k in trained}
-    return numbers(metrics), changes
+    return logged, {k: np.asarray(state[k]) - self.arrays[k] for k in trained}
 
 
 class Theirs:
@@ -79,12 +89,16 @@ class Theirs:
     self.like, self.trained = learner.abstract, learner.layout.trained
     self.arrays = convert(params, self.like)
 
-  def update(self, batch: Arrays, draw: int) -> Update:
+  def start(self, draw: int) -> Any:
+    return self.params, (draw, 0)
+
+  def step(self, state: Any, batch: Arrays) -> tuple[Any, dict[str, float]]:
+    given, (draw, count) = state
     agent, steps = self.agent, batch['is_first'].shape
     where = agent.train_params_sharding
-    params = {k: jax.device_put(x, where[k]) for k, x in self.params.items()}
+    params = {k: jax.device_put(x, where[k]) for k, x in given.items()}
     data = {**batch, 'consec': np.zeros(steps, np.int32)}
-    seed = np.array([draw, len(params)], np.uint32)
+    seed = np.array([draw, count], np.uint32)
     with agent.train_mesh:
       new, _, _, metrics = agent._train(
         {k: x for k, x in params.items() if k not in agent.policy_keys},
@@ -93,9 +107,13 @@ class Theirs:
         agent.init_train(len(batch['is_first'])),
         jax.device_put(data, agent.train_sharded),
       )
-    new = convert({k: np.asarray(x) for k, x in new.items()}, self.like)
-    changes = {k: new[k] - self.arrays[k] for k in self.trained}
-    return numbers(metrics), changes
+    new = {k: np.array(x) for k, x in new.items()}
+    return (new, (draw, count + 1)), numbers(metrics)
+
+  def update(self, batch: Arrays, draw: int) -> Update:
+    (new, _), logged = self.step(self.start(draw), batch)
+    new = convert(new, self.like)
+    return logged, {k: new[k] - self.arrays[k] for k in self.trained}
 
 
 def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
@@ -119,9 +137,7 @@ def compare(ours: Ours, theirs: Theirs, batches: list[Arrays]) -> Iterator[str]:
       for kept in logged
     )
     spread = one.var(1, ddof=1).mean() + other.var(1, ddof=1).mean()
-    error = np.sqrt(spread / one.size)
-    score = (one.mean() - other.mean()) / error if error else 0.0
-    yield f'{name:20} {one.mean():11.5g} {other.mean():11.5g} {score:6.1f}'
+    yield compared(name, one, other, np.sqrt(spread / one.size))
   for name in sorted(sums[0]):
     one, other = (total[name].ravel() / len(logged[0]) for total in sums)
     sizes = np.linalg.norm(one), np.linalg.norm(other)
@@ -129,7 +145,44 @@ def compare(ours: Ours, theirs: Theirs, batches: list[Arrays]) -> Iterator[str]:
     yield f'{name:60} {sizes[0]:9.3g} {sizes[1]:9.3g} {cosine:7.4f}'
 
 
-def main(checkout: str, task: str, seed: str, steps: str) -> None:
+def in_a_row(
+  ours: Ours, theirs: Theirs, batches: list[Arrays]
+) -> Iterator[str]:
+  """Updates on each batch in turn, alternating runs; yields comparisons."""
+  runs = [], []
+  for draw in range(RUNS):
+    for agent, kept in zip((ours, theirs), runs, strict=True):
+      state, logged = agent.start(draw), []
+      for batch in batches:
+        state, found = agent.step(state, batch)
+        logged.append(found)
+      kept.append(logged)
+  count = len(batches)
+  size = min(PART, count)
+  for begin in (0, (count - size) // 2, count - size):
+    yield f'updates {begin + 1} to {begin + size}'
+    part = slice(begin, begin + size)
+    for name in sorted(runs[0][0][0].keys() & runs[1][0][0].keys()):
+      # (runs, updates) -> (runs,)
+      one, other = (
+        np.array([[x[name] for x in run[part]] for run in kept]).mean(1)
+        for kept in runs
+      )
+      error = np.sqrt((one.var(ddof=1) + other.var(ddof=1)) / RUNS)
+      yield compared(name, one, other, error)
+
+
+def compared(
+  name: str, one: np.ndarray, other: np.ndarray, error: float
+) -> str:
+  """A line of two means, and their difference in standard errors."""
+  score = (one.mean() - other.mean()) / error if error else 0.0
+  return f'{name:20} {one.mean():11.5g} {other.mean():11.5g} {score:6.1f}'
+
+
+def main(
+  checkout: str, task: str, seed: str, steps: str, count: str = '0'
+) -> None:
   with tempfile.TemporaryDirectory() as folder:
     place = str(Path(folder) / 'run')
     agent, replay = reference.train(
@@ -137,12 +190,13 @@ def main(checkout: str, task: str, seed: str, steps: str) -> None:
     )
     params = {k: np.array(x) for k, x in agent.save()['params'].items()}
     rows = TASKS[task].all['batch_size']
-    batches = [replay.sample(rows) for _ in range(BATCHES)]
+    batches = [replay.sample(rows) for _ in range(int(count) or BATCHES)]
     # The agent forbids transfers that it does not make.
     with jax.transfer_guard('allow'):
       ours = Ours(task, params)
       theirs = Theirs(agent, params, ours.learner)
-      for line in compare(ours, theirs, batches):
+      made = in_a_row if int(count) else compare
+      for line in made(ours, theirs, batches):
         print(line, flush=True)
 
 
