@@ -9,6 +9,7 @@ import dreamer_nnx
 from dreamer_nnx import config as configs
 from dreamer_nnx import overrides, workflow
 from dreamer_nnx.errors import UserError
+from dreamer_nnx.nn import images
 
 MADE = 'tests.test_fitting:Shown'
 
@@ -99,7 +100,7 @@ def test_images_of_a_size_are_halved_as_it_does_or_scaled():
     config = load(side)
     assert config.env.custom.image_size == scaled
     envs = workflow.make_envs(config)
-    workflow.make_learner(config, envs.obs_space, envs.action_space)
+    images.check_halvings(envs.obs_space, len(config.encoder.simple.mults))
     envs.close()
 
 
