@@ -16,6 +16,7 @@ from dreamer_nnx.slots import ENV
 from dreamer_nnx.streams import Stream
 
 WHERE = 'config.env.atari'
+UNPOOLED = 'a step has one frame (repeat = 1), which is the image.'
 # Names of the literature that the package spells in another way.
 SPELLINGS = {'james_bond': 'jamesbond'}
 # What the emulator does unless it is told before a game is loaded.
@@ -110,10 +111,7 @@ def atari(
   if len(size) != 2:
     raise UserError('must be (height, width) in pixels.', 'size', size)
   if pooling > repeat:
-    warn_once(
-      f'config.env.atari.pooling = {pooling}: a step has {repeat} frames '
-      '(repeat), so the image is the maximum of no more.'
-    )
+    warn_once(f'{WHERE}.pooling = {pooling}: {UNPOOLED}')
   height, width = size
   native = vector.AtariVectorEnv(
     _rom(task, where),

@@ -286,7 +286,7 @@ def test_more_frames_than_a_step_has_are_told_of(ale, caplog):
   one = play([0] * 8, pooling=1, **fields)['image']
   assert not caplog.text
   two = play([0] * 8, **fields)['image']
-  assert 'atari.pooling = 2: a step has 1 frames (repeat), so' in caplog.text
+  assert 'env.atari.pooling = 2: a step has one frame (repeat' in caplog.text
   np.testing.assert_array_equal(one, two)
 
 
