@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from dreamer_nnx import config as configs
 from dreamer_nnx import paths, workflow
 from dreamer_nnx.recording import Recorder
+from dreamer_nnx.registry import branch
 from dreamer_nnx.training import processes
 from dreamer_nnx.training.evaluate import Returns
 from dreamer_nnx.training.layout import State
@@ -140,7 +141,7 @@ def agent_word(updates: int, source: Collection[str]) -> str:
 
 def limit_hint(config: ConfigDict) -> str:
   """Says what to do about episodes that do not end."""
-  name = config.env.name
+  name = branch(config.env.name)
   if 'time_limit' in config.env.get(name, {}):
     return f'config.env.{name}.time_limit ends episodes that do not end'
   return 'config.evaluate.max_steps limits how long an episode is waited for'

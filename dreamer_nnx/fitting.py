@@ -13,6 +13,7 @@ from dreamer_nnx.envs.make import make_vector_env
 from dreamer_nnx.nn import images
 from dreamer_nnx.nodes import leaves
 from dreamer_nnx.optimizers import schedules
+from dreamer_nnx.registry import branch
 from dreamer_nnx.spacetypes import Space
 
 # How long a config trains until flags say more; half an hour on one core.
@@ -166,11 +167,13 @@ def _of_environment(
   Args:
     fewest: Halvings that images must admit, or be scaled.
   """
-  name = config.env.name
+  name = branch(config.env.name)
   fields = config.env.get(name, {})
   values = {}
   fits = all(_halvings(x.shape[:2]) >= fewest for x in pixels.values())
   if 'image_size' in fields and not fields.image_size and not fits:
+    # One that is named by its module has fields once it is chosen.
+    values['env.name'] = config.env.name
     values[f'env.{name}.image_size'] = (SIDE, SIDE)
   if name == 'gymnasium' and not fields.time_limit and _endless(fields.id):
     values[f'env.{name}.time_limit'] = LIMIT

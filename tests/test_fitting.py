@@ -8,6 +8,7 @@ from gymnasium import spaces
 import dreamer_nnx
 from dreamer_nnx import config as configs
 from dreamer_nnx import overrides, workflow
+from dreamer_nnx.envs import single
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.nn import images
 
@@ -137,6 +138,22 @@ def test_images_are_halved_or_scaled(sides, scaled, halvings):
     workflow.make_learner(config, envs.obs_space, envs.action_space)
   finally:
     envs.close()
+
+
+SIDE, LARGE = 84, 128
+
+
+def sized(*, num_envs, seed, image_size: tuple[int, ...] = ()):
+  make = single.Maker(Shown, {'sides': ((SIDE, LARGE),)}, seed)
+  options = single.Options(image_size=image_size)
+  return single.vectorize(make, options, num_envs=num_envs, seed=seed, where='')
+
+
+def test_images_of_an_environment_that_is_named_by_its_module_are_scaled():
+  config = dreamer_nnx.load_config(
+    'gymnasium', {'env.name': 'tests.test_fitting:sized'}
+  )
+  assert config.env.sized.image_size == (64, 64)
 
 
 def test_what_is_asked_for_is_kept():

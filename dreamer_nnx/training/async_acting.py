@@ -186,14 +186,16 @@ class AsyncActing:
     self._publish()
 
   def _over(self) -> bool:
-    """Tells whether training ends; updates that are owed are made before."""
+    """Tells whether training ends; updates that are owed are made before.
+
+    Those that there is not enough to train on are forgotten.
+    """
     trainer = self.trainer
     asked = trainer.stop() or trainer.stop_reason or trainer.solved
     if asked or self.failed or self.env_error:
       return True
     if not self.exchange.finished or self._due:
       return False
-    # Without enough to train on, none are left.
     trainer.owed = 0
     return True
 
