@@ -101,7 +101,7 @@ def env_metrics(envs: contracts.VectorEnv) -> dict[str, float]:
   Of their `stats`, all but `env/*`; every process has to ask.
   """
   stats = {k: v for k, v in envs.stats().items() if not k.startswith('env/')}
-  return merged(processes.gather(stats))
+  return merged(processes.gather(stats), envs)
 
 
 def make_learner(

@@ -23,7 +23,9 @@ class VectorEnv(Protocol):
   It may have an attribute `interface`, an `interface.Interface` between it and
   what it wraps: policies that are loaded then speak as that does. And `repeat`,
   an int: how many steps of its simulator an action stands for. If it tells
-  this, `frames` are logged, env steps times `repeat`.
+  this, `frames` are logged, env steps times `repeat`. And a method `joined`,
+  which is given the `stats` of all processes, among the other metrics that they
+  log, and returns its own as one; without it they are averaged.
   """
 
   num_envs: int

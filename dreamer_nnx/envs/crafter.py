@@ -3,7 +3,7 @@
 import json
 import math
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import Annotated, Any
 
@@ -19,6 +19,7 @@ from dreamer_nnx.slots import ENV
 
 WHERE = "config.env.name = 'crafter'"
 PREFIX, SUCCESS = 'log/achievement_', 'crafter/success/'
+EPISODES = 'crafter/episodes'
 # Sums of an episode so far, which the vector reads and keeps from the loggers.
 TOTAL, LENGTH = 'log/total', 'log/length'
 SIZE = (64, 64)
@@ -39,10 +40,23 @@ def score(percentages: Iterable[float]) -> float:
   return math.expm1(sum(logs) / len(logs))
 
 
-def rescored(metrics: Mapping[str, float]) -> dict[str, float]:
-  """The score of shares by name, `crafter/success/*`; nothing without any."""
-  shares = [x for k, x in metrics.items() if k.startswith(SUCCESS)]
-  return {'crafter/score': score(shares)} if shares else {}
+def metrics(episodes: float, shares: Mapping[str, float]) -> dict[str, float]:
+  """The score of shares in percent by name, beside what it is of."""
+  return {'crafter/score': score(shares.values()), EPISODES: episodes, **shares}
+
+
+def joined(stats: Sequence[Mapping[str, float]]) -> dict[str, float]:
+  """The metrics of all episodes, from those of several players."""
+  having = [x for x in stats if x.get(EPISODES)]
+  if not having:
+    return {}
+  counts = [x[EPISODES] for x in having]
+  shares = {
+    key: float(np.average([x[key] for x in having], weights=counts))
+    for key in having[0]
+    if key.startswith(SUCCESS)
+  }
+  return metrics(sum(counts), shares)
 
 
 class Unlocks:
@@ -64,7 +78,7 @@ class Unlocks:
       return {}
     total = self.episodes
     shares = {f'{SUCCESS}{k}': 100 * n / total for k, n in self._counts.items()}
-    return {**rescored(shares), 'crafter/episodes': float(total), **shares}
+    return metrics(float(total), shares)
 
 
 def read(file: pathlib.Path) -> Unlocks:
@@ -229,6 +243,10 @@ class CrafterVectorEnv(GymVectorEnv):
 
   def stats(self) -> dict[str, float]:
     return super().stats() | self.unlocks.metrics()
+
+  def joined(self, stats: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Joins what several processes log; every episode counts alike."""
+    return joined(stats)
 
   def _rewarded(self, step):
     """Puts the reward of a step in the place of what the episode has so far.

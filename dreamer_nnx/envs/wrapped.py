@@ -1,7 +1,7 @@
 """Around another vector of environments: what a wrapper passes on."""
 
 import numbers
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,11 @@ class WrappedVectorEnv:
   def repeat(self) -> int:
     """Simulated steps of an action; no attribute where they are not told."""
     return int(self._env.repeat)
+
+  @property
+  def joined(self) -> Callable[[Sequence[Mapping[str, float]]], Mapping]:
+    """Their way to join stats; no attribute where they have none."""
+    return self._env.joined
 
   def reset(self) -> dict[str, np.ndarray]:
     return self._env.reset()

@@ -331,7 +331,7 @@ class Trainer:
 
   def summary(self) -> dict[str, Any]:
     """Means since the last one, over all processes."""
-    return merged(processes.gather(self.local_summary()))
+    return merged(processes.gather(self.local_summary()), self.envs)
 
   def local_summary(self) -> dict[str, float]:
     """Returns what this process has: losses, episodes, replay, speed."""

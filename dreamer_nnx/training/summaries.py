@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from dreamer_nnx.envs import crafter
+from dreamer_nnx.contracts import VectorEnv
 
 # Metrics that count what each process has or did.
 SUMMED = {
-  'crafter/episodes',
   'episode/count',
   'replay/steps',
   'replay/sequences',
@@ -26,16 +25,19 @@ SUMMED = {
 SUMMED_GROUPS = ('env/',)
 # Metrics that are the worst of any process.
 LARGEST = {'env/lateness_ms'}
-# Means and shares, by what they begin with: what they are of.
-COUNTS = {'episode': 'episode/count', 'crafter': 'crafter/episodes'}
+# Means of episodes begin with this; so many they are of.
+EPISODE, EPISODES = 'episode/', 'episode/count'
 
 
-def merged(summaries: Sequence[Mapping[str, float]]) -> dict[str, float]:
+def merged(
+  summaries: Sequence[Mapping[str, float]], envs: VectorEnv | None = None
+) -> dict[str, float]:
   """Summaries of all processes as one.
 
   Episodes weigh alike wherever they were played; what counts things is summed;
   of what is a worst case the largest counts; the rest is averaged over the
-  processes that have it. The score of Crafter is that of all episodes.
+  processes that have it. Environments with a method `joined` say themselves
+  what theirs are.
   """
   if len(summaries) == 1:
     return dict(summaries[0])
@@ -48,7 +50,8 @@ def merged(summaries: Sequence[Mapping[str, float]]) -> dict[str, float]:
     elif name in SUMMED or name.startswith(SUMMED_GROUPS):
       result[name] = float(sum(values))
     else:
-      count = COUNTS.get(name.partition('/')[0], '')
+      count = EPISODES if name.startswith(EPISODE) else ''
       weights = [x.get(count, 1.0) for x in having]
       result[name] = float(np.average(values, weights=weights))
-  return result | crafter.rescored(result)
+  joined = getattr(envs, 'joined', None)
+  return result | dict(joined(summaries)) if joined else result

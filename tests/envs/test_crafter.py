@@ -9,6 +9,7 @@ import pytest
 from dreamer_nnx import config as configs
 from dreamer_nnx import env_check, envs, workflow
 from dreamer_nnx.envs.crafter import Unlocks, read, reproducible, score
+from dreamer_nnx.envs.wrapped import WrappedVectorEnv
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.registry import Choice
 from dreamer_nnx.slots import ENV
@@ -263,9 +264,12 @@ def test_the_score_of_several_processes_is_that_of_all_episodes():
       found = {'a': unlocked, 'b': 1 - unlocked, 'c': 0}
       parts[part].add(found)
       whole.add(found)
-  found = merged([x.metrics() for x in parts])
-  assert found == pytest.approx(whole.metrics())
-  assert merged([{}, {}]) == {}
+  # Whatever is around them.
+  env = WrappedVectorEnv(make())
+  logged = [x.metrics() | {'rate/updates': 5.0} for x in parts]
+  expected = whole.metrics() | {'rate/updates': 5.0}
+  assert merged(logged, env) == pytest.approx(expected)
+  assert merged([{}, {}], env) == {}
 
 
 def test_each_process_has_a_file_of_its_own(tmp_path, monkeypatch):

@@ -82,6 +82,21 @@ def test_summaries_of_processes_become_one():
   }
 
 
+class Counting:
+  """Environments that say how their metrics are joined."""
+
+  def joined(self, stats):
+    return {'wins': sum(x['wins'] for x in stats)}
+
+
+def test_environments_say_how_theirs_are_joined():
+  stats = [{'wins': 2.0, 'rate/updates': 1.0}, {'wins': 3.0}]
+  envs = Counting()
+  assert merged(stats, envs) == {'wins': 5.0, 'rate/updates': 1.0}
+  assert merged(stats[:1], envs) == stats[0]
+  assert merged(stats)['wins'] == 2.5
+
+
 def test_returns_are_joined_in_order():
   parts = [([1.0, 2.0], [3, 4], 1, ''), ([], [], 0, ''), ([5.0], [6], 2, '')]
   assert Returns.joined(parts) == Returns((1.0, 2.0, 5.0), (3, 4, 6), 3)
