@@ -126,7 +126,8 @@ def finished(workdir: Path, config: Any, mode: str) -> bool:
   """Tells by its own files whether a run was trained, and evaluated.
 
   That is, whether it has a checkpoint, or an evaluation with greedy actions,
-  of so many steps, or one that was good enough to end it.
+  of so many steps, or one that was good enough to end it. Updates that a run
+  with `act_async` still owes belong to it.
   """
   steps = config.train.steps
   lines, _ = logs.read_lines(workdir / logs.EVALUATIONS)
@@ -143,4 +144,21 @@ def finished(workdir: Path, config: Any, mode: str) -> bool:
     for folder in (workdir / CHECKPOINTS).glob('*')
     if folder.name.isdecimal()
   ]
-  return max(saved, default=-1) >= steps + config.train.offline
+  last = max(saved, default=-1)
+  if last < steps + config.train.offline:
+    return False
+  return not (config.train.act_async and _owes(workdir / CHECKPOINTS, last))
+
+
+def _owes(folder: Path, step: int) -> bool:
+  """Tells whether updates are still to be made, or what is saved is damaged.
+
+  A run that goes on from a damaged checkpoint says what is to be done.
+  """
+  # Orbax takes a second to import, and few runs act so.
+  from dreamer_nnx.training import checkpoint_reading as checkpoint
+
+  try:
+    return checkpoint.load_meta(folder, step)['counters'].get('owed', 0) > 0
+  except checkpoint.CheckpointError:
+    return True

@@ -7,15 +7,23 @@ import types
 import pytest
 
 from dreamer_nnx.errors import UserError
+from dreamer_nnx.training import checkpoint_files
 from experiments.jobs import runs
 
 
-def config(steps=100, every=10, stop_at=math.inf):
+def config(steps=100, every=10, stop_at=math.inf, act_async=False):
   section = types.SimpleNamespace
   return section(
-    train=section(steps=steps, offline=0),
+    train=section(steps=steps, offline=0, act_async=act_async),
     evaluate=section(every=every, stop_at=stop_at),
   )
+
+
+def save_meta(folder, counters):
+  """Writes of a checkpoint what is looked at, as one by Orbax alone."""
+  for item in checkpoint_files.REQUIRED:
+    (folder / item).mkdir(parents=True)
+  (folder / 'meta' / 'metadata').write_text(json.dumps({'counters': counters}))
 
 
 def evaluated(folder, *lines):
@@ -52,6 +60,19 @@ def test_a_run_is_finished_at_its_last_step(tmp_path):
   assert not runs.finished(tmp_path, config(), 'train')
   (tmp_path / runs.CHECKPOINTS / '100').mkdir(parents=True)
   assert runs.finished(tmp_path, config(), 'train')
+
+
+@pytest.mark.parametrize('owed', [0, 3])
+def test_one_that_owes_updates_is_not_finished(owed, tmp_path):
+  folder = tmp_path / runs.CHECKPOINTS
+  saved = folder / '100'
+  assert not runs.finished(tmp_path, config(act_async=True), 'train')
+  counters = {'env_steps': 100} | ({'owed': owed} if owed else {})
+  save_meta(saved, counters)
+  assert runs.finished(tmp_path, config(act_async=True), 'train') == (not owed)
+  # A damaged one is gone on with, which says what is wrong.
+  (saved / 'meta' / 'metadata').write_text('{')
+  assert not runs.finished(tmp_path, config(act_async=True), 'train')
 
 
 @pytest.mark.parametrize('value', [None, 'x', math.nan, [9], 10**400, True])
