@@ -136,9 +136,12 @@ class OneOf:
     return f'one of {", ".join(map(repr, self.options))}'
 
 
-# Common ranges: a count; a part of a whole; a weight; a number that keeps a
-# divisor from 0, in float32.
+# The largest number in 32 bits; the longest side of an image, in pixels.
+INT32, SIDE = 2**31 - 1, 4096
+# Common ranges: a count; height and width; a part of a whole; a weight; a
+# number that keeps a divisor from 0, in float32.
 Count = Annotated[int, Range(1)]
+Pixels = Annotated[tuple[int, ...], Range(1, SIDE, length=2)]
 Share = Annotated[float, Range(0, 1)]
 Weight = Annotated[float, Range(0)]
 Epsilon = Annotated[float, Range(1e-37)]

@@ -8,10 +8,10 @@ import numpy as np
 
 from dreamer_nnx import streams
 from dreamer_nnx.envs import packages
-from dreamer_nnx.envs.games import GameVectorEnv, Played
+from dreamer_nnx.envs.games import GameVectorEnv, Played, Threads
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.notices import warn_once
-from dreamer_nnx.schema import Count, OneOf, Range, Share, suggest
+from dreamer_nnx.schema import INT32, OneOf, Pixels, Range, Share, suggest
 from dreamer_nnx.slots import ENV
 from dreamer_nnx.streams import Stream
 
@@ -21,8 +21,6 @@ UNPOOLED = 'a step has one frame (repeat = 1), which is the image.'
 SPELLINGS = {'james_bond': 'jamesbond'}
 # What the emulator does unless it is told before a game is loaded.
 STICKY = 0.25
-
-Pixels = Annotated[tuple[int, ...], Range(1, length=2)]
 
 
 class AtariGames:
@@ -63,16 +61,16 @@ def atari(
   size: Pixels = (96, 96),
   gray: bool = True,
   sticky: Share = STICKY,
-  repeat: Count = 4,
+  repeat: Annotated[int, Range(1, INT32)] = 4,
   actions: Annotated[str, OneOf('all', 'needed')] = 'all',
-  noops: Annotated[int, Range(0)] = 30,
-  length: Count = 108_000,
+  noops: Annotated[int, Range(0, 100_000)] = 30,
+  length: Annotated[int, Range(1, INT32 - 1)] = 108_000,
   pooling: Annotated[int, OneOf(1, 2)] = 2,
   lives: Annotated[str, OneOf('unused', 'reset')] = 'unused',
   clip_reward: bool = False,
   autostart: bool = False,
   reference: bool = False,
-  threads: Annotated[int, Range(0)] = 0,
+  threads: Threads = 0,
 ) -> GameVectorEnv:
   """Makes W games of one name, stepped in threads by ale-py.
 

@@ -18,15 +18,13 @@ from dreamer_nnx.envs.dm_env_adapter import FromDmEnv
 from dreamer_nnx.envs.dm_env_specs import plain_name
 from dreamer_nnx.envs.vector import GymVectorEnv
 from dreamer_nnx.errors import UserError
-from dreamer_nnx.schema import OneOf, Range
+from dreamer_nnx.schema import OneOf, Pixels, Range
 from dreamer_nnx.slots import ENV
 from dreamer_nnx.streams import Stream
 
 WHERE = 'config.env.dmc'
 # The largest number of MuJoCo, which stands for no limit.
 LARGEST = 1e10
-
-Pixels = Annotated[tuple[int, ...], Range(1, 4096, length=2)]
 
 
 @ENV.register('dmc')

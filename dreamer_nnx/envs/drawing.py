@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium import spaces
 
 from dreamer_nnx.errors import UserError
-from dreamer_nnx.schema import Range
+from dreamer_nnx.schema import SIDE, Range
 
 Array = jax.Array
 
@@ -18,7 +18,7 @@ OBJECT = np.array([255, 128, 0], np.uint8)
 PADDLE = np.array([0, 64, 255], np.uint8)
 # Fields of the games. The paddle must be able to leave the object's column in
 # both directions.
-Pixels = Annotated[int, Range(1)]
+Pixels = Annotated[int, Range(1, SIDE)]
 Cells = Annotated[int, Range(3)]
 
 

@@ -1,13 +1,17 @@
 """Games of other packages, stepped together, as one `VectorEnv`."""
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import Annotated, NamedTuple, Protocol
 
 import gymnasium
 import numpy as np
 
 from dreamer_nnx.envs.faults import EnvError
 from dreamer_nnx.interface import Interface
+from dreamer_nnx.schema import Range
+
+# Threads of a library; it ends the process if the system refuses them.
+Threads = Annotated[int, Range(0, 1024)]
 
 
 class Played(NamedTuple):

@@ -9,11 +9,13 @@ import numpy as np
 from dreamer_nnx import streams
 from dreamer_nnx.envs import packages
 from dreamer_nnx.envs.games import GameVectorEnv, Played
-from dreamer_nnx.schema import Count, OneOf, Range, Share
+from dreamer_nnx.schema import SIDE, OneOf, Range, Share
 from dreamer_nnx.slots import ENV
 from dreamer_nnx.streams import Stream
 
 WHERE = 'config.env.minatar'
+# Of a side.
+CELLS = 10
 Task = OneOf('asterix', 'breakout', 'freeway', 'seaquest', 'space_invaders')
 
 
@@ -102,7 +104,7 @@ def minatar(
   seed,
   task: Annotated[str, Task] = 'breakout',
   form: Annotated[str, OneOf('image', 'vector')] = 'image',
-  scale: Count = 8,
+  scale: Annotated[int, Range(1, SIDE // CELLS)] = 8,
   sticky: Share = 0.1,
   ramping: bool = True,
   actions: Annotated[str, OneOf('all', 'needed')] = 'all',

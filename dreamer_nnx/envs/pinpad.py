@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 from dreamer_nnx.envs.jax_vector import JaxVectorEnv, Outcome, State
-from dreamer_nnx.schema import OneOf, Range
+from dreamer_nnx.schema import INT32, OneOf, Range
 from dreamer_nnx.slots import ENV
 
 Array = jax.Array
@@ -182,7 +182,7 @@ def pinpad(
   num_envs,
   seed,
   task: Annotated[str, OneOf(*PADS)] = 'three',
-  length: Annotated[int, Range(1)] = 10_000,
+  length: Annotated[int, Range(1, INT32)] = 10_000,
 ) -> JaxVectorEnv:
   """The game `PinPad`, drawn as 64x64 pixels.
 

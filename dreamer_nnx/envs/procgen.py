@@ -10,10 +10,10 @@ import numpy as np
 
 from dreamer_nnx import streams
 from dreamer_nnx.envs import old_gym, packages
-from dreamer_nnx.envs.games import GameVectorEnv, Played
+from dreamer_nnx.envs.games import GameVectorEnv, Played, Threads
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.interface import resize
-from dreamer_nnx.schema import OneOf, Range
+from dreamer_nnx.schema import INT32, OneOf, Pixels, Range
 from dreamer_nnx.slots import ENV
 from dreamer_nnx.streams import Stream
 
@@ -46,6 +46,7 @@ MIRROR = (
   'pip install --no-deps procgen-mirror gym3 && pip install cffi filelock '
   'glfw imageio moderngl'
 )
+Level = Annotated[int, Range(0, INT32)]
 
 
 class PoolGames:
@@ -147,12 +148,12 @@ def procgen(
   seed,
   task: Annotated[str, OneOf(*GAMES)] = 'coinrun',
   backend: Annotated[str, OneOf('envpool', 'procgen')] = 'envpool',
-  size: Annotated[tuple[int, ...], Range(1, length=2)] = (SIDE, SIDE),
+  size: Pixels = (SIDE, SIDE),
   distribution_mode: Annotated[str, OneOf(*MODES)] = 'hard',
-  num_levels: Annotated[int, Range(0)] = 0,
-  start_level: Annotated[int, Range(0)] = 0,
+  num_levels: Level = 0,
+  start_level: Level = 0,
   limit_terminal: bool = False,
-  threads: Annotated[int, Range(0)] = 0,
+  threads: Threads = 0,
 ) -> GameVectorEnv:
   """Makes W games of Procgen.
 

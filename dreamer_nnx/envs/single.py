@@ -19,7 +19,7 @@ from dreamer_nnx.envs.pacing import RATES
 from dreamer_nnx.envs.vector import GymVectorEnv
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.interface import Interface
-from dreamer_nnx.schema import OneOf, Range, suggest
+from dreamer_nnx.schema import SIDE, OneOf, Range, suggest
 from dreamer_nnx.streams import Stream
 
 MAX_TIMEOUT = 1e6
@@ -53,7 +53,7 @@ class Options:
 
   workers: Annotated[str, OneOf('sync', 'async', 'ray')] = 'sync'
   repeat: Number = 1
-  image_size: Annotated[tuple[int, ...], Range(1)] = ()
+  image_size: Annotated[tuple[int, ...], Range(1, SIDE)] = ()
   render: bool = False
   time_limit: Limit = 0
   max_restarts: Limit = 10

@@ -15,7 +15,7 @@ from gymnasium import spaces
 
 from dreamer_nnx.envs import drawing
 from dreamer_nnx.envs.jax_vector import JaxVectorEnv, Outcome, State
-from dreamer_nnx.schema import Range
+from dreamer_nnx.schema import INT32, Range
 from dreamer_nnx.slots import ENV
 
 Array = jax.Array
@@ -84,7 +84,7 @@ def track(
   seed,
   size: drawing.Pixels = 16,
   columns: drawing.Cells = 8,
-  length: Annotated[int, Range(1)] = 32,
+  length: Annotated[int, Range(1, INT32)] = 32,
   move_probability: Annotated[float, Range(0, 1)] = 0.25,
 ) -> JaxVectorEnv:
   """The game `Track`, drawn as size x size pixels.

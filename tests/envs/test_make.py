@@ -287,6 +287,35 @@ def test_errors(name, fields, kind, message):
     make(name, **fields)
 
 
+LARGE = 2**31
+
+
+@pytest.mark.parametrize(
+  'name, field, value',
+  [
+    ('atari', 'size', (96, 5000)),
+    ('atari', 'repeat', LARGE),
+    ('atari', 'noops', LARGE),
+    ('atari', 'length', LARGE),
+    ('atari', 'threads', 10**6),
+    ('catch', 'size', 10**6),
+    ('gymnasium', 'image_size', (5000, 64)),
+    ('minatar', 'scale', 10**5),
+    ('pinpad', 'length', LARGE),
+    ('procgen', 'num_levels', LARGE),
+    ('procgen', 'size', (5000, 64)),
+    ('procgen', 'start_level', LARGE),
+    ('procgen', 'threads', 10**6),
+    ('track', 'length', LARGE),
+    ('track', 'size', 10**6),
+  ],
+)
+def test_numbers_that_games_cannot_take_are_refused(name, field, value):
+  message = rf'config\.env\.{name}\.{field} = .*: must be .* and at most \d+\.'
+  with pytest.raises(UserError, match=message):
+    make(name, **{field: value})
+
+
 @pytest.mark.parametrize(
   'module, fields, extra',
   [
