@@ -167,6 +167,7 @@ def procgen(
     size: Height and width of the image. 64, 64 is the image of the games; in
       others `procgen` scales its drawing of 512 pixels.
     distribution_mode: Kind of levels; most games have not all of them.
+      `exploration` is one hard level of each game.
     num_levels: How many levels there are; 0 for no end.
     start_level: Number of the first level.
     limit_terminal: Whether a time limit counts as the end of the game, as it
@@ -187,6 +188,10 @@ def procgen(
     text = f'{task} has no such levels, but {kinds}.'
     raise UserError(text, 'distribution_mode', distribution_mode)
   levels = {'num_levels': num_levels, 'start_level': start_level}
+  if distribution_mode == 'exploration':
+    _check_unset(levels)
+    # The package takes none here.
+    levels = {}
   seeds = [streams.seed(seed, Stream.RESET, i) for i in range(num_envs)]
   if backend == 'envpool':
     if size != (SIDE, SIDE):
@@ -206,6 +211,13 @@ def procgen(
     )
     games = MirrorGames(make, seeds, size, limit)
   return GameVectorEnv(games, WHERE, limit_terminal=limit_terminal)
+
+
+def _check_unset(levels: dict[str, int]) -> None:
+  for name, value in levels.items():
+    if value:
+      text = 'must be 0, for exploration is one level, the same for all.'
+      raise UserError(text, name, value)
 
 
 def _pool(task: str, mode: str) -> Callable[..., Any]:

@@ -89,6 +89,10 @@ def test_runs_repeat_by_seed_and_levels_are_counted(envpool):
     ),
     ({'size': (96, 96)}, r'size = \(96, 96\): envpool draws 64, 64 alone'),
     ({'size': (9, 9, 9)}, r'size = \(9, 9, 9\): must be \(height, width\)'),
+    (
+      {'distribution_mode': 'exploration', 'num_levels': 5},
+      'num_levels = 5: must be 0, for exploration is one level',
+    ),
     ({'task': 'coin'}, "task = 'coin': must be one of .* Did you mean 'coinr"),
   ],
 )
@@ -169,6 +173,14 @@ def test_the_other_package_scales_its_drawing(levels):
   assert options['render_mode'] == 'rgb_array'
   assert options['distribution_mode'] == 'easy'
   assert (options['num_levels'], options['start_level']) == (0, 0)
+
+
+def test_the_other_package_has_one_level_to_explore(levels):
+  mode = {'distribution_mode': 'exploration'}
+  play([1], backend='procgen', **mode)
+  options = Level.made[0]
+  assert options['distribution_mode'] == 'exploration'
+  assert not {'num_levels', 'start_level'} & options.keys()
 
 
 @pytest.mark.parametrize('size', [(64, 64), (96, 96)])
