@@ -121,7 +121,7 @@ def bsuite(
 
   Raises:
     UserError: If the package is not installed, there is no such task, or
-      results are there.
+      results are there, or cannot be.
   """
   library = packages.load('bsuite.bsuite', 'bsuite', WHERE)
   task = _known(library, task)
@@ -172,6 +172,10 @@ def _check_results(task, results, num_envs):
   if paths.in_bucket(results):
     raise UserError('must be a local folder.', 'results', results)
   folder = pathlib.Path(results)
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise UserError(f'{error}.', 'results', results) from error
   number = task.replace('/', '-')
   if found := [x for x in folder.glob('*.csv') if x.stem.endswith(number)]:
     raise UserError(

@@ -183,6 +183,12 @@ def test_what_is_not_there_is_refused(fields, message):
     make(**fields)
 
 
+def test_a_folder_that_cannot_be_is_refused(tmp_path):
+  (tmp_path / 'file').touch()
+  with pytest.raises(UserError, match=r'bsuite\.results = .*Not a directory'):
+    make(results=str(tmp_path / 'file' / 'results'))
+
+
 def test_records_are_of_one_environment(tmp_path):
   with pytest.raises(UserError, match=r'set config\.train\.envs to 1'):
     make(2, results=str(tmp_path))
