@@ -250,6 +250,8 @@ def load_module(name: str, where: str) -> ModuleType:
   Raises:
     UserError: If there is none, or one that it imports is missing.
   """
+  if not all(part.isidentifier() for part in name.split('.')):
+    raise UserError(f'{name!r} is not the name of a module.', where)
   try:
     return importlib.import_module(name)
   except ModuleNotFoundError as error:

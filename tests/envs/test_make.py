@@ -224,7 +224,19 @@ def test_a_function_of_one_environment_is_a_name():
       'gymnasium',
       {'arguments': ('gravitation=3',)},
       ValueError,
-      "config.env.gymnasium.id = 'CartPole-v1': .*gravitation",
+      r"^config.env.gymnasium.id = 'CartPole-v1': \w+.__init__\(\) .*gravit",
+    ),
+    (
+      'gymnasium',
+      {'id': ':CartPole-v1'},
+      UserError,
+      "id = ':CartPole-v1': '' is not the name of a module",
+    ),
+    (
+      'custom',
+      {'make': '.games:make'},
+      UserError,
+      "make = '.games:make': '.games' is not the name of a module",
     ),
     (
       'gymnasium',
