@@ -60,22 +60,53 @@ def load(
     UserError: There is no such task, or dm_control is not installed.
   """
   domain = task.partition('_')[0]
-  if domain == 'manip':
-    env = _manipulation(task, seed, path, pixels)
-  elif domain == 'rodent':
-    env = _rodent(task, seed, path, cameras)
-  else:
+  if domain not in ('manip', 'rodent'):
     env = _of_suite(task, seed, path)
     vis = env.physics.model.vis
     _prepare(vis.quality, vis.global_, fast, size)
     return Loaded(env, env.task.random.seed, CAMERAS.get(domain, 0))
+  draws = Apart(seed)
+  if domain == 'manip':
+    env = draws.call(_manipulation, task, seed, path, pixels)
+  else:
+    env = draws.call(_rodent, task, seed, path, cameras)
+  env.reset = functools.partial(draws.call, env.reset)
   visual = env.task.root_entity.mjcf_model.visual
   _prepare(visual.quality, getattr(visual, 'global'), fast, size)
   if not cameras:
     turn_off_cameras(env.task)
   # What an environment observes is settled when an episode begins.
   env.reset()
-  return Loaded(env, env.random_state.seed, CAMERAS.get(domain, 0))
+
+  def reseed(seed):
+    env.random_state.seed(seed)
+    draws.seed(seed)
+
+  return Loaded(env, reseed, CAMERAS.get(domain, 0))
+
+
+class Apart:
+  """A random state that stands for numpy's own while a function runs.
+
+  Tasks of rodents draw from numpy's own, which all in a process share.
+  """
+
+  def __init__(self, seed: int) -> None:
+    self.seed(seed)
+
+  def seed(self, seed: int) -> None:
+    # The seed alone is that of the task's other draws.
+    self._state = np.random.RandomState([seed, 1]).get_state()
+
+  def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Returns what the function returns; numpy's own state is unchanged."""
+    before = np.random.get_state()
+    np.random.set_state(self._state)
+    try:
+      return function(*arguments)
+    finally:
+      self._state = np.random.get_state()
+      np.random.set_state(before)
 
 
 def load_module(name: str) -> types.ModuleType:

@@ -227,6 +227,31 @@ def test_environments_are_seeded_each_by_its_own(make):
   np.testing.assert_array_equal(first, env.reset()['orientations'])
 
 
+def test_rodents_draw_nothing_that_others_draw(make):
+  rewards = []
+  for other in (1, 2):
+    np.random.seed(other)
+    before = np.random.get_state()[1].tolist()
+    env = make('rodent_two_touch', num_envs=1)
+    env.reset()
+    shape = env.action_space['action'].shape
+    step = env.step({'action': np.zeros((1, *shape), np.float32)})
+    rewards.append(step['reward'])
+    assert np.random.get_state()[1].tolist() == before
+  np.testing.assert_array_equal(*rewards)
+
+
+def test_a_maze_of_rodents_is_that_of_its_seed():
+  mazes = []
+  for seed, other in ((1, 1), (1, 2), (2, 2)):
+    np.random.seed(other)
+    options = {'cameras': False, 'pixels': False, 'fast': False, 'size': (8, 8)}
+    env = dmc_tasks.load('rodent_maze_forage', seed, '', **options).env
+    env.reset()
+    mazes.append(str(env.task.root_entity.maze.entity_layer))
+  assert mazes[0] == mazes[1] != mazes[2]
+
+
 @pytest.mark.parametrize(
   'task', ['walker_walk', 'manip_reach_site', 'rodent_escape_bowl']
 )
