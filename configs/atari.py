@@ -13,7 +13,7 @@ Cost: 1.6 million updates, 28 hours on an H200 at the 64 ms that size 200m takes
 for 64 x 64 pixels (docs/results.md); 96 x 96 take longer.
 Published: median 745%, mean 3450% of a human player's score over 57 games, from
 the last points of the curves in the reference's `scores/atari57-dreamerv3` and
-its table of human scores; Pong 19.8.
+its table of human scores; Pong 19.9.
 Source: Hafner et al. 2023 (arXiv 2301.04104).
 """
 
