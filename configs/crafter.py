@@ -7,7 +7,8 @@ Cost: 550,000 updates of 16x64 steps, days of a large accelerator; the size
 400 steps a second.
 Published: score 14.5 +- 1.6 %, return 11.7 +- 1.9 after 1M steps (Hafner et
 al. 2023, arXiv 2301.04104v1). The log has the score over all training episodes
-as `crafter/score`.
+since the process started as `crafter/score`; with `config.env.crafter.results`
+those before count, too.
 """
 
 from dreamer_nnx import config as configs
