@@ -19,8 +19,9 @@ PATTERNS = {
   'env.bsuite.task': 'catch/0',
   'callbacks.names': ('episode_limit',),
   'train.envs': 1,
-  # More than any experiment has: `episode_limit` ends them.
-  'train.steps': 100_000_000,
+  # The longest experiments have half as many (10,000 episodes of 102 steps,
+  # 1,000 of 1,002), and `episode_limit` ends each.
+  'train.steps': 2_000_000,
   'train.train_ratio': 1024.0,
 }
 
