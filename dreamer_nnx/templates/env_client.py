@@ -29,7 +29,7 @@ def make(
   address: str = '127.0.0.1:7000',
   command: str = '',
   timeout: float = 10.0,
-  start_timeout: float = 60.0,
+  start_timeout: float = 50.0,
 ) -> gymnasium.Env:
   """Makes one environment.
 
@@ -39,7 +39,8 @@ def make(
     command: Starts a server for this environment alone in place of that, such
       as 'python3.8 mine_server.py', which connects back.
     timeout: Seconds for a reset or a step.
-    start_timeout: Seconds until the server has to be there.
+    start_timeout: Seconds until the server has to be there. Together with
+      those of all restarts they must be fewer than `step_timeout`.
   """
   for name, seconds in (('timeout', timeout), ('start_timeout', start_timeout)):
     if not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
