@@ -81,7 +81,7 @@ class Registered:
     except gymnasium.error.DependencyNotInstalled:
       raise
     except (gymnasium.error.Error, TypeError) as error:
-      raise UserError(f'{self.where}: {error}') from error
+      raise UserError(str(error), self.where) from error
 
 
 def _build(id, fields, options, num_envs, seed):
