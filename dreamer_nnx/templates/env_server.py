@@ -15,9 +15,11 @@ import argparse
 import contextlib
 import json
 import random
+import signal
 import socket
 import struct
 import threading
+import time
 import traceback
 
 PROTOCOL = 1
@@ -26,6 +28,8 @@ LENGTHS = struct.Struct('>II')
 MOST = 2**20
 # Seconds that a client is given to leave where another one waits.
 WAIT = 2.0
+# Seconds that all worlds have to close when the server is ended.
+CLOSE = 5.0
 
 
 class World:
@@ -73,7 +77,11 @@ class World:
     return {'state': [self.place, self.speed], 'image': blob(16 * row)}
 
   def close(self):
-    """Stops the motors."""
+    """Stops the motors; also where the client is lost or the server ended."""
+
+
+class Lost(Exception):
+  """The client is gone."""
 
 
 def blob(data):
@@ -96,11 +104,11 @@ def serve(connection, make):
       if asked is None:
         return
       send(connection, answer(world, asked))
-  except OSError as error:
+  except Lost as error:
     print('a client was lost:', error, flush=True)
-  except Exception as error:
+  except (Exception, SystemExit) as error:
     traceback.print_exc()
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(Lost):
       send(connection, {'error': f'{type(error).__name__}: {error}'})
   finally:
     connection.close()
@@ -132,7 +140,10 @@ def send(connection, message):
   if obs:
     message = dict(message, obs=obs)
   text = json.dumps(message).encode()
-  connection.sendall(LENGTHS.pack(len(text), size) + text + b''.join(blobs))
+  try:
+    connection.sendall(LENGTHS.pack(len(text), size) + text + b''.join(blobs))
+  except OSError as error:
+    raise Lost(error) from error
 
 
 def receive(connection):
@@ -150,7 +161,10 @@ def receive(connection):
 def read(connection, count):
   data = bytearray()
   while len(data) < count:
-    part = connection.recv(count - len(data))
+    try:
+      part = connection.recv(count - len(data))
+    except OSError as error:
+      raise Lost(error) from error
     if not part:
       return None
     data += part
@@ -158,44 +172,98 @@ def read(connection, count):
 
 
 def listen(address, make, limit):
-  """Serves clients for ever, a thread for each."""
-  free = threading.BoundedSemaphore(limit)
+  """Serves clients, a thread for each, until it is interrupted."""
+  free, served = threading.BoundedSemaphore(limit), {}
 
   def run(connection):
-    if not free.acquire(timeout=WAIT):
-      send(connection, {'error': f'busy: {limit} clients are served'})
-      connection.close()
-      return
     try:
-      serve(connection, make)
+      if free.acquire(timeout=WAIT):
+        try:
+          serve(connection, make)
+        finally:
+          free.release()
+        return
+      with contextlib.suppress(Lost):
+        send(connection, {'error': f'busy: {limit} clients are served'})
+      connection.close()
     finally:
-      free.release()
+      del served[threading.current_thread()]
 
-  with socket.socket() as server:
+  with bound(address) as server:
+    try:
+      while True:
+        connection, _ = server.accept()
+        thread = threading.Thread(target=run, args=(connection,), daemon=True)
+        served[thread] = connection
+        thread.start()
+    finally:
+      leave(served)
+
+
+def bound(address):
+  """Opens the socket that clients connect to, of IPv4 or IPv6."""
+  host, port = address
+  try:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    family, kind, protocol, _, place = found[0]
+    server = socket.socket(family, kind, protocol)
     server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    server.bind(address)
+    server.bind(place)
     server.listen(16)
-    print('listens on {}:{}'.format(*server.getsockname()), flush=True)
-    while True:
-      connection, _ = server.accept()
-      threading.Thread(target=run, args=(connection,), daemon=True).start()
+  except OSError as error:
+    raise SystemExit(
+      f'cannot listen on {host}, port {port}: {error}'
+    ) from error
+  host, port = server.getsockname()[:2]
+  host = f'[{host}]' if ':' in host else host
+  print(f'listens on {host}:{port}', flush=True)
+  return server
+
+
+def leave(served):
+  """Ends the connections; their worlds are closed by their threads."""
+  threads = dict(served)
+  for connection in threads.values():
+    with contextlib.suppress(OSError):
+      connection.shutdown(socket.SHUT_RDWR)
+  end = time.monotonic() + CLOSE
+  for thread in threads:
+    thread.join(max(0.0, end - time.monotonic()))
 
 
 def parse(address):
   host, _, port = address.rpartition(':')
-  return host, int(port)
+  bracketed = host.startswith('[') and host.endswith(']')
+  if not host or not port.isdigit() or int(port) > 65535:
+    raise argparse.ArgumentTypeError(
+      f'{address!r} is not HOST:PORT, such as 127.0.0.1:7000 or [::1]:7000'
+    )
+  return host[1:-1] if bracketed else host, int(port)
+
+
+def count(text):
+  if not text.isdigit() or not int(text):
+    raise argparse.ArgumentTypeError(f'{text!r} is not 1 or more')
+  return int(text)
 
 
 def main():
-  parser = argparse.ArgumentParser(description=__doc__)
-  parser.add_argument('--listen', default='127.0.0.1:7000')
-  parser.add_argument('--connect', default='')
-  parser.add_argument('--limit', type=int, default=64)
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  parser.add_argument('--listen', type=parse, default='127.0.0.1:7000')
+  parser.add_argument('--connect', type=parse)
+  parser.add_argument('--limit', type=count, default=64)
   options = parser.parse_args()
-  if options.connect:
-    serve(socket.create_connection(parse(options.connect)), World)
-  else:
-    listen(parse(options.listen), World, options.limit)
+  # Worlds are closed then, as by an interrupt.
+  signal.signal(signal.SIGTERM, signal.default_int_handler)
+  with contextlib.suppress(KeyboardInterrupt):
+    if options.connect:
+      # An interrupt from the terminal is for the client, which leaves then.
+      signal.signal(signal.SIGINT, signal.SIG_IGN)
+      serve(socket.create_connection(options.connect), World)
+    else:
+      listen(options.listen, World, options.limit)
 
 
 if __name__ == '__main__':

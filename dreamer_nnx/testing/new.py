@@ -1,7 +1,9 @@
 """Files for a new component: the component, a config and a test that pass."""
 
+import keyword
 import re
-from importlib import resources
+import sys
+from importlib import metadata, resources
 from pathlib import Path
 
 from dreamer_nnx.errors import UserError
@@ -117,14 +119,12 @@ def write(
     remote: Of environments in another process, whose server it writes, too.
 
   Raises:
-    UserError: There is no such slot, the name is no name of a module, or of a
-      component that there is, or a file exists.
+    UserError: There is no such slot, the name is no name of a module, or that
+      of a module or component that there is, or a file exists.
   """
   slots = {slot.name: slot for slot in SLOTS}
   registered = pick(slots, slot, 'SLOT').names()
-  if not re.fullmatch(r'[a-z][a-z0-9_]*', name):
-    what = 'must be small letters, digits and underscores: my_encoder.'
-    raise UserError(what, 'NAME', name)
+  _check_name(name)
   if name in registered:
     what = f'is a {slot} that there is: {", ".join(registered)}.'
     raise UserError(what, 'NAME', name)
@@ -140,6 +140,16 @@ def write(
     f'test_{name}.py': TEST.format(**words),
   }
   return _write(folder, files)
+
+
+def _check_name(name: str) -> None:
+  if not re.fullmatch(r'[a-z][a-z0-9_]*', name):
+    what = 'must be small letters, digits and underscores: my_encoder.'
+    raise UserError(what, 'NAME', name)
+  hidden = sys.stdlib_module_names | metadata.packages_distributions().keys()
+  if keyword.iskeyword(name) or name in hidden:
+    what = 'is a word or a module of Python, which must not be hidden: my_'
+    raise UserError(f'{what}{name}.', 'NAME', name)
 
 
 def _write_remote(slot: str, name: str, folder: Path) -> list[Path]:

@@ -430,3 +430,9 @@ def test_an_image_size_without_an_image_is_refused(id):
   message = 'id = .*: image_size = .64, 64.: there is no image .* set render'
   with pytest.raises(UserError, match=message):
     envs.make_vector_env(Choice(ENV, 'gymnasium', **fields), 1, 0)
+
+
+def test_what_making_one_raises_has_its_place_once():
+  with pytest.raises(UserError, match='unexpected keyword') as caught:
+    make('gymnasium', id='CartPole-v1', arguments=('nope=3',))
+  assert str(caught.value).count('config.env.gymnasium.id') == 1

@@ -40,6 +40,9 @@ def test_files_are_written_and_never_over_others(slot, tmp_path, capsys):
     ('encodre', 'x', "SLOT = 'encodre': no such name. Did you mean 'encoder'"),
     ('encoder', 'My-Own', "NAME = 'My-Own': must be small letters"),
     ('encoder', 'simple', "NAME = 'simple': is a encoder that there is"),
+    ('encoder', 'class', "NAME = 'class': is a word or a module of Python"),
+    ('encoder', 'json', "NAME = 'json': is a word or a module of Python"),
+    ('env', 'numpy', "NAME = 'numpy': is a word or a module of Python"),
   ],
 )
 def test_wrong_names_are_refused(slot, name, message, tmp_path, capsys):

@@ -3,9 +3,11 @@
 import ast
 import contextlib
 import importlib
+import inspect
 import json
 import re
 import shlex
+import signal
 import socket
 import struct
 import subprocess
@@ -17,7 +19,9 @@ import pytest
 
 from dreamer_nnx.envs import playing
 from dreamer_nnx.envs import trial as trials
+from dreamer_nnx.envs.faults import EnvError
 from dreamer_nnx.envs.make import make_vector_env
+from dreamer_nnx.envs.single import Options
 from dreamer_nnx.registry import Choice
 from dreamer_nnx.slots import ENV
 from dreamer_nnx.testing import __main__ as program
@@ -26,6 +30,15 @@ from dreamer_nnx.testing import __main__ as program
 PYTHON = (sys.executable, '-I', '-S')
 NAME = 'distant'
 OLDEST = (3, 7)
+# A server of other worlds, told by their methods.
+WORLDS = """
+import {name}_server
+class World({name}_server.World):
+{methods}
+{name}_server.World = World
+{name}_server.main()
+"""
+LOUD = "  def close(self): print('closed', flush=True)"
 
 
 @pytest.fixture(scope='module')
@@ -48,10 +61,17 @@ def command(files):
   return shlex.join((*PYTHON, str(files / f'{NAME}_server.py')))
 
 
+def worlds(files, methods):
+  """Words that start a server whose worlds have these methods."""
+  path = files / 'worlds.py'
+  path.write_text(WORLDS.format(name=NAME, methods=methods), 'utf-8')
+  return sys.executable, str(path)
+
+
 @contextlib.contextmanager
-def server(files, *options, port=0):
+def server(files, *options, port=0, words=()):
   """A server in a process of its own, and its address."""
-  words = (*PYTHON, str(files / f'{NAME}_server.py'))
+  words = words or (*PYTHON, str(files / f'{NAME}_server.py'))
   process = subprocess.Popen(
     [*words, '--listen', f'127.0.0.1:{port}', *options],
     stdout=subprocess.PIPE,
@@ -171,6 +191,27 @@ def test_a_server_that_is_lost_cuts_an_episode_and_is_found_again(
     assert envs.stats() == {'env/restarts': 1}
 
 
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_server_that_is_ended_closes_its_worlds(client, files, number):
+  words = worlds(files, LOUD)
+  with server(files, words=words) as (process, address):
+    env = client.make(address=address)
+    env.reset(seed=0)
+    process.send_signal(number)
+    assert process.communicate(timeout=20)[0] == 'closed\n'
+    with pytest.raises(ConnectionError):
+      env.step(env.action_space.sample())
+
+
+def test_an_interrupt_leaves_the_server_of_an_environment(client, command):
+  env = client.make(command=command)
+  env.reset(seed=0)
+  env._process.send_signal(signal.SIGINT)
+  for _ in range(3):
+    env.step(env.action_space.sample())
+  env.close()
+
+
 def test_a_single_robot_has_one_client(client, files):
   with server(files, '--limit=1') as (_, address):
     first = client.make(address=address)
@@ -192,11 +233,27 @@ def test_what_fails_there_is_told_here(client, files):
     client.make(address=address).close()
 
 
+@pytest.mark.parametrize(
+  'fault',
+  ["TimeoutError('no arm')", "OSError('no arm')", "SystemExit('no arm')"],
+)
+def test_any_fault_of_a_world_is_told_here(client, files, fault):
+  words = worlds(files, f'  def step(self, action): raise {fault}')
+  env = client.make(command=shlex.join(words))
+  env.reset(seed=0)
+  with pytest.raises(RuntimeError, match=f'{fault[:5]}.*no arm'):
+    env.step(env.action_space.sample())
+  env.close()
+
+
 REFUSED = [
   ((hello(protocol=2),), 'protocol 2, not 1'),
   ((b'HTTP/1.1 400 Bad Request\r\n\r\n',), 'bytes is refused'),
   ((struct.pack('>II', 3, 0) + b'{}}',), 'this is no server of environments'),
   ((message({'error': 'on fire'}),), 'on fire'),
+  ((message(3),), 'this is no server of environments'),
+  ((message([1]),), 'this is no server of environments'),
+  ((message({'protocol': 1, 'observation': {'y': {'type': 'x'}}}),), "'y' by"),
   ((), 'no answer within 0.5 seconds'),
 ]
 
@@ -205,7 +262,7 @@ REFUSED = [
 def test_a_wrong_greeting_is_refused(client, sent, told):
   with stub(*sent) as address, pytest.raises(Exception, match=told) as error:
     client.make(address=address, timeout=0.5, start_timeout=0.5)
-  assert error.type in (ConnectionError, RuntimeError)
+  assert error.type in (ConnectionError, RuntimeError, ValueError)
 
 
 OBSERVED = [
@@ -224,6 +281,28 @@ def test_a_wrong_observation_is_refused(client, sent, told):
     with pytest.raises(ConnectionError, match=told):
       env.reset(seed=0)
     env.close()
+
+
+def test_an_answer_that_is_late_is_not_taken_for_another(client):
+  with stub(hello()) as address:
+    env = client.make(address=address, timeout=0.3)
+    with pytest.raises(ConnectionError, match='no answer within'):
+      env.reset(seed=0)
+    with pytest.raises(ConnectionError, match='the connection is closed'):
+      env.reset(seed=0)
+
+
+@pytest.mark.parametrize('value', [0.5, 300, -1, '3', None])
+def test_what_is_not_of_its_space_is_refused_as_it_came(client, value):
+  space = {'type': 'box', 'low': 0, 'high': 9, 'shape': [2], 'dtype': 'uint8'}
+  described = hello(observation={'y': space})
+  with stub(described, message({'obs': {'y': [value, 1]}})) as address:
+    envs = make_vector_env(choice(address=address), 1, 0)
+    with (
+      contextlib.closing(envs),
+      pytest.raises(EnvError, match=f'{value!r} is not in its space Box'),
+    ):
+      envs.reset()
 
 
 def test_numbers_of_the_wire_are_little_endian(client):
@@ -264,6 +343,54 @@ def test_no_server_and_no_connection_back_are_told(client):
   idle = shlex.join((*PYTHON, '-c', 'pass'))
   with pytest.raises(ConnectionError, match='did not connect within 0'):
     client.make(command=idle, start_timeout=0.5)
+
+
+def test_all_restarts_have_time_before_a_worker_is_killed(client):
+  seconds = inspect.signature(client.make).parameters['start_timeout'].default
+  assert (Options().max_restarts + 1) * seconds < Options().step_timeout
+
+
+def test_a_server_that_fails_at_its_start_is_told_at_once(client):
+  failing = shlex.join((*PYTHON, '-c', 'raise SystemExit(3)'))
+  with pytest.raises(ConnectionError, match='it ended with status 3'):
+    client.make(command=failing, start_timeout=30.0)
+
+
+@pytest.mark.parametrize(
+  'given',
+  [
+    *({'address': x} for x in ('7000', 'robot', ':7000', 'a:b', 'a:99999')),
+    *({'timeout': x} for x in (0, -1.0, float('nan'), 'x')),
+    {'start_timeout': float('inf')},
+  ],
+)
+def test_a_wrong_argument_is_named(client, given):
+  ((name, value),) = given.items()
+  with pytest.raises(ValueError, match=f'{name} = {value!r}: must be'):
+    client.make(**given)
+
+
+@pytest.mark.parametrize(
+  ('flag', 'status', 'told'),
+  [
+    ('--listen=7000', 2, "--listen: '7000' is not HOST:PORT"),
+    ('--listen=robot:x', 2, "--listen: 'robot:x' is not HOST:PORT"),
+    ('--limit=0', 2, "--limit: '0' is not 1 or more"),
+    ('--listen=127.0.0.1:{}', 1, '^cannot listen on .* in use\n$'),
+  ],
+)
+def test_a_wrong_flag_of_the_server_is_named(command, flag, status, told):
+  with socket.create_server(('127.0.0.1', 0)) as taken:
+    words = [*shlex.split(command), flag.format(taken.getsockname()[1])]
+    ended = subprocess.run(words, capture_output=True, text=True, timeout=60)
+  assert ended.returncode == status and re.search(told, ended.stderr)
+
+
+def test_addresses_of_ipv6_are_in_brackets(client, files):
+  module = importlib.import_module(f'{NAME}_server')
+  for parse in (client._parse, module.parse):
+    assert parse('[::1]:7000') == ('::1', 7000)
+    assert parse('localhost:7000') == ('localhost', 7000)
 
 
 def test_other_components_have_no_server(tmp_path, capsys):
