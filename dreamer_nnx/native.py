@@ -60,7 +60,7 @@ def converter(space: Space, where: str) -> Converter:
     UserError: It is of a kind or shape that cannot be read.
   """
   if kind(space) in ('Discrete', 'MultiDiscrete'):
-    _check_classes(space, where)
+    check_classes(space, where)
   if kind(space) == 'Discrete':
     return _discrete(space)
   if kind(space) == 'MultiDiscrete':
@@ -77,7 +77,8 @@ def converter(space: Space, where: str) -> Converter:
   )
 
 
-def _check_classes(space: Space, where: str) -> None:
+def check_classes(space: Space, where: str) -> None:
+  """Refuses a Discrete or MultiDiscrete with more classes than int32 has."""
   discrete = kind(space) == 'Discrete'
   most = int(space.n if discrete else space.nvec.max())
   if most > MAX_CLASSES:
