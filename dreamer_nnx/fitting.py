@@ -170,7 +170,8 @@ def _of_environment(
   name = branch(config.env.name)
   fields = config.env.get(name, {})
   values = {}
-  fits = all(_halvings(x.shape[:2]) >= fewest for x in pixels.values())
+  large = any(max(x.shape[:2]) > LARGEST for x in pixels.values())
+  fits = not large and _halvings(pixels) >= fewest
   if 'image_size' in fields and not fields.image_size and not fits:
     # One that is named by its module has fields once it is chosen.
     values['env.name'] = config.env.name
@@ -186,18 +187,15 @@ def _of_images(
   if not pixels:
     return {}
   scaled = any(path.endswith('image_size') for path in values)
-  sides = {x.shape[:2] for x in pixels.values()}
-  sides = {(SIDE, SIDE)} if scaled else sides
-  fewest = min(filter(None, map(_halvings, sides)), default=len(MULTS))
-  return DEPTH | {'**.simple.mults': MULTS[:fewest]}
+  most = len(MULTS) if scaled else _halvings(pixels) or len(MULTS)
+  return DEPTH | {'**.simple.mults': MULTS[:most]}
 
 
-def _halvings(sides: tuple[int, int]) -> int:
-  """Returns the most halvings, up to four, that images admit; 0 for none."""
-  if max(sides) > LARGEST:
-    return 0
-  numbers = range(len(MULTS), 0, -1)
-  return next((n for n in numbers if images.fits(sides, n)), 0)
+def _halvings(pixels: Mapping[str, Space]) -> int:
+  """Returns the most halvings, up to four, that all admit; 0 for none."""
+  sides = list(images.by_sides(pixels))
+  admitted = lambda n: all(images.fits(x, n) for x in sides)
+  return next(filter(admitted, range(len(MULTS), 0, -1)), 0)
 
 
 def _endless(id: str) -> bool:

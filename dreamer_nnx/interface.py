@@ -16,6 +16,7 @@ import numpy as np
 from dreamer_nnx import spaces, spacetypes
 from dreamer_nnx.errors import UserError
 from dreamer_nnx.leaves import MISSING
+from dreamer_nnx.native import LARGEST
 from dreamer_nnx.spacetypes import Space
 
 IMAGE, LOG = 'image', spaces.LOG
@@ -33,7 +34,7 @@ class Bounds:
     native = low + (clip(action, -1, 1) + 1) / 2 (high - low)
 
   Elements without finite bounds on both sides are only clipped to the one
-  that they have.
+  that they have. The ends of float32 are no bounds.
   """
 
   low: np.ndarray
@@ -43,7 +44,8 @@ class Bounds:
   @classmethod
   def of(cls, space: Space) -> 'Bounds':
     low, high = np.float64(space.low), np.float64(space.high)
-    return cls(low, high, np.isfinite(low) & np.isfinite(high))
+    finite = np.maximum(np.abs(low), np.abs(high)) < LARGEST
+    return cls(low, high, finite)
 
   @property
   def scaled(self) -> Space:
@@ -60,12 +62,16 @@ class Bounds:
     return np.minimum(np.maximum(value, self.low), self.high)
 
   def presented(self, native: np.ndarray) -> np.ndarray:
-    """Numbers of the policy for (..., A) of the environment; not clipped."""
-    ranged = self.finite & (self.high > self.low)
-    start = np.where(ranged, self.low, 0)
-    span = np.where(ranged, self.high - start, 1)
-    inside = 2 * (np.asarray(native, np.float64) - start) / span - 1
-    return np.where(ranged, inside, native).astype(np.float32)
+    """Numbers of the policy for (..., A) of the environment; not clipped.
+
+    What has a single value is 0, in the middle.
+    """
+    start, half = self._scale
+    ranged = half > 0
+    value = np.asarray(native, np.float64)
+    inside = (value - start) / np.where(ranged, half, 1) - 1
+    single = np.where(self.finite, 0, value)
+    return np.where(ranged, inside, single).astype(np.float32)
 
   @functools.cached_property
   def _same(self) -> bool:

@@ -22,6 +22,7 @@ WHITE = 255
 WHOLE = frozenset((int, np.int64, np.int32))
 NUMBERS = WHOLE | {float, np.float64, np.float32}
 FLOAT32 = np.dtype(np.float32)
+MAX_CLASSES = 2**31 - 1
 # The least whole number that int64 does not have.
 INT64 = 2.0**63
 LARGEST = float(np.finfo(np.float32).max)
@@ -58,6 +59,8 @@ def converter(space: Space, where: str) -> Converter:
   Raises:
     UserError: It is of a kind or shape that cannot be read.
   """
+  if kind(space) in ('Discrete', 'MultiDiscrete'):
+    check_classes(space, where)
   if kind(space) == 'Discrete':
     return _discrete(space)
   if kind(space) == 'MultiDiscrete':
@@ -74,8 +77,21 @@ def converter(space: Space, where: str) -> Converter:
   )
 
 
+def check_classes(space: Space, where: str) -> None:
+  """Refuses a Discrete or MultiDiscrete with more classes than int32 has."""
+  discrete = kind(space) == 'Discrete'
+  most = int(space.n if discrete else space.nvec.max())
+  if most > MAX_CLASSES:
+    raise UserError(
+      f'it has {most} classes. At most {MAX_CLASSES} are read, as int32; make '
+      'it a Box, or split it in a wrapper.',
+      where,
+    )
+
+
 def _discrete(space: Space) -> Converter:
   start, count = int(space.start), int(space.n)
+  dtype = np.dtype(space.dtype)
 
   def encode(value: np.ndarray | int) -> np.ndarray:
     if type(value) in WHOLE and start <= value < start + count:
@@ -84,7 +100,10 @@ def _discrete(space: Space) -> Converter:
     _check_bounds(value, start, start + count - 1, space)
     return np.int32(int(value) - start)
 
-  decode = lambda array: np.int64(array) + start if start else np.int64(array)
+  def decode(array: np.ndarray) -> np.ndarray:
+    value = np.int64(array) + start if start else np.int64(array)
+    return value if dtype == value.dtype else value.astype(dtype)
+
   return Converter(spacetypes.discrete(count), encode, decode)
 
 
@@ -142,7 +161,8 @@ def _image(space: Space, where: str) -> Converter:
   """An image as (height, width, channels) uint8.
 
   Frames of a stack become channels, and channels in front move to the end.
-  Floats become 256 shades between the bounds of the space.
+  Floats become 256 shades between the bounds of the space, and truth values
+  black and white.
   """
   shape, dtype = space.shape, space.dtype
   order, note = _axes(shape, where)
@@ -154,9 +174,11 @@ def _image(space: Space, where: str) -> Converter:
     note = f'{note} Its floats are kept as 256 shades, uint8.'.strip()
   else:
     _check_pixels(space, where)
+  flags = dtype == np.bool_
   low = float(space.low.min()) if shades else 0.0
-  shade = (float(space.high.max()) - low) / WHITE if shades else 1.0
-  pixels = _shades if shades else _pixels
+  high = float(space.high.max()) if shades or flags else WHITE
+  shade = (high - low) / WHITE
+  pixels = _shades if shades else _flags if flags else _pixels
   full = dtype == np.uint8 and space.low.max() == 0
   full = full and space.high.min() == WHITE
 
@@ -172,7 +194,7 @@ def _image(space: Space, where: str) -> Converter:
     turned = np.reshape(array, (*lead, *(shape[axis] for axis in order)))
     back = (len(lead) + np.argsort(order)).tolist()
     value = turned.transpose(*range(len(lead)), *back)
-    return (low + shade * value).astype(dtype)
+    return _cast(low + shade * value, dtype)
 
   image = spacetypes.image(target)
   return Converter(image, encode, decode, note)
@@ -213,7 +235,10 @@ def _check_pixels(space: Space, where: str) -> None:
 def _check_shades(space: Space, where: str) -> None:
   low, high = space.low, space.high
   even = low.min() == low.max() and high.min() == high.max()
-  if not even or not np.isfinite([low.min(), high.max()]).all():
+  # The ends of a type are what is written where there are no bounds.
+  limit = min(LARGEST, float(np.finfo(space.dtype).max))
+  ends = np.float64([low.min(), high.max()])
+  if not even or (np.abs(ends) >= limit).any():
     raise UserError(
       f'it is {space.dtype} of the shape {space.shape} without one lowest and '
       'one highest number. Arrays of rank 3 and 4 are read as images: give '
@@ -229,6 +254,10 @@ def _pixels(value: np.ndarray, space: Space) -> np.ndarray:
   value = _whole_numbers(value, space)
   _check_bounds(value, space.low, space.high, space)
   return value
+
+
+def _flags(value: np.ndarray, space: Space) -> np.ndarray:
+  return _pixels(value, space) * WHITE
 
 
 def _shades(value: np.ndarray, space: Space) -> np.ndarray:

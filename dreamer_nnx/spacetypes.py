@@ -196,7 +196,11 @@ def _made(described: Mapping[str, Any], depth: int) -> Any:
       return use.Tuple([from_json(x, depth + 1) for x in entries])
     return use.Dict({str(k): from_json(x, depth + 1) for k, x in entries})
   if name == 'Discrete':
-    return use.Discrete(int(described['n']), start=int(described['start']))
+    n, start = int(described['n']), int(described['start'])
+    dtype = np.dtype(described.get('dtype', np.int64))
+    # Older versions of gymnasium know no other type, and no such argument.
+    other = {} if dtype == np.int64 else {'dtype': dtype}
+    return use.Discrete(n, start=start, **other)
   shape = tuple(map(int, described['shape']))
   if min(shape, default=1) < 0 or math.prod(shape) > MAX_SIZE:
     raise ValueError(f'{described!r:.80} has more than {MAX_SIZE} numbers.')

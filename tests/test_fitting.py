@@ -114,6 +114,24 @@ def test_a_vector_gets_a_small_agent():
   assert more.dynamics.rssm.stochastic.categorical.classes == 16
 
 
+def test_images_that_cannot_be_scaled_are_halved_if_they_all_admit_it():
+  config = dreamer_nnx.load_config('gymnasium', {'env.name': PAIR})
+  assert len(config.encoder.simple.mults) == 3
+  envs = workflow.make_envs(config)
+  images.check_halvings(envs.obs_space, 3)
+  envs.close()
+
+
+def pair(*, num_envs, seed):
+  """Shows a large image and a small one, in their sizes alone."""
+  create = lambda index: Shown(((128, 128), (32, 32)))
+  made = single.Options()
+  return single.vectorize(create, made, num_envs=num_envs, seed=seed, where='')
+
+
+PAIR = 'tests.test_fitting:pair'
+
+
 @pytest.mark.parametrize(
   ('sides', 'scaled', 'halvings'),
   [
@@ -125,6 +143,10 @@ def test_a_vector_gets_a_small_agent():
     (((84, 84),), (64, 64), 4),
     (((30, 31),), (64, 64), 4),
     (((128, 128), (16, 16)), (64, 64), 4),
+    # Each of them admits some number of halvings, but none both.
+    (((96, 96), (12, 12)), (64, 64), 4),
+    # The first admits 4, too.
+    (((48, 48), (24, 40)), (), 3),
   ],
 )
 def test_images_are_halved_or_scaled(sides, scaled, halvings):

@@ -188,6 +188,19 @@ def test_bounds_lead_back():
   np.testing.assert_allclose(bounds.native(bounds.presented(native)), native)
 
 
+def test_an_action_of_one_value_says_nothing():
+  bounds = Bounds.of(gs.Box(np.array([7.0, 0.0]), np.array([7.0, 2.0])))
+  assert bounds.presented(np.array([7.0, 2.0])).tolist() == [0, 1]
+  assert bounds.native(np.float32([0.5, 0])).tolist() == [7, 1]
+
+
+def test_the_ends_of_a_type_are_no_bounds():
+  most = np.finfo(np.float32).max
+  bounds = Bounds.of(gs.Box(-most, most, (2,)))
+  assert bounds.native(np.float32([0.5, -3])).tolist() == [0.5, -3]
+  assert bounds.presented(np.array([0.5, -3])).tolist() == [0.5, -3]
+
+
 def test_actions_that_are_presented_as_they_are_stay_exact_and_are_clipped():
   bounds = Bounds.of(gs.Box(-1, 1, (3,), np.float32))
   found = bounds.native(np.float32([1e-20, 5, -5]))

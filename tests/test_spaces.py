@@ -11,6 +11,7 @@ WHERE = 'config.env'
 ROUND_TRIPS = [
   gs.Discrete(5),
   gs.Discrete(5, start=-3),
+  gs.Discrete(5, start=3, dtype=np.uint8),
   gs.MultiDiscrete([2, 7]),
   gs.MultiDiscrete([2, 7], start=[4, -4]),
   gs.MultiDiscrete([[2, 3], [4, 5]]),
@@ -24,6 +25,8 @@ ROUND_TRIPS = [
   gs.Box(0, 255, (40, 36), np.uint8),
   gs.Box(0, 255, (9, 7, 3), np.uint8),
   gs.Box(0, 1, (3,), np.bool_),
+  gs.Box(0, 1, (9, 7, 3), np.bool_),
+  gs.Box(0, 100, (9, 7, 3), np.int8),
   gs.Tuple((gs.Discrete(3), gs.Box(-1, 1, (2,), np.float32))),
   gs.Dict({'a': gs.Discrete(3), 'b': gs.Dict({'c': gs.MultiBinary(2)})}),
 ]
@@ -150,6 +153,7 @@ def test_zeros_have_the_types_of_run_time():
   assert spaces.example(flat['d'], (3, 5)).shape == (3, 5, 2)
 
 
+MOST = np.finfo(np.float32).max
 BAD_SPACES = [
   (gs.Text(3), UserError, "'vector': it is a Text space, which cannot be read"),
   (gs.Sequence(gs.Discrete(2)), UserError, 'is a Sequence space'),
@@ -161,6 +165,14 @@ BAD_SPACES = [
   ),
   (gs.Box(0, 1, (2,) * 5), UserError, 'of rank 5. Arrays of at most rank 4'),
   (gs.Box(0, np.inf, (8, 8, 3)), UserError, 'give the Box finite bounds'),
+  (gs.Box(-MOST, MOST, (8, 8, 3)), UserError, 'give the Box finite bounds'),
+  (
+    gs.Box(-1e300, 1e300, (8, 8, 3), np.float64),
+    UserError,
+    'give the Box finite bounds',
+  ),
+  (gs.Discrete(2**31), UserError, "'vector': it has 2147483648 classes. At"),
+  (gs.MultiDiscrete([2, 2**40]), UserError, 'it has 1099511627776 classes'),
   (gs.Box(-1, 9, (8, 8, 3), np.int32), UserError, 'numbers are 0 to 255'),
   (gs.Box(0, 1, (0,)), UserError, 'which is empty'),
   (gs.Dict({}), ValueError, 'has no entries'),
@@ -235,6 +247,7 @@ RAMP = np.array([0, 255] * 4, np.uint8).reshape(2, 2, 2)
     (gs.Box(0, 9, (2,), np.int64), [0, 1e30], '1e+30'),
     (gs.Box(0, 9, (2,), np.uint64), [0.0, -1e30], '-1e+30'),
     (gs.Box(0, 1, (2,), np.bool_), [0, 2], '2'),
+    (gs.Box(0, 1, (2, 2, 2), np.bool_), RAMP, '255'),
     (gs.Box(0, 9, (2,)), ['a', 'b'], "'a'"),
   ],
 )
@@ -299,6 +312,8 @@ def test_images_are_read_in_new_arrays(shape, dtype):
     (gs.Box(0, 9, (2,), np.int64), [0.0, 9.0], [0, 9]),
     (gs.Box(-1, 1, (2,)), [5, 0], [5, 0]),
     (gs.Box(0, 1, (4, 4, 1)), np.full((4, 4, 1), 0.2), np.full((4, 4, 1), 51)),
+    (gs.Box(0, 1, (2, 2, 2), bool), RAMP > 0, RAMP),
+    (gs.Box(0, 1, (2, 2, 2), bool), RAMP // 255, RAMP),
     (gs.Box(-1, 1, (4, 4, 1)), np.ones((4, 4, 1)), np.full((4, 4, 1), 255)),
   ],
 )

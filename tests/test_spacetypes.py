@@ -18,6 +18,7 @@ NESTED = gym_spaces.Dict(
     'bounds': gym_spaces.Box(np.array([0.1, -np.inf]), np.array([1, 2.5])),
     'image': gym_spaces.Box(0, 255, (4, 5, 3), np.uint8),
     'class': gym_spaces.Discrete(3, start=-1),
+    'byte': gym_spaces.Discrete(3, dtype=np.uint8),
     'many': gym_spaces.Tuple(
       [gym_spaces.MultiDiscrete([2, 5]), gym_spaces.MultiBinary(4)]
     ),

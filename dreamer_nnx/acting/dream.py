@@ -19,10 +19,10 @@ from dreamer_nnx.nn import loops
 
 sg = jax.lax.stop_gradient
 Array = jax.Array
-# (features, memory, key) to (action, memory), one step of N rows.
+# (features, memory, key) to (action, memory, what to keep), one step of N rows.
 Act = Callable[
   [contracts.Feat, contracts.Memory, Array],
-  tuple[contracts.Action, contracts.Memory],
+  tuple[contracts.Action, contracts.Memory, Mapping[str, Array]],
 ]
 
 
@@ -34,7 +34,7 @@ def dream(
   memory: contracts.Memory,
   length: int,
   key: Array,
-) -> tuple[contracts.Feat, contracts.Action]:
+) -> tuple[contracts.Feat, contracts.Action, dict[str, Array]]:
   """Rolls `act` out in the world model.
 
   Args:
@@ -45,24 +45,25 @@ def dream(
     length: H.
 
   Returns:
-    (N, H, n) features of the states after the first, and (N, H+1, ...) actions;
-    the last one is chosen at the last state.
+    (N, H, n) features of the states after the first; (N, H+1, ...) actions, the
+    last one chosen at the last state; and what `act` keeps, (N, H+1, ...).
   """
 
   def body(state, key):
     carry, feat, memory = state
-    action, memory = act(feat, memory, streams.at(key, 'act'))
+    action, memory, kept = act(feat, memory, streams.at(key, 'act'))
     carry, feat = dynamics.predict(carry, action, streams.at(key, 'predict'))
-    return (carry, feat, memory), (feat, action)
+    return (carry, feat, memory), (feat, (action, kept))
 
   keys = jax.random.split(streams.at(key, 'steps'), length)
-  state, (feats, actions) = loops.scan(body, (carry, feat, memory), keys)
+  state, (feats, chosen) = loops.scan(body, (carry, feat, memory), keys)
   _, feat, memory = state
-  last, _ = act(feat, memory, streams.at(key, 'last'))
+  action, _, kept = act(feat, memory, streams.at(key, 'last'))
   # (H, N, ...) to (N, H, ...); the last action (N, ...) is put behind.
   swap = lambda x: x.swapaxes(0, 1)
   append = lambda x, last: jnp.concatenate([swap(x), last[:, None]], 1)
-  return jax.tree.map(swap, feats), jax.tree.map(append, actions, last)
+  actions, kept = jax.tree.map(append, chosen, (action, kept))
+  return jax.tree.map(swap, feats), actions, kept
 
 
 def open_loop(
@@ -116,10 +117,13 @@ def imagine(
   dynamics, frozen = constant(world.dynamics), constant(policy)
 
   def act(feat, memory, key):
-    joint = frozen(feat, given=given, mask=masks.of(feat, memory))
-    return joint.sample(key), jax.tree.map(jnp.zeros_like, memory)
+    mask = masks.of(feat, memory)
+    joint = frozen(feat, given=given, mask=mask)
+    return joint.sample(key), jax.tree.map(jnp.zeros_like, memory), mask
 
-  feats, action = dream(
+  # The masks are those that actions were drawn by. Predicted once more, of all
+  # steps at once, they may round to others, that allow no such action.
+  feats, action, mask = dream(
     dynamics,
     sg(dynamics.starts(replayed.carry, replayed.observed, count)),
     sg(first),
@@ -133,7 +137,6 @@ def imagine(
   cont = sg(world.cont(sg(feat)).prob(1))
   disc = 1.0 if options.contdisc else options.discount
   weight = sg(jnp.cumprod(disc * cont, 1) / disc)
-  mask = joined(masks.true, masks.predicted(sg(feats)))
   return Dream(feat, sg(action), reward, cont, weight, sg(mask), sg(given))
 
 

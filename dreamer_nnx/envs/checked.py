@@ -45,6 +45,8 @@ class CheckedVectorEnv(WrappedVectorEnv):
           'Discrete from 0 and MultiDiscrete of rank 1 from 0.',
           where,
         )
+      if spaces.is_discrete(space):
+        native.check_classes(space, f'{where}: {key!r}')
     # By key: shape, type, and the space if it has classes.
     kinds = {'f': np.dtype(np.float32), 'b': np.dtype(bool)}
     self._wanted = {
@@ -147,4 +149,4 @@ def _is_normal(space: gymnasium.Space) -> bool:
   if not isinstance(space, gymnasium.spaces.Box):
     return False
   floats = space.dtype == np.float32 and len(space.shape) <= MAX_RANK
-  return floats or spaces.is_image(space)
+  return 0 not in space.shape and (floats or spaces.is_image(space))

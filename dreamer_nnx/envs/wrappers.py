@@ -94,9 +94,10 @@ class Render(gymnasium.Wrapper):
       raise UserError(
         "there is an observation 'image' already, leave render off.", where
       )
-    self._size = size
+    self._size, self._shape = size, None
     env.reset()
-    image = gymnasium.spaces.Box(0, 255, self._draw().shape, np.uint8)
+    self._shape = self._draw().shape
+    image = gymnasium.spaces.Box(0, 255, self._shape, np.uint8)
     self.observation_space = gymnasium.spaces.Dict(
       {**env.observation_space.spaces, 'image': image}
     )
@@ -124,7 +125,13 @@ class Render(gymnasium.Wrapper):
           "render_mode='rgb_array'."
         )
       raise EnvError(text)
-    return resize(frame, self._size) if self._size else frame
+    image = resize(frame, self._size) if self._size else frame
+    if self._shape and image.shape != self._shape:
+      raise EnvError(
+        f'render() drew an image of the shape {frame.shape}, the first one '
+        f'became {self._shape}. All drawings must be alike.'
+      )
+    return image
 
 
 class Resize(gymnasium.ObservationWrapper):

@@ -32,9 +32,9 @@ def roll(agent, carry=None, length=H, key=KEY):
 
   def act(feat, memory, key):
     joint = agent.behavior.policy(feat, given={}, mask={})
-    return joint.sample(key), memory
+    return joint.sample(key), memory, {}
 
-  feat, action = dream(agent.dynamics, carry, carry, act, {}, length, key)
+  feat, action, _ = dream(agent.dynamics, carry, carry, act, {}, length, key)
   whole = jnp.concatenate([carry['deter'][:, None], feat['deter']], 1)
   return whole, action
 
@@ -64,19 +64,20 @@ def test_open_loop_is_predict_after_predict(agent):
 
 def test_memory_is_handed_from_state_to_state(agent):
   def act(feat, memory, key):
-    return {'action': memory % 3}, memory + 1
+    return {'action': memory % 3}, memory + 1, {}
 
   memory = jnp.arange(N)
-  _, action = dream(agent.dynamics, STARTS, STARTS, act, memory, H, KEY)
+  _, action, _ = dream(agent.dynamics, STARTS, STARTS, act, memory, H, KEY)
   expected = (np.arange(N)[:, None] + np.arange(H + 1)) % 3
   np.testing.assert_array_equal(action['action'], expected)
 
 
 def test_every_state_draws_with_a_key_of_its_own(agent):
   def act(feat, memory, key):
-    return {'action': jax.random.randint(key, (N,), 0, 2**30)}, memory
+    drawn = jax.random.randint(key, (N,), 0, 2**30)
+    return {'action': drawn}, memory, {}
 
-  _, action = dream(agent.dynamics, STARTS, STARTS, act, {}, H, KEY)
+  _, action, _ = dream(agent.dynamics, STARTS, STARTS, act, {}, H, KEY)
   assert len(np.unique(action['action'])) == N * (H + 1)
 
 
@@ -224,3 +225,27 @@ def test_the_true_mask_comes_first_and_predicted_ones_after(masking, predicted):
   )[..., 0]
   # Where nothing is allowed everything is.
   assert (taken | ~mask.any(-1)).all()
+
+
+class Unsure:
+  """An objective that allows another class for all steps at once.
+
+  So may rounding, where a probability is near a half.
+  """
+
+  def mask(self, world, feat):
+    allowed = jnp.arange(3) == feat['deter'].ndim - 1
+    return {'action': jnp.broadcast_to(allowed, (*feat['deter'].shape[:-1], 3))}
+
+
+def test_masks_of_a_dream_are_those_that_its_actions_were_drawn_by(masking):
+  steps = PLAIN | {'mask/action': BATCH['mask/action']}
+  world = dataclasses.replace(masking.world, objectives={'masks': Unsure()})
+  replayed = dataclasses.replace(replayed_of(masking, steps=steps), world=world)
+  options, policy = AgentOptions(imag_length=H), masking.behavior.policy
+  found = imagine(replayed, policy, options, KEY)
+  assert (found.action['action'][:, 1:] == 1).all()
+  joint = policy(found.feat, given={}, mask=found.mask)
+  logp = joint.logp(found.action)
+  np.testing.assert_array_equal(logp[:, 1:], 0)
+  assert (logp > -100).all()

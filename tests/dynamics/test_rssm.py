@@ -122,12 +122,12 @@ def test_a_dream_equals_predicting_its_own_actions():
     total = feat['deter'].sum(-1, keepdims=True)
     noise = jax.random.uniform(key, (B, 2), minval=-1)
     jump = (jnp.concatenate([total, -total], -1) > 0).astype(int)
-    return {'move': noise, 'jump': jump}, memory
+    return {'move': noise, 'jump': jump}, memory, {}
 
   with deterministic():
     start = features_of(CARRY)
     roll = jax.jit(lambda key: dream(rssm, CARRY, start, policy, {}, T, key))
-    feat, action = roll(jax.random.key(1))
+    feat, action, _ = roll(jax.random.key(1))
     repeat = jax.jit(lambda x: open_loop(rssm, CARRY, x, jax.random.key(2)))
     expected = repeat(jax.tree.map(lambda x: x[:, :-1], action))
   close(feat, expected)

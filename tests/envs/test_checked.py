@@ -117,6 +117,7 @@ def test_what_breaks_the_contract_is_refused(change, message):
     spaces.MultiDiscrete([[2, 2]]),
     spaces.Box(0, 1, (4, 4, 3), np.float32),
     spaces.Box(0, 1, (4,), np.float64),
+    spaces.Box(0, 1, (4, 0), np.float32),
     spaces.MultiBinary(3),
     spaces.Dict({}),
   ],
@@ -124,6 +125,11 @@ def test_what_breaks_the_contract_is_refused(change, message):
 def test_spaces_of_other_kinds_are_refused(space):
   with pytest.raises(UserError, match=f"{WHERE}: 'x' has the space"):
     CheckedVectorEnv(Vector(obs_space={'x': space}), WHERE)
+
+
+def test_more_classes_than_int32_has_are_refused():
+  with pytest.raises(UserError, match=f"{WHERE}: 'x': it has 2147483648 clas"):
+    CheckedVectorEnv(Vector(obs_space={'x': spaces.Discrete(2**31)}), WHERE)
 
 
 def test_keys_are_checked():

@@ -336,6 +336,26 @@ def test_rendering_and_scaling(start):
     start(lambda i: Undrawn(), render=True)
 
 
+class Growing(games.Drawn):
+  """Draws one row more in each step."""
+
+  def render(self):
+    return np.zeros((1 + self.time, 20, 3), np.uint8)
+
+
+def test_all_drawings_are_of_one_size(start):
+  env = start(lambda i: Growing(), render=True)
+  env.reset()
+  message = (
+    r'step 1: render\(\) drew .* \(2, 20, 3\), the first .* \(1, 20, 3\)'
+  )
+  with pytest.raises(envs.EnvError, match=message):
+    env.step(act(0, 0))
+  env = start(lambda i: Growing(), render=True, image_size=(6, 4))
+  env.reset()
+  assert env.step(act(0, 0))['image'].shape == (2, 6, 4, 3)
+
+
 class Undrawn(games.Counter):
   def render(self):
     return None
