@@ -234,3 +234,10 @@ def test_processes_that_differ_say_where_before_they_compile(tmp_path):
     assert 'config.seed is 3 in process 0, 4 in process 1' in result.out
     assert 'Traceback' not in result.out
   assert not (tmp_path / 'checkpoints').exists()
+
+
+def test_one_may_compile_for_longer_than_devices_have_to_connect():
+  # Gloo gives them 30 seconds.
+  late = spawn_all(['34'], 2, 2, module='tests.training.late', more=PLAIN)
+  for result in end(late):
+    assert '[2.0, 4.0] [0, 1]' in result.out

@@ -61,6 +61,8 @@ def join(
       '--num_processes and --process_id.',
       '--distributed',
     ) from error
+  # While all are here, see `sharding.connect`.
+  anywhere(False)
 
 
 def count() -> int:

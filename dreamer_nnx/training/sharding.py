@@ -10,11 +10,13 @@ What `fsdp` splits is stored in parts and gathered to compute with.
 """
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as Spec
 
@@ -24,6 +26,8 @@ AXES = ('data', 'fsdp', 'tensor')
 # Axes whose devices see different rows.
 ROWS = ('data', 'fsdp')
 WHERE = 'config.mesh'
+# Names of a barrier must be unique.
+_CONNECTED = itertools.count()
 Axes = Sequence[str] | None
 
 
@@ -199,7 +203,37 @@ def make_sharding(
     mesh = Mesh(ordered, AXES, axis_types=types)
     processes = len({device.process_index for device in devices})
     _check_tensor(sizes, len(devices) // processes)
+  connect(mesh)
   return Sharding(mesh, options.table())
+
+
+def connect(mesh: Mesh) -> None:
+  """Connects the devices of several processes, over every set of axes.
+
+  Else they are connected when a program first needs it. Gloo gives that 30
+  seconds, and one process may compile, or read a checkpoint, for longer than
+  another. So all wait for each other here, and connect at once.
+  """
+  if jax.process_count() == 1:
+    return
+  everyone = set(range(jax.process_count()))
+  name = f'connect {next(_CONNECTED)}'
+  ocp.multihost.sync_global_processes(name, processes=everyone)
+  axes = [axis for axis in mesh.axis_names if mesh.shape[axis] > 1]
+  groups = [
+    group
+    for count in range(1, len(axes) + 1)
+    for group in itertools.combinations(axes, count)
+  ]
+  every = Spec(mesh.axis_names)
+  zeros = jax.make_array_from_callback(
+    (mesh.size,),
+    NamedSharding(mesh, every),
+    lambda index: np.zeros(mesh.size, np.float32)[index],
+  )
+  sums = lambda x: [jax.lax.psum(x, group) for group in groups]
+  summed = jax.shard_map(sums, mesh=mesh, in_specs=every, out_specs=every)
+  jax.block_until_ready(jax.jit(summed)(zeros))
 
 
 def planned_for(options: MeshOptions, processes: int) -> Sharding:
