@@ -84,7 +84,8 @@ def read(workdir: paths.Path, name: str) -> Run:
   """Reads the run of a workdir."""
   if not workdir.is_dir():
     what = 'is no folder' if workdir.exists() else 'does not exist'
-    raise UserError(f'{what}. Name the workdir of a run.', '--workdir', name)
+    text = f'{what}. Name the workdir of a run.'
+    raise UserError(text, '--workdir', str(workdir))
   problems: list[str] = []
   entries = sorted(entry.name for entry in workdir.iterdir())
   evaluated = [x for x in entries if EVALUATIONS.fullmatch(x)]

@@ -29,8 +29,9 @@ def test_a_run_is_read(tmp_path):
 
 
 def test_a_workdir_must_be_there(tmp_path):
-  with pytest.raises(UserError, match='does not exist'):
-    runs.read(tmp_path / 'none', 'none')
+  missing = tmp_path / 'none'
+  with pytest.raises(UserError, match=f'{missing}.*: does not exist'):
+    runs.read(missing, 'none')
   (tmp_path / 'file').touch()
   with pytest.raises(UserError, match='is no folder'):
     runs.read(tmp_path / 'file', 'file')
