@@ -70,7 +70,8 @@ class Replay(Protocol):
   The builder is given `spaces`: shape and dtype of everything kept of one
   worker's step, by key. These are the observations, the actions, `reward`,
   `is_first`, `is_last`, `is_terminal`, the entries of the dynamics as
-  `latent/*`, and what the behaviour adds, `acting/*`. It is also given
+  `latent/*`, and what the behaviour adds, `acting/*`. Those of class indices
+  have the numbers of their classes as an attribute, `classes`. It is also given
   `num_envs` W, `batch_size` B and `batch_length` T; `context_needed`, the steps
   that the dynamics read before the T that are trained on; and `signals`, the
   names of what `update` is told of steps.

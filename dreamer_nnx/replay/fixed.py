@@ -18,7 +18,7 @@ class FixedSteps:
   `is_last` also marks a step that the first of another episode follows.
 
   Args:
-    spaces: Shape and dtype of a step, for each key.
+    spaces: Shape and dtype of a step, for each key, and `classes`, if any.
     source: The steps.
     optional: Keys that are zeros where the source does not have them.
     length: Steps of a window.
@@ -91,6 +91,8 @@ class FixedSteps:
       value = require(arrays, key, name)
       count = len(arrays['reward']) if 'reward' in arrays else len(value)
       _check(f'{name}: {key!r}', value, (count, *flat.shape[1:]), flat.dtype)
+      classes = getattr(self._spaces[key], 'classes', None)
+      _check_classes(f'{name}: {key!r}', value, classes)
       flat[rows] = value[wanted]
 
   def _mark_ends(self) -> None:
@@ -129,7 +131,18 @@ def _check(
     raise UserError(f'{what} is {value.dtype}, and must be {dtype}.', 'path')
   if value.dtype.kind == 'f' and not np.isfinite(value).all():
     raise UserError(f'{what} is NaN or infinite somewhere.', 'path')
-  if dtype == np.int32 and value.size and value.min() < 0:
+
+
+def _check_classes(
+  what: str, value: np.ndarray, classes: Sequence[int] | None
+) -> None:
+  """Refuses numbers (N,) or (N, n) of which there are no such classes."""
+  if classes is None:
+    return
+  wrong = (value < 0) | (value >= np.reshape(classes, value.shape[1:]))
+  if wrong.any():
     raise UserError(
-      f'{what} is {value.min()} somewhere; classes are counted from 0.', 'path'
+      f'{what} is {value[wrong][0]} somewhere; the environment has '
+      f'{" x ".join(map(str, classes))} classes, which are counted from 0.',
+      'path',
     )

@@ -33,13 +33,28 @@ def step_spaces(
   struct = jax.ShapeDtypeStruct
   return (
     {
-      key: struct(space.shape, spaces.data_type(space))
+      key: _described(space)
       for key, space in (observed | dict(action_space)).items()
     }
     | {key: struct((), dtype) for key, dtype in FLAGS.items()}
     | {LATENT + key: x for key, x in layout.entry_space.items()}
     | {ACTING + key: x for key, x in layout.extra_space.items()}
   )
+
+
+class Indices(jax.ShapeDtypeStruct):
+  """Shape and format of class indices, and the numbers of their classes."""
+
+  classes: tuple[int, ...]
+
+
+def _described(space: Space) -> jax.ShapeDtypeStruct:
+  shape, dtype = space.shape, spaces.data_type(space)
+  if not spaces.is_discrete(space):
+    return jax.ShapeDtypeStruct(shape, dtype)
+  indices = Indices(shape, dtype)
+  indices.classes = spaces.classes(space)
+  return indices
 
 
 def abstract_batch(kept: StepSpaces, rows: int, length: int) -> StepSpaces:

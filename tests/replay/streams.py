@@ -14,6 +14,11 @@ def space(shape, dtype):
   return SimpleNamespace(shape=shape, dtype=np.dtype(dtype))
 
 
+def classes(shape, numbers):
+  """Describes indices of so many classes."""
+  return SimpleNamespace(**vars(space(shape, 'int32')), classes=numbers)
+
+
 SPACES = {
   'count': space((), 'int32'),
   'image': space((2, 3, 1), 'uint8'),

@@ -17,12 +17,12 @@ from dreamer_nnx.replay.dataset import DatasetReplay
 from dreamer_nnx.replay.index import IndexFormError
 from dreamer_nnx.slots import REPLAY
 from tests.replay import streams
-from tests.replay.streams import saved, space
+from tests.replay.streams import classes, saved, space
 
 SPACES = {
   'count': space((), 'float32'),
   'image': space((2, 3, 1), 'uint8'),
-  'action': space((), 'int32'),
+  'action': classes((), (3,)),
   'reward': space((), 'float32'),
   'is_first': space((), 'bool'),
   'is_last': space((), 'bool'),
@@ -173,7 +173,8 @@ def test_an_index_of_another_form_is_refused(tmp_path, change):
     ({'image': np.zeros((5, 2, 2, 1), 'u1')}, r"'image' is \(5, 2, 2, 1\), "),
     ({'image': np.zeros((5, 2, 3, 1))}, "'image' is float64, and must be uint"),
     ({'action': np.zeros(6, int)}, r"'action' is \(6,\), and must be \(5,\)"),
-    ({'action': np.full(5, -1)}, "'action' is -1 somewhere; classes are count"),
+    ({'action': np.full(5, -1)}, "'action' is -1 somewhere; the environment h"),
+    ({'action': np.arange(5)}, "'action' is 3 somewhere; .* has 3 classes"),
     ({'reward': np.full(5, np.nan)}, "'reward' is NaN or infinite somewhere"),
     ({'is_first': np.zeros(5, bool)}, r'has to begin an episode: is_first\[0'),
   ],
@@ -186,6 +187,19 @@ def test_files_that_do_not_fit_are_named(tmp_path, change, text):
     make(tmp_path)
   assert caught.value.path == 'config.replay.dataset.path'
   assert caught.value.got == f' = {str(tmp_path)!r}'
+
+
+def test_classes_of_each_number_are_its_own(tmp_path):
+  spaces = SPACES | {'action': classes((2,), (2, 5))}
+  arrays = episode(0, 5)
+  for action, fits in (([1, 4], True), ([4, 1], False)):
+    arrays['action'] = np.tile(action, (5, 1))
+    np.savez(tmp_path / '000.npz', **arrays)
+    if fits:
+      make(tmp_path, spaces=spaces)
+    else:
+      with pytest.raises(UserError, match=r'4 somewhere; .* 2 x 5 classes'):
+        make(tmp_path, spaces=spaces)
 
 
 def test_what_a_behaviour_adds_may_be_missing_and_is_said(tmp_path):

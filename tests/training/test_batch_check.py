@@ -173,6 +173,9 @@ def test_each_handle_comes_back_once():
   learner = workflow.make_learner(config, envs.obs_space, envs.action_space)
   trainer = make_trainer(envs, learner)
   kept = step_spaces(envs.obs_space, envs.action_space, learner)
+  # Left, stay and right.
+  assert kept['action'].classes == (3,)
+  assert not hasattr(kept['image'], 'classes')
   trainer.replay = ListReplay(kept, 2, 2, 4, 0)
   trainer.run()
   assert trainer.updates == trainer.replay.drawn > 20
