@@ -115,7 +115,7 @@ TASKS = {
     VECTOR | {'steps': 24_000},
     SWINGUP,
     repeat=2,
-    seeds=8,
+    seeds=14,
   ),
   'swingup_default': Task(
     'cartpole_swingup, with the default entropy scale',
