@@ -72,12 +72,15 @@ def worlds(files, methods):
 def server(files, *options, port=0, words=()):
   """A server in a process of its own, and its address."""
   words = words or (*PYTHON, str(files / f'{NAME}_server.py'))
+  # What runs in the background may ignore it, and so does what that starts.
+  before = signal.signal(signal.SIGINT, signal.default_int_handler)
   process = subprocess.Popen(
     [*words, '--listen', f'127.0.0.1:{port}', *options],
     stdout=subprocess.PIPE,
     stderr=subprocess.STDOUT,
     text=True,
   )
+  signal.signal(signal.SIGINT, before)
   try:
     line = process.stdout.readline()
     yield process, re.fullmatch(r'listens on (.*)\n', line)[1]
