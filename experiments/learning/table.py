@@ -100,11 +100,10 @@ def page(found: Results) -> str:
 
 
 OPEN = """On `track` a final mean is one of 24 episodes a run. Its standard
-error is 0.5 by that alone, and 0.2 for the difference of twelve runs and
-twelve. The agent here is lower by 1 % in the last tenth, fifth and half of the
-steps, by 1.1 to 1.5 standard errors, and equal over all of them. Both make
-their first update at step 320, and then one in four steps; what they log at
-equal updates agrees.
+error is 0.5 by that alone, and 0.2 for the difference of fourteen runs and
+fourteen. Over the last tenth, fifth and half of the steps and over all of them,
+both agents agree within 1.0 standard error. Both make their first update at
+step 320, and then one in four steps; what they log at equal updates agrees.
 
 On swingup runs differ much, most of all with the larger entropy scale: a policy
 may stay near its highest entropy then, and learns little. After eight seeds

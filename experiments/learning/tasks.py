@@ -103,7 +103,7 @@ TASKS = {
       'steps': 8_000,
     },
     {'env.name': 'track'},
-    seeds=12,
+    seeds=14,
   ),
   'cartpole': Task(
     'CartPole-v1',
