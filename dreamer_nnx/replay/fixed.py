@@ -92,7 +92,7 @@ class FixedSteps:
       count = len(arrays['reward']) if 'reward' in arrays else len(value)
       _check(f'{name}: {key!r}', value, (count, *flat.shape[1:]), flat.dtype)
       classes = getattr(self._spaces[key], 'classes', None)
-      _check_classes(f'{name}: {key!r}', value, classes)
+      _check_classes(f'{name}: {key!r}', value, flat.dtype, classes)
       flat[rows] = value[wanted]
 
   def _mark_ends(self) -> None:
@@ -134,10 +134,16 @@ def _check(
 
 
 def _check_classes(
-  what: str, value: np.ndarray, classes: Sequence[int] | None
+  what: str,
+  value: np.ndarray,
+  dtype: np.dtype,
+  classes: Sequence[int] | None,
 ) -> None:
   """Refuses numbers (N,) or (N, n) of which there are no such classes."""
   if classes is None:
+    if dtype == np.int32 and value.size and value.min() < 0:
+      text = f'{what} is {value.min()} somewhere; classes are counted from 0.'
+      raise UserError(text, 'path')
     return
   wrong = (value < 0) | (value >= np.reshape(classes, value.shape[1:]))
   if wrong.any():

@@ -202,6 +202,13 @@ def test_classes_of_each_number_are_its_own(tmp_path):
         make(tmp_path, spaces=spaces)
 
 
+def test_indices_without_known_classes_are_counted_from_0(tmp_path):
+  spaces = SPACES | {'action': space((), 'int32')}
+  np.savez(tmp_path / '0.npz', **episode(0, 5) | {'action': np.full(5, -1)})
+  with pytest.raises(UserError, match='-1 somewhere; classes are counted'):
+    make(tmp_path, spaces=spaces)
+
+
 def test_what_a_behaviour_adds_may_be_missing_and_is_said(tmp_path):
   spaces = SPACES | {'acting/plan': space((2,), 'float32')}
   replay = make(write(tmp_path / 'a', [5]), spaces=spaces)
