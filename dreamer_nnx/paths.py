@@ -1,12 +1,14 @@
 """Paths of a run: folders of this machine, or of a bucket.
 
 A local path is a `pathlib.Path`, one in a bucket an `etils.epath.Path`. Both
-have `/`, `name`, `parent`, `exists`, `is_dir`, `is_file`, `iterdir`, `glob`,
-`mkdir`, `open`, `read_bytes`, `write_bytes` and `unlink`; the toolkit uses
-nothing else of them. A bucket has whole objects only: nothing can be appended,
-renamed or locked there, and an empty folder does not exist.
+have `/`, `name`, `parent`, `exists`, `is_dir`, `is_file`, `glob`, `mkdir`,
+`open`, `read_bytes`, `write_bytes` and `unlink`; the toolkit uses nothing else
+of them but what is here. A bucket has whole objects only: nothing can be
+appended, renamed or locked there, and an empty folder does not exist. So a
+folder that was seen can be gone, when another process deletes a file there.
 """
 
+import contextlib
 import importlib.util
 import os
 import pathlib
@@ -23,8 +25,7 @@ from dreamer_nnx.errors import UserError
 Path = pathlib.Path | epath.Path
 SCHEMES = ('gs',)
 _SCHEME = re.compile(r'([A-Za-z][A-Za-z0-9+.-]*)://')
-
-
+_PATTERN = re.compile(r'[*?\[\]#]')
 # Packages by which a bucket is reached, and whose errors tell of it.
 _CLIENTS = ('gcsfs', 'google', 'aiohttp', 'requests')
 # Listings are not cached, so that other processes' files are seen.
@@ -59,7 +60,7 @@ def parse(text: str | os.PathLike, what: str) -> Path:
 
   Raises:
     PathError: The text has a scheme other than SCHEMES, or no bucket behind
-      it, or the package for buckets is not installed.
+      it, or a pattern there, or the package for buckets is not installed.
   """
   if isinstance(text, epath.Path) and in_bucket(text):
     return text
@@ -81,6 +82,11 @@ def parse(text: str | os.PathLike, what: str) -> Path:
   if not bucket or not folder or '..' in folder.split('/'):
     raise PathError(
       f'{what} = {text!r}: name gs://BUCKET/FOLDER, without `..`.'
+    )
+  if _PATTERN.search(folder):
+    raise PathError(
+      f'{what} = {text!r}: name a folder without any of *?[]#, with which '
+      'clients of buckets name several objects, or versions of one.'
     )
   return epath.Path(text.rstrip('/'))
 
@@ -207,6 +213,23 @@ def create(path: Path, data: bytes) -> None:
       file.write(data)
 
 
+def entries(folder: Path) -> list[Path]:
+  """What is in a folder, by name; nothing if it is no folder, or gone."""
+  if not in_bucket(folder):
+    try:
+      return sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+      return []
+  try:
+    names = _store().ls(str(folder), detail=False)
+  except FileNotFoundError:
+    return []
+  # An object at the folder's own name: a mark that it is one, or a file.
+  own = str(folder).removeprefix('gs://')
+  found = (name.rstrip('/') for name in names)
+  return [folder / x.rpartition('/')[2] for x in found if x != own]
+
+
 def walk(folder: Path) -> dict[str, File]:
   """All files below a folder, by their names relative to it."""
   if in_bucket(folder):
@@ -245,13 +268,15 @@ def _existing(folder: pathlib.Path) -> pathlib.Path:
   return folder
 
 
-def remove(folder: Path) -> None:
-  """Removes a folder with all that is in it, if it is there."""
-  if not in_bucket(folder):
-    if folder.is_dir():
-      shutil.rmtree(folder)
-  elif _store().exists(str(folder)):
-    _store().rm(str(folder), recursive=True)
+def remove(path: Path) -> None:
+  """Removes a file, a link, or a folder with all in it, if it is there."""
+  if in_bucket(path):
+    with contextlib.suppress(FileNotFoundError):
+      _store().rm(str(path), recursive=True)
+  elif path.is_dir() and not path.is_symlink():
+    shutil.rmtree(path)
+  else:
+    path.unlink(missing_ok=True)
 
 
 def upload(file: pathlib.Path, path: Path) -> None:

@@ -53,14 +53,24 @@ def end(processes):
     assert result.status == 0, result.out
 
 
+def check_running(processes):
+  """Fails with what they printed where one of them is over."""
+  if all(process.poll() is None for process in processes):
+    return
+  for process in processes:
+    process.kill()
+  results = [finish(process) for process in processes]
+  pytest.fail('\n'.join(f'{status}: {out}' for status, out, _ in results))
+
+
 def kill(processes, ready, dice):
   """Kills all of them, in any order, a moment after they are `ready`."""
   while not ready():
-    assert all(process.poll() is None for process in processes)
+    check_running(processes)
     time.sleep(0.1)
   time.sleep(dice.uniform(0, LATE))
   # What is over cannot be killed: it would not count.
-  assert all(process.poll() is None for process in processes)
+  check_running(processes)
   for process in dice.sample(processes, len(processes)):
     process.kill()
     if len(processes) > 1:

@@ -2,6 +2,7 @@
 
 import pathlib
 
+import fsspec
 import pytest
 
 from dreamer_nnx import paths
@@ -57,6 +58,12 @@ def test_dots_are_not_resolved_in_a_bucket():
     paths.parse('gs://bkt/run/../other', '--workdir')
 
 
+@pytest.mark.parametrize('name', ['run*', 'run?', 'run[1]', 'run#1'])
+def test_a_folder_in_a_bucket_is_no_pattern(name):
+  with pytest.raises(paths.PathError, match='without any of'):
+    paths.parse(f'gs://bkt/runs/{name}', '--workdir')
+
+
 def test_the_missing_package_for_buckets_is_named(monkeypatch):
   monkeypatch.setattr(paths.importlib.util, 'find_spec', lambda name: None)
   with pytest.raises(
@@ -85,6 +92,38 @@ def test_files_are_listed_and_removed_alike(folder):
   assert paths.walk(folder).keys() == {'one'}
   paths.remove(folder / 'sub')
   assert paths.size(folder / 'one') == 5
+
+
+def test_what_is_in_a_folder_is_listed_alike(folder):
+  assert paths.entries(folder) == []
+  (folder / 'b').mkdir(parents=True, exist_ok=True)
+  for name in ('a', 'b/one', f'b/{folder.name}'):
+    paths.write(folder / name, b'1')
+  assert paths.entries(folder) == [folder / 'a', folder / 'b']
+  assert paths.entries(folder / 'a') == []
+  one = folder / 'b' / 'one'
+  one.unlink()
+  (folder / 'b' / folder.name).unlink()
+  assert paths.entries(folder / 'b') == []
+
+
+def test_a_mark_of_a_folder_is_not_in_it(store, tmp_path):
+  folder = paths.parse(f'gs://bkt/{tmp_path.name}/a', 'path')
+  for name in ('a/', 'a/a'):
+    fsspec.filesystem('gs').pipe_file(f'{folder.parent}/{name}', b'')
+  assert paths.entries(folder) == [folder / 'a']
+
+
+def test_files_and_links_are_removed(folder):
+  folder.mkdir(parents=True, exist_ok=True)
+  paths.write(folder / 'file', b'1')
+  paths.remove(folder / 'file')
+  paths.remove(folder / 'file')
+  assert paths.entries(folder) == []
+  if not paths.in_bucket(folder):
+    (folder / 'link').symlink_to(folder)
+    paths.remove(folder / 'link')
+    assert folder.is_dir() and paths.entries(folder) == []
 
 
 def test_a_file_is_created_once(folder):

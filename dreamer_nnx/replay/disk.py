@@ -209,7 +209,5 @@ def _read_part(path: paths.Path, start: int, count: int) -> bytes:
 
 def _files(folder: paths.Path) -> list[str]:
   """Names of the stored files in a folder, in order of writing."""
-  if not folder.is_dir():
-    return []
-  names = (path.name for path in folder.iterdir())
+  names = (path.name for path in paths.entries(folder))
   return sorted(filter(is_name, names), key=serial)

@@ -134,8 +134,7 @@ def _chunk_files(folder: paths.Path) -> list[tuple[str, paths.Path]]:
   found = [
     (file.name, file)
     for each in folders
-    if each.is_dir()
-    for file in each.iterdir()
+    for file in paths.entries(each)
     if is_name(file.name) and file.name.endswith('.data')
   ]
   return sorted(found, key=lambda pair: (serial(pair[0]), str(pair[1])))

@@ -87,7 +87,7 @@ def read(workdir: paths.Path, name: str) -> Run:
     text = f'{what}. Name the workdir of a run.'
     raise UserError(text, '--workdir', str(workdir))
   problems: list[str] = []
-  entries = sorted(entry.name for entry in workdir.iterdir())
+  entries = [entry.name for entry in paths.entries(workdir)]
   evaluated = [x for x in entries if EVALUATIONS.fullmatch(x)]
   if not evaluated and not {METRICS, CONFIG, 'checkpoints'} & set(entries):
     text = f'is no workdir of a run: it has none of {OURS}.'

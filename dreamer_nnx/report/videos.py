@@ -34,7 +34,7 @@ def read(workdir: paths.Path) -> tuple[list[Video], str]:
     return [], ''
   paths.check_inside(folder, workdir)
   newest: dict[str, tuple[int, str]] = {}
-  for path in folder.iterdir():
+  for path in paths.entries(folder):
     if match := NAME.fullmatch(path.name):
       found = int(match[2]), path.name
       newest[match[1]] = max(found, newest.get(match[1], found))

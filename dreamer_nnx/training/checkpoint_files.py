@@ -198,7 +198,8 @@ def _locate(path: Path) -> tuple[Path, int | None]:
 def _all_steps(directory: Path) -> list[int]:
   # A save cut off by a crash keeps a temporary name, which is no number; in a
   # bucket it has its own, without the mark that it is complete.
-  found = (entry for entry in directory.iterdir() if STEP.fullmatch(entry.name))
+  entries = paths.entries(directory)
+  found = (entry for entry in entries if STEP.fullmatch(entry.name))
   return sorted(int(entry.name) for entry in found if _complete(entry))
 
 

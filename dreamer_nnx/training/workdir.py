@@ -115,9 +115,7 @@ class InitialContents:
     self._workdir = workdir
     ancestors = () if paths.in_bucket(workdir) else (workdir, *workdir.parents)
     self._missing = [path for path in ancestors if not path.exists()]
-    self._folders = [workdir]
-    if not paths.in_bucket(workdir):
-      self._folders += [workdir / files.FOLDER, workdir / REPLAY]
+    self._folders = [workdir, workdir / files.FOLDER, workdir / REPLAY]
     self._names = {folder: _names(folder) for folder in self._folders}
     self._record = workdir / files.FOLDER / record_files.FILE
     exists = self._record.is_file()
@@ -132,11 +130,7 @@ class InitialContents:
     kept = EVALUATED | ({LOCK} if paths.in_bucket(self._workdir) else set())
     for folder in reversed(self._folders):
       for name in _names(folder) - self._names[folder] - kept:
-        path = folder / name
-        if path.is_dir() and not path.is_symlink():
-          paths.remove(path)
-        else:
-          path.unlink(missing_ok=True)
+        paths.remove(folder / name)
 
   def remove_folders(self) -> None:
     """Removes the workdir, and the folders around it, if they were made."""
@@ -146,9 +140,7 @@ class InitialContents:
 
 
 def _names(folder: paths.Path) -> set[str]:
-  if not folder.is_dir():
-    return set()
-  return {entry.name for entry in folder.iterdir()}
+  return {entry.name for entry in paths.entries(folder)}
 
 
 @contextlib.contextmanager

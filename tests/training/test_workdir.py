@@ -2,6 +2,7 @@
 
 import pytest
 
+from dreamer_nnx import paths
 from dreamer_nnx.training import workdir as workdirs
 from dreamer_nnx.training.record import Record
 from dreamer_nnx.training.workdir import WorkdirError, lock_workdir
@@ -25,11 +26,7 @@ def start(workdir, keep):
 
 
 def contents(folder):
-  return {
-    file.relative_to(folder).as_posix(): file.read_bytes()
-    for file in folder.rglob('*')
-    if file.is_file()
-  }
+  return {name: (folder / name).read_bytes() for name in paths.walk(folder)}
 
 
 def test_a_failed_start_leaves_no_new_folder(tmp_path):
@@ -45,19 +42,27 @@ def test_a_failed_start_leaves_a_folder_that_was_there(tmp_path):
   assert contents(tmp_path) == {'notes': b'mine'}
 
 
-def test_a_failed_start_leaves_a_run_as_it_was(tmp_path):
+def test_a_failed_start_in_a_bucket_leaves_nothing(store, tmp_path):
+  workdir = paths.parse(f'gs://bkt/{tmp_path.name}/run', 'path')
   with pytest.raises(StartError):
-    start(tmp_path, keep=True)
-  Record(source={}, back=7).write(tmp_path / 'checkpoints')
-  (tmp_path / 'replay' / '9.data').unlink()
-  before = contents(tmp_path)
-  assert before and '.lock' in before
+    start(workdir, keep=False)
+  assert not contents(workdir.parent)
+
+
+@pytest.mark.parametrize('place', ['', 'gs://bkt'])
+def test_a_failed_start_leaves_a_run_as_it_was(store, tmp_path, place):
+  workdir = paths.parse(f'{place}{tmp_path}/run', 'path')
   with pytest.raises(StartError):
-    start(tmp_path, keep=False)
-  after = contents(tmp_path)
-  # Who held the lock last stands in it.
-  assert after.pop('.lock') and before.pop('.lock')
-  assert after == before
+    start(workdir, keep=True)
+  Record(source={}, back=7).write(workdir / 'checkpoints')
+  (workdir / 'replay' / '9.data').unlink()
+  before = contents(workdir)
+  with pytest.raises(StartError):
+    start(workdir, keep=False)
+  after = contents(workdir)
+  # Who held the lock last stands in it; none does in that of a bucket.
+  assert bool(after.pop('.lock', '')) == bool(before.pop('.lock', ''))
+  assert before and after == before
 
 
 def test_what_an_evaluation_wrote_meanwhile_stays(tmp_path):
