@@ -15,7 +15,7 @@ from typing import Any
 import cloudpickle
 
 from dreamer_nnx.envs import host as hosts
-from dreamer_nnx.envs import orphans
+from dreamer_nnx.envs import orphans, terminations
 from dreamer_nnx.envs.fleet import (
   START_SECONDS,
   WorkerHung,
@@ -31,6 +31,7 @@ CONTEXT = 'spawn' if sys.platform == 'darwin' else 'forkserver'
 # Seconds that a process may take to be gone once it has to be.
 END_SECONDS = 5.0
 READY = b'ready'
+FORK_SERVER = 'dreamer_nnx.envs.fork_server'
 
 
 class ProcessHub:
@@ -40,7 +41,7 @@ class ProcessHub:
     del where
     self._timeout = timeout
     self._context = multiprocessing.get_context(CONTEXT)
-    self._context.set_forkserver_preload([__name__])
+    self._context.set_forkserver_preload([__name__, FORK_SERVER])
     self._reaper = orphans.Reaper()
 
   def connect(self, make: Callable[[], Host], index: int) -> 'Process':
@@ -157,6 +158,7 @@ def serve(connection: Connection) -> None:
   # An interrupt from the terminal is for the main process, which saves and
   # closes its workers then. The group is what is killed with this process.
   signal.signal(signal.SIGINT, signal.SIG_IGN)
+  terminations.leave_to_main()
   os.setpgid(0, 0)
   with contextlib.suppress(EOFError, ConnectionError):
     connection.send_bytes(READY)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from dreamer_nnx import contracts, spaces
@@ -22,7 +23,9 @@ class Cloning(nnx.Module):
 
     loss = -demonstration · log π(action | feat),   0 at a last step
 
-  `label/demonstration` is 1 at steps that demonstrate, and else 0.
+  `label/demonstration` is 1 at steps that demonstrate, and else 0. Actions that
+  the step's own `mask/*` excludes are not cloned, for no policy that heeds the
+  mask can take them.
 
   Args:
     scale: Weight of the loss `cloning`.
@@ -37,6 +40,7 @@ class Cloning(nnx.Module):
   def __init__(
     self,
     stored_space: Mapping[str, Space],
+    action_space: Mapping[str, Space],
     *,
     scale: Weight = 1.0,
     model_grad: bool = True,
@@ -44,20 +48,43 @@ class Cloning(nnx.Module):
     if DEMONSTRATION not in stored_space:
       raise UserError(f'the environment must observe {DEMONSTRATION!r}.')
     self.scale, self.model_grad = scale, model_grad
+    masked = spaces.masked(stored_space)
+    self.classes = {key: spaces.classes(action_space[key]) for key in masked}
 
   def losses(
     self, replayed: Replayed, key: jax.Array, update: bool
   ) -> tuple[contracts.Losses, contracts.Metrics]:
-    """Computes `cloning` (B, T), and the share of demonstrations."""
+    """Computes `cloning` (B, T), and shares of the steps."""
     del key, update
     steps, feat = replayed.steps, replayed.observed.feat
+    mask = spaces.masks(steps)
     policy = replayed.world.behavior.policy
     joint = policy(
       feat if self.model_grad else jax.lax.stop_gradient(feat),
       given=spaces.labels(steps),
-      mask=spaces.masks(steps),
+      mask=mask,
     )
     shown = steps[DEMONSTRATION].reshape(steps['is_last'].shape) > 0.5
     logp = joint.logp(replayed.action)
-    loss = jnp.where(shown & ~steps['is_last'], -logp, 0)
-    return {'cloning': loss}, {'cloning/share': shown.mean()}
+    taken, metrics = shown & ~steps['is_last'], {'share': shown.mean()}
+    if mask:
+      allowed = self._allowed(mask, replayed.action)
+      metrics['excluded'] = (taken & ~allowed).mean()
+      taken &= allowed
+    loss = {'cloning': jnp.where(taken, -logp, 0)}
+    return loss, {f'cloning/{name}': x for name, x in metrics.items()}
+
+  def _allowed(
+    self, mask: Mapping[str, jax.Array], action: contracts.Action
+  ) -> jax.Array:
+    """Tells where no number of an action is excluded, (B, T)."""
+    every = []
+    for key, sizes in self.classes.items():
+      # (B, T, Σ C) to (B, T, C) for each number; (B, T, ...) to (B, T, n).
+      parts = jnp.split(mask[key], np.cumsum(sizes)[:-1], -1)
+      numbers = action[key].reshape(*mask[key].shape[:-1], len(sizes))
+      for part, number in zip(parts, jnp.moveaxis(numbers, -1, 0), strict=True):
+        chosen = jnp.take_along_axis(part, number[..., None], -1)[..., 0]
+        # A mask that excludes all says nothing.
+        every.append(chosen | ~part.any(-1))
+    return jnp.stack(every).all(0)

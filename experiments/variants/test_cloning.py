@@ -115,6 +115,51 @@ def test_demonstrated_actions_alone_are_cloned(toy):
   assert 0 < kept[:, 1:].mean() < 1
 
 
+# An action of two numbers and one of one, and masks for both; the second mask
+# of a step often excludes all, which says nothing.
+CHOICES = {'action': gs.Discrete(3), 'two': gs.MultiDiscrete([2, 4])}
+MASKED = OBS | {
+  f'mask/{key}': gs.Box(0, 1, (size,), np.float32)
+  for key, size in (('action', 3), ('two', 6))
+}
+
+
+def excluded(batch):
+  """Where a mask excludes a number of the actions at a step, one by one."""
+  found = np.zeros(batch['is_last'].shape, bool)
+  for place in np.ndindex(found.shape):
+    numbers = [batch['action'][place], *batch['two'][place]]
+    of_two = np.split(batch['mask/two'][place], [2])
+    masks = [batch['mask/action'][place], *of_two]
+    for number, mask in zip(numbers, masks, strict=True):
+      found[place] |= mask.any() and not mask[number]
+  return found
+
+
+@pytest.mark.parametrize('compute', ['float32', 'bfloat16'])
+def test_actions_that_their_masks_exclude_are_not_cloned(compute):
+  policy = {'behavior.actor_critic.policy.name': 'masked'}
+  sizes = {'train.batch_size': 8, 'precision.compute': compute}
+  toy = Toy('cloning', policy | sizes, MASKED, CHOICES)
+  batch, rng = toy.batch(0), np.random.default_rng(1)
+  batch[DEMONSTRATION][:] = 1
+  shape = batch['is_last'].shape
+  for key, size in (('mask/action', 3), ('mask/two', 6)):
+    batch[key] = (rng.random((*shape, size)) < 0.6).astype(np.float32)
+
+  @compiled
+  def found(state, batch):
+    _, aux = toy.loss(toy.agent(state), batch)
+    return aux['losses']['cloning'], aux['metrics']['cloning/excluded']
+
+  loss, share = found(toy.init(), batch)
+  wrong, kept = excluded(batch)[:, 1:], ~batch['is_last'][:, 1:]
+  assert 0.2 < wrong.mean() < 0.9
+  np.testing.assert_array_equal(np.asarray(loss) > 0, kept & ~wrong)
+  assert np.max(loss) < 50
+  np.testing.assert_allclose(share, (kept & wrong).mean(), rtol=1e-6)
+
+
 def test_it_has_to_be_told_what_demonstrates():
   with pytest.raises(
     UserError, match=r"cloning: .*observe 'label/demonstration'"

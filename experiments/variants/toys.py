@@ -133,6 +133,8 @@ def drawn(
   size = (*shape, *space.shape)
   if isinstance(space, gs.Discrete):
     return rng.integers(0, space.n, size).astype(np.int32)
+  if isinstance(space, gs.MultiDiscrete):
+    return rng.integers(0, space.nvec, size).astype(np.int32)
   low, high = (0, 256) if space.dtype == np.uint8 else (-1, 1)
   return rng.uniform(low, high, size).astype(space.dtype)
 
