@@ -214,7 +214,7 @@ def create(path: Path, data: bytes) -> None:
 
 
 def entries(folder: Path) -> list[Path]:
-  """What is in a folder, by name; nothing if it is no folder, or gone."""
+  """Lists what is in a folder, by name; nothing if it is none, or gone."""
   if not in_bucket(folder):
     try:
       return sorted(folder.iterdir())
