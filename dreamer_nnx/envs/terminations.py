@@ -11,7 +11,7 @@ NUMBERS = {signal.SIGTERM}
 
 
 def leave_to_main() -> None:
-  """Has this process do nothing at SIGTERM; what it forks or starts ends."""
+  """Makes this process deaf to SIGTERM, and nothing that it starts."""
   # What a process ignores, the programs that it starts ignore, too.
   signal.signal(signal.SIGTERM, _do_nothing)
   # A child that is terminated at once has to end by it, not to be as deaf.

@@ -1,5 +1,6 @@
 """Cloning of the actions that are demonstrated."""
 
+import functools
 from collections.abc import Mapping
 
 import jax
@@ -66,19 +67,18 @@ class Cloning(nnx.Module):
     )
     shown = steps[DEMONSTRATION].reshape(steps['is_last'].shape) > 0.5
     logp = joint.logp(replayed.action)
-    taken, metrics = shown & ~steps['is_last'], {'share': shown.mean()}
-    if mask:
-      allowed = self._allowed(mask, replayed.action)
-      metrics['excluded'] = (taken & ~allowed).mean()
-      taken &= allowed
-    loss = {'cloning': jnp.where(taken, -logp, 0)}
-    return loss, {f'cloning/{name}': x for name, x in metrics.items()}
+    meant = shown & ~steps['is_last']
+    taken = meant & self._allowed(mask, replayed.action)
+    return {'cloning': jnp.where(taken, -logp, 0)}, {
+      'cloning/share': shown.mean(),
+      'cloning/excluded': (meant & ~taken).mean(),
+    }
 
   def _allowed(
     self, mask: Mapping[str, jax.Array], action: contracts.Action
   ) -> jax.Array:
-    """Tells where no number of an action is excluded, (B, T)."""
-    every = []
+    """Tells where no number of an action is excluded, (B, T), or ()."""
+    every = [jnp.array(True)]
     for key, sizes in self.classes.items():
       # (B, T, Σ C) to (B, T, C) for each number; (B, T, ...) to (B, T, n).
       parts = jnp.split(mask[key], np.cumsum(sizes)[:-1], -1)
@@ -87,4 +87,4 @@ class Cloning(nnx.Module):
         chosen = jnp.take_along_axis(part, number[..., None], -1)[..., 0]
         # A mask that excludes all says nothing.
         every.append(chosen | ~part.any(-1))
-    return jnp.stack(every).all(0)
+    return functools.reduce(jnp.logical_and, every)

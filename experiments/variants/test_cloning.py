@@ -125,7 +125,7 @@ MASKED = OBS | {
 
 
 def excluded(batch):
-  """Where a mask excludes a number of the actions at a step, one by one."""
+  """Tells, one by one, where a mask excludes a number of an action."""
   found = np.zeros(batch['is_last'].shape, bool)
   for place in np.ndindex(found.shape):
     numbers = [batch['action'][place], *batch['two'][place]]

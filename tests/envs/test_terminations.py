@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from multiprocessing import forkserver
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -54,10 +54,12 @@ def counters():
 
 
 def terminate_all():
-  server = forkserver._forkserver._forkserver_pid
-  workers = [child.pid for child in multiprocessing.active_children()]
-  assert server and len(workers) == 2
-  for pid in (server, *workers):
+  workers = {child.pid for child in multiprocessing.active_children()}
+  assert len(workers) == 2
+  # Where the system tells it, also the server, which is what started them.
+  stats = [Path(f'/proc/{pid}/stat') for pid in workers]
+  servers = {int(x.read_text().split()[3]) for x in stats if x.exists()}
+  for pid in workers | servers - {os.getpid()}:
     os.kill(pid, signal.SIGTERM)
 
 
