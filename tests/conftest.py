@@ -3,6 +3,7 @@
 import gc
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,9 @@ from dreamer_nnx import displays
 from tests import buckets
 from tests.plain import CACHED, PLAIN
 
+# Bytes of a process of tests beyond which it forgets compiled programs.
+MEMORY = 3 << 30
+STATUS = Path('/proc/self/statm')
 # Read when JAX is first imported. Exact comparisons hold per kind of device.
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 for name, value in (PLAIN | CACHED).items():
@@ -23,6 +27,24 @@ def pytest_collection_finish() -> None:
   gc.collect()
   gc.freeze()
   gc.set_threshold(100_000, 50, 100)
+
+
+def pytest_runtest_teardown(
+  item: pytest.Item, nextitem: pytest.Item | None
+) -> None:
+  """Forgets programs between two files, or there were gigabytes of them."""
+  if nextitem and nextitem.path != item.path and memory() > MEMORY:
+    import jax
+
+    jax.clear_caches()
+    gc.collect()
+
+
+def memory() -> int:
+  """Bytes of this process; 0 where the system does not say."""
+  if not STATUS.exists():
+    return 0
+  return int(STATUS.read_text().split()[1]) * os.sysconf('SC_PAGE_SIZE')
 
 
 @pytest.fixture(scope='session')
