@@ -11,6 +11,7 @@ import pytest
 
 from dreamer_nnx.training.checkpoint import find, load_meta
 from tests.launcher import ROOT, arguments, finish, launch, spawn
+from tests.plain import PLAIN
 from tests.test_resume import assert_same, state_of
 
 SECONDS = 60
@@ -91,13 +92,13 @@ def test_a_read_only_workdir_is_named(tmp_path):
 
 def test_a_jumping_clock_changes_nothing(saved, tmp_path):
   often = flags(tmp_path, train__save_every=30)
-  result = finish(spawn(often, module='tests.jumping_clock'))
+  result = finish(spawn(often, 'tests.jumping_clock', PLAIN))
   assert result.status == 0, result.out
   assert load_meta(tmp_path)['counters'] == load_meta(saved)['counters']
 
 
 def test_a_workdir_takes_one_run_at_a_time(tmp_path):
-  first = spawn(flags(tmp_path, train__steps=1_000_000))
+  first = spawn(flags(tmp_path, train__steps=1_000_000), more=PLAIN)
   for line in first.stdout:
     if 'env steps' in line and 'updates' in line:
       break

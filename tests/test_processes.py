@@ -49,6 +49,16 @@ def chunk_ids(workdir):
   return [[chunk[1] for chunk in state['replay']['chunks']] for state in states]
 
 
+@pytest.fixture(scope='module', autouse=True)
+def late():
+  """Two processes that idle beside the other tests, and compute at last."""
+  # Gloo gives devices 30 seconds to connect.
+  processes = spawn_all(['34'], 2, 2, 'tests.training.late', PLAIN)
+  yield processes
+  for process in processes:
+    process.kill()
+
+
 @pytest.fixture(scope='module')
 def pair(tmp_path_factory):
   """A workdir of two processes with two devices each, and their outputs."""
@@ -236,8 +246,6 @@ def test_processes_that_differ_say_where_before_they_compile(tmp_path):
   assert not (tmp_path / 'checkpoints').exists()
 
 
-def test_one_may_compile_for_longer_than_devices_have_to_connect():
-  # Gloo gives them 30 seconds.
-  late = spawn_all(['34'], 2, 2, module='tests.training.late', more=PLAIN)
+def test_one_may_compile_for_longer_than_devices_have_to_connect(late):
   for result in end(late):
     assert '[2.0, 4.0] [0, 1]' in result.out

@@ -7,6 +7,7 @@ import pytest
 
 from dreamer_nnx.training.checkpoint import load_meta
 from tests.launcher import arguments, finish, launch, spawn
+from tests.plain import PLAIN
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +32,7 @@ def lines(workdir):
 
 def test_a_signal_saves_and_the_same_command_goes_on(tmp_path):
   argv = arguments(tmp_path, **PACED, train__steps=1_000_000)
-  process = spawn([*argv, '--mode=train'])
+  process = spawn([*argv, '--mode=train'], more=PLAIN)
   for line in process.stdout:
     if 'env steps' in line and 'updates' in line:
       break
@@ -43,7 +44,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(tmp_path):
   assert f'Stopped at {steps} environment steps; saved.' in result.out
   assert 0 < steps < 1_000_000
   argv = arguments(tmp_path, **PACED, train__steps=steps + 100)
-  result = finish(spawn([*argv, '--mode=train']))
+  result = finish(spawn([*argv, '--mode=train'], more=PLAIN))
   assert result.status == 0, result.out
   second = counters(tmp_path)
   assert second['env_steps'] == steps + 100

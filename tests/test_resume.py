@@ -13,6 +13,7 @@ from dreamer_nnx.run import Run, saved_config
 from dreamer_nnx.training import sharding
 from dreamer_nnx.training.checkpoint import load_meta, restore
 from tests.launcher import ROOT, arguments, finish, learner, spawn
+from tests.plain import PLAIN
 
 DEMO = str(ROOT / 'configs' / 'demo.py')
 
@@ -124,7 +125,7 @@ def test_a_checkpoint_before_the_first_step_is_gone_on_from(tmp_path):
 
 def test_a_stop_can_have_a_status_of_its_own(tmp_path):
   argv = [*arguments(tmp_path, train__steps=1_000_000), '--mode=train']
-  process = spawn([*argv, '--stopped_status=75'])
+  process = spawn([*argv, '--stopped_status=75'], more=PLAIN)
   for line in process.stdout:
     if 'env steps' in line and 'updates' in line:
       break

@@ -89,7 +89,7 @@ def test_an_import_killed_and_started_again_goes_on(tmp_path):
 
 def test_going_back_killed_and_started_again_goes_on(source, tmp_path):
   workdir = shutil.copytree(source, tmp_path / 'run')
-  process = spawn(flags(workdir, '--restore_step=40'))
+  process = spawn(flags(workdir, '--restore_step=40'), more=PLAIN)
   while latest(workdir) != 40:
     assert process.poll() is None, process.communicate()[0]
     time.sleep(0.02)
