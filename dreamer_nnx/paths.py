@@ -240,11 +240,15 @@ def walk(folder: Path) -> dict[str, File]:
       for name, info in found.items()
       if info['type'] == 'file' and not name.endswith('/')
     }
-  return {
-    path.relative_to(folder).as_posix(): File(path.stat().st_size)
-    for path in folder.rglob('*')
-    if path.is_file()
-  }
+  found = {}
+  # Unlike `rglob` it leaves folders out that another process deletes.
+  for root, _, names in os.walk(folder):
+    for path in (pathlib.Path(root, name) for name in names):
+      with contextlib.suppress(FileNotFoundError):
+        if path.is_file():
+          name = path.relative_to(folder).as_posix()
+          found[name] = File(path.stat().st_size)
+  return found
 
 
 def free_bytes(folder: pathlib.Path) -> int:

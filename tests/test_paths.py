@@ -1,6 +1,7 @@
 """Paths: local ones stay local, buckets stay buckets, others are refused."""
 
 import pathlib
+import shutil
 
 import fsspec
 import pytest
@@ -105,6 +106,24 @@ def test_what_is_in_a_folder_is_listed_alike(folder):
   one.unlink()
   (folder / 'b' / folder.name).unlink()
   assert paths.entries(folder / 'b') == []
+
+
+def test_files_that_are_deleted_meanwhile_are_left_out(tmp_path, monkeypatch):
+  for name in ('a/one', 'a/two', 'b/three'):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(b'1')
+  (tmp_path / 'link').symlink_to('a')
+  whole = pathlib.Path.is_file
+
+  def is_file(path):
+    found = whole(path)
+    shutil.rmtree(tmp_path / 'b', ignore_errors=True)
+    if path.name == 'two':
+      path.unlink()
+    return found
+
+  monkeypatch.setattr(pathlib.Path, 'is_file', is_file)
+  assert paths.walk(tmp_path).keys() == {'a/one'}
 
 
 def test_a_mark_of_a_folder_is_not_in_it(store, tmp_path):
