@@ -6,6 +6,7 @@ there is one has to be agreed on. With one process everything here is free.
 """
 
 import json
+import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -32,7 +33,8 @@ def join(
       three (Cloud TPU, GKE, SLURM, Open MPI).
 
   Raises:
-    ValueError: Only some of the three are given, or no cluster is found.
+    ValueError: Only some of the three are given, no cluster is found, or
+      this machine has no address.
   """
   given = (coordinator, count, index)
   if None in given and given != (None, None, None):
@@ -61,8 +63,30 @@ def join(
       '--num_processes and --process_id.',
       '--distributed',
     ) from error
-  # While all are here, see `sharding.connect`.
-  anywhere(False)
+  _meet()
+
+
+def _meet() -> None:
+  """Connects all while they are here, see `sharding.connect`."""
+  try:
+    anywhere(False)
+  except RuntimeError as error:
+    name = socket.gethostname()
+    if has_address(name):
+      raise
+    raise UserError(
+      f'the name of this machine, {name!r}, has no address, by which processes '
+      'on CPUs find each other. Add it to /etc/hosts.',
+      '--distributed',
+    ) from error
+
+
+def has_address(name: str) -> bool:
+  """Tells whether the name of a machine leads to an address."""
+  try:
+    return bool(socket.getaddrinfo(name, None))
+  except OSError:
+    return False
 
 
 def count() -> int:

@@ -1,11 +1,13 @@
 """A process alone, and what is made of the answers of several."""
 
 import re
+import socket
 
 import jax
 import numpy as np
 import pytest
 
+from dreamer_nnx.errors import UserError
 from dreamer_nnx.training import processes
 from dreamer_nnx.training.evaluate import Returns
 from dreamer_nnx.training.summaries import merged
@@ -109,3 +111,23 @@ def test_deadlines_are_summed_and_the_latest_of_all_counts():
     'env/missed_deadlines': 5.0,
     'env/lateness_ms': 7.0,
   }
+
+
+@pytest.mark.parametrize('known', [True, False])
+def test_a_machine_whose_name_has_no_address_is_named(monkeypatch, known):
+  def fail(flag):
+    raise RuntimeError('gloo: rv == 0. -2 vs 0')
+
+  def look(name, port):
+    if not known:
+      raise socket.gaierror(-2, 'Name or service not known')
+    return [name]
+
+  monkeypatch.setattr(jax.distributed, 'initialize', lambda *x, **y: None)
+  monkeypatch.setattr(processes, 'anywhere', fail)
+  monkeypatch.setattr(socket, 'gethostname', lambda: 'lost')
+  monkeypatch.setattr(socket, 'getaddrinfo', look)
+  lost = UserError, "name of this machine, 'lost', has no address.*/etc/hosts"
+  kind, told = (RuntimeError, 'gloo') if known else lost
+  with pytest.raises(kind, match=told):
+    processes.join('a:1', 2, 0)
