@@ -2,13 +2,14 @@
 
 A local path is a `pathlib.Path`, one in a bucket an `etils.epath.Path`. Both
 have `/`, `name`, `parent`, `exists`, `is_dir`, `is_file`, `glob`, `mkdir`,
-`open`, `read_bytes`, `write_bytes` and `unlink`; the toolkit uses nothing else
-of them but what is here. A bucket has whole objects only: nothing can be
-appended, renamed or locked there, and an empty folder does not exist. So a
-folder that was seen can be gone, when another process deletes a file there.
+`open` and `unlink`; the toolkit uses nothing else of them but what is here.
+A bucket has whole objects only: nothing can be appended, renamed or locked
+there, and an empty folder does not exist. So a folder that was seen can be
+gone, when another process deletes a file there.
 """
 
 import contextlib
+import glob
 import importlib.util
 import os
 import pathlib
@@ -27,14 +28,23 @@ SCHEMES = ('gs',)
 _SCHEME = re.compile(r'([A-Za-z][A-Za-z0-9+.-]*)://')
 _PATTERN = re.compile(r'[*?\[\]#]')
 # Packages by which a bucket is reached, and whose errors tell of it.
-_CLIENTS = ('gcsfs', 'google', 'aiohttp', 'requests')
+_CLIENTS = ('fsspec', 'gcsfs', 'google', 'aiohttp', 'requests')
+# How its other errors begin.
+_REFUSED = ('Forbidden: ', 'Bad Request: ')
 # Listings are not cached, so that other processes' files are seen.
 for _scheme in SCHEMES:
   fsspec.config.conf.setdefault(_scheme, {})['use_listings_cache'] = False
+# Imported where a bucket is used; epath calls the scheme by its second name.
+for _name in (*SCHEMES, 'gcs'):
+  fsspec.register_implementation(_name, 'dreamer_nnx.buckets.Store', True)
 
 
 class PathError(UserError):
   """A path that cannot be used; the message begins with what names it."""
+
+
+class StoreError(OSError):
+  """A failure of a bucket, or of the way to it."""
 
 
 class File(typing.NamedTuple):
@@ -230,6 +240,20 @@ def entries(folder: Path) -> list[Path]:
   return [folder / x.rpartition('/')[2] for x in found if x != own]
 
 
+def around(path: Path) -> list[Path]:
+  """The path, and the folders around it, up to the root or the bucket."""
+  found = [path, *path.parents]
+  # Parts are '/', the scheme, the bucket, and names in it.
+  return [x for x in found if len(x.parts) > 3] if in_bucket(path) else found
+
+
+def read(path: Path) -> bytes:
+  """Reads a file; one of a bucket as it is at one moment."""
+  if in_bucket(path):
+    return _store().cat_file(str(path))
+  return path.read_bytes()
+
+
 def walk(folder: Path) -> dict[str, File]:
   """All files below a folder, by their names relative to it."""
   if in_bucket(folder):
@@ -238,7 +262,7 @@ def walk(folder: Path) -> dict[str, File]:
     return {
       name[start:]: File(int(info['size']), info.get('crc32c') or '')
       for name, info in found.items()
-      if info['type'] == 'file' and not name.endswith('/')
+      if info['type'] == 'file' and name[start:] and not name.endswith('/')
     }
   found = {}
   # Unlike `rglob` it leaves folders out that another process deletes.
@@ -276,7 +300,8 @@ def remove(path: Path) -> None:
   """Removes a file, a link, or a folder with all in it, if it is there."""
   if in_bucket(path):
     with contextlib.suppress(FileNotFoundError):
-      _store().rm(str(path), recursive=True)
+      # The client takes patterns.
+      _store().rm(glob.escape(str(path)), recursive=True)
   elif path.is_dir() and not path.is_symlink():
     shutil.rmtree(path)
   else:
@@ -292,7 +317,9 @@ def refusal(error: BaseException | None) -> str:
   """Explains in a line why a bucket refuses; empty for other errors."""
   while error:
     client = type(error).__module__.partition('.')[0] in _CLIENTS
-    if client or (isinstance(error, OSError) and 'Forbidden' in str(error)):
+    late = isinstance(error, TimeoutError) and not str(error)
+    told = isinstance(error, StoreError) or str(error).startswith(_REFUSED)
+    if client or late or told:
       lines = str(error).strip().splitlines() or [type(error).__name__]
       return ' '.join(lines)[:200]
     error = error.__cause__

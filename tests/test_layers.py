@@ -25,7 +25,7 @@ COMPONENTS = (
 ROWS = (
   'errors notices spacetypes versions',
   'compat contracts native paths schema streams',
-  'importing leaves meanings sizes',
+  'buckets importing leaves meanings sizes',
   'promises',
   'registry',
   'signatures slots spaces',
@@ -93,8 +93,9 @@ INSIDE = re.compile(
 )
 # Parameters of JAX's equations.
 UNDOCUMENTED = {'num_carry', 'num_consts'}
-# Of named tuples and of `os`, documented.
+# Of named tuples, of `os`, and of what implements stores for fsspec, documented.
 DOCUMENTED = {'_asdict', '_exit', '_fields', '_make', '_replace'}
+DOCUMENTED |= {'_info', '_ls'}
 VAGUE_NAMES = {'base', 'common', 'helpers', 'utils'}
 # A docstring begins with a verb or a noun, so none of these.
 NO_BEGINNING = re.compile(

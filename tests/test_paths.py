@@ -1,10 +1,15 @@
 """Paths: local ones stay local, buckets stay buckets, others are refused."""
 
+import asyncio
 import pathlib
 import shutil
 
+import aiohttp
 import fsspec
+import gcsfs
 import pytest
+import requests
+from gcsfs.retry import HttpError
 
 from dreamer_nnx import paths
 
@@ -168,3 +173,98 @@ def test_only_errors_of_a_bucket_are_its_refusals(store):
   assert paths.refusal(caught.value) or isinstance(caught.value, OSError)
   assert not paths.refusal(ValueError('wrong'))
   assert not paths.refusal(OSError('full'))
+
+
+FAILURES = (
+  HttpError({'code': 503, 'message': 'try later'}),
+  aiohttp.ServerDisconnectedError(),
+  requests.exceptions.ProxyError(),
+  TimeoutError(),
+  ValueError('Bad Request: b/bkt\ninvalid'),
+  OSError('Forbidden: b/bkt\nno permission'),
+)
+CALLS = {
+  'read': paths.read,
+  'write': lambda path: paths.write(path, b'1'),
+  'create': lambda path: paths.create(path, b'1'),
+  'entries': paths.entries,
+  'walk': paths.walk,
+  'remove': paths.remove,
+  'unlink': lambda path: path.unlink(missing_ok=True),
+  'exists': lambda path: path.exists(),
+  'is_dir': lambda path: path.is_dir(),
+  'is_file': lambda path: path.is_file(),
+  'glob': lambda path: list(path.glob('*')),
+  'open': lambda path: path.open('rb'),
+}
+
+
+@pytest.mark.parametrize('call', CALLS)
+@pytest.mark.parametrize('error', FAILURES, ids=lambda x: type(x).__name__)
+def test_what_fails_in_a_bucket_is_an_os_error(store, monkeypatch, call, error):
+  async def request(*args, **kwargs):
+    raise error
+
+  monkeypatch.setattr(gcsfs.core.GCSFileSystem, '_request', request)
+  with pytest.raises(OSError) as caught:
+    CALLS[call](paths.parse('gs://bkt/failing', 'path'))
+  assert str(caught.value) and paths.refusal(caught.value)
+  assert not isinstance(caught.value, FileNotFoundError)
+
+
+def test_a_file_with_the_name_of_a_folder_is_beside_it(store, tmp_path):
+  folder = paths.parse(f'gs://bkt/{tmp_path.name}/run', 'path')
+  paths.write(folder, b'of another kind')
+  assert paths.walk(folder) == {} and paths.entries(folder) == []
+  assert folder.is_file() and not folder.is_dir()
+  paths.write(folder / 'one', b'1')
+  assert folder.is_dir() and not folder.is_file()
+  assert paths.walk(folder).keys() == {'one'}
+
+
+def test_a_mark_makes_a_folder(store, tmp_path):
+  folder = paths.parse(f'gs://bkt/{tmp_path.name}/a', 'path')
+  assert not folder.is_dir() and not folder.exists()
+  fsspec.filesystem('gs').pipe_file(f'{folder}/', b'')
+  assert folder.is_dir() and paths.walk(folder) == {}
+
+
+def test_a_folder_is_apart_from_one_whose_name_goes_on(store, tmp_path):
+  folder = paths.parse(f'gs://bkt/{tmp_path.name}/run1', 'path')
+  other = folder.with_name('run10')
+  paths.write(other / 'one', b'1')
+  assert not folder.exists() and not folder.is_dir()
+  assert paths.walk(folder) == {} and paths.entries(folder) == []
+  paths.remove(folder)
+  assert paths.walk(other).keys() == {'one'}
+
+
+@pytest.mark.parametrize('name', ['a*', 'a?', '[ab]*'])
+def test_what_is_removed_is_no_pattern(folder, name):
+  folder.mkdir(parents=True, exist_ok=True)
+  for each in ('ab', name):
+    paths.write(folder / each, b'1')
+  paths.remove(folder / name)
+  assert paths.walk(folder).keys() == {'ab'}
+
+
+def test_a_file_is_read_as_it_is_at_one_moment(store, tmp_path, monkeypatch):
+  path = paths.parse(f'gs://bkt/{tmp_path.name}/file', 'path')
+  paths.write(path, b'9')
+  whole = gcsfs.core.GCSFileSystem._call
+
+  async def call(self, method, *args, **kwargs):
+    result = await whole(self, method, *args, **kwargs)
+    if method == 'GET' and path.name in str(args):
+      monkeypatch.setattr(gcsfs.core.GCSFileSystem, '_call', whole)
+      await asyncio.to_thread(paths.write, path, b'10')
+    return result
+
+  monkeypatch.setattr(gcsfs.core.GCSFileSystem, '_call', call)
+  assert paths.read(path) in (b'9', b'10')
+
+
+def test_folders_around_are_of_the_bucket_alone(tmp_path):
+  path = paths.parse('gs://bkt/a/b', 'path')
+  assert list(map(str, paths.around(path))) == ['gs://bkt/a/b', 'gs://bkt/a']
+  assert paths.around(tmp_path) == [tmp_path, *tmp_path.parents]

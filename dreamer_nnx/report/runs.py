@@ -129,7 +129,7 @@ def _json(
     problems.append(f'{name} is too large to be one of a run: left out.')
     return kind()
   try:
-    found = json.loads(path.read_bytes())
+    found = json.loads(paths.read(path))
   except (ValueError, RecursionError):
     found = None
   if not isinstance(found, kind):

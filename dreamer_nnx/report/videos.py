@@ -44,7 +44,7 @@ def read(workdir: paths.Path) -> tuple[list[Video], str]:
     kind = file.rpartition('.')[2].lower()
     data = b''
     if size <= min(LARGEST, room):
-      data = (folder / file).read_bytes()
+      data = paths.read(folder / file)
     if _is(kind, data):
       room -= size
       videos.append(Video(name, step, KINDS[kind], data))

@@ -30,7 +30,7 @@ def check_text(path: paths.Path, size: int) -> None:
     return  # Every value takes a byte.
   if size > TEXT:
     raise ValueError(f'{path.name} has {size} bytes; {TEXT} at most are read')
-  text = path.read_bytes()
+  text = paths.read(path)
   items = sum(text.count(mark) for mark in (b',', b'[', b'{'))
   if items > ITEMS:
     raise ValueError(

@@ -66,7 +66,7 @@ class Mirror:
     self._due: dict[str, float] = {}
     for name in APPENDED if appending else ():
       with contextlib.suppress(FileNotFoundError):
-        data = (self._workdir / name).read_bytes()
+        data = paths.read(self._workdir / name)
         (self.path / name).write_bytes(data)
         self._seen[name] = self._stamp(self.path / name)
     self._thread = threading.Thread(target=self._run, daemon=True)
@@ -134,13 +134,10 @@ class Mirror:
   def _copy(self, file: pathlib.Path, name: str) -> None:
     try:
       paths.upload(file, self._workdir / name)
-    except Exception as error:
-      if not (reason := paths.refusal(error)) and not isinstance(
-        error, OSError
-      ):
-        raise
+    except OSError as error:
+      reason = paths.refusal(error) or error
       raise OSError(
-        f'{self._workdir / name}: could not be written ({reason or error}).'
+        f'{self._workdir / name}: could not be written ({reason}).'
       ) from error
 
   def _stamp(self, file: pathlib.Path) -> tuple[int, int]:

@@ -44,7 +44,7 @@ class Record:
     """
     try:
       limits.check_text(directory / FILE, paths.size(directory / FILE))
-      text = (directory / FILE).read_bytes()
+      text = paths.read(directory / FILE)
     except (FileNotFoundError, NotADirectoryError):
       return cls()
     except ValueError as error:

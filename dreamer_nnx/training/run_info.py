@@ -117,7 +117,7 @@ def _read(path: paths.Path) -> list:
   try:
     if paths.size(path) > LARGEST:
       return []
-    found = json.loads(path.read_bytes())
+    found = json.loads(paths.read(path))
   except (FileNotFoundError, ValueError, RecursionError):
     return []
   return found if isinstance(found, list) else []
