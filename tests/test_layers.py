@@ -93,7 +93,7 @@ INSIDE = re.compile(
 )
 # Parameters of JAX's equations.
 UNDOCUMENTED = {'num_carry', 'num_consts'}
-# Of named tuples, of `os`, and of what implements stores for fsspec, documented.
+# Of named tuples, of `os`, and of implementations for fsspec, documented.
 DOCUMENTED = {'_asdict', '_exit', '_fields', '_make', '_replace'}
 DOCUMENTED |= {'_info', '_ls'}
 VAGUE_NAMES = {'base', 'common', 'helpers', 'utils'}

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import pathlib
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from dreamer_nnx.training import record as record_files
 LOCK, REPLAY = '.lock', 'replay'
 FOLDERS = (files.FOLDER, REPLAY, 'videos', 'profile')
 # Files that other processes may write meanwhile.
-EVALUATED = {'evaluations.jsonl'}
+EVALUATED = re.compile(r'evaluations(_\d+)?\.jsonl')
 # Depth of the folders in a checkpoint, at least.
 DEEPEST = 6
 
@@ -68,6 +69,8 @@ def lock_workdir(workdir: paths.Path) -> Iterator[Owner]:
     before = InitialContents(workdir)
   try:
     with _locked(workdir) as check:
+      with _reaching(workdir):
+        before.look()
       try:
         yield Owner(check, started.set)
       finally:
@@ -90,7 +93,7 @@ def _holds(check: Callable[[], None]) -> bool:
 
 def _check_place(workdir: paths.Path) -> None:
   """Refuses a workdir that is part of a checkpoint or of another run."""
-  for folder in (workdir, *workdir.parents)[:DEEPEST]:
+  for folder in paths.around(workdir)[:DEEPEST]:
     run = folder.parent
     record = run / files.FOLDER / record_files.FILE
     if all((folder / item).is_dir() for item in files.REQUIRED):
@@ -109,28 +112,39 @@ def _check_place(workdir: paths.Path) -> None:
 
 
 class InitialContents:
-  """Contents of a workdir before a run starts there."""
+  """Contents of a workdir before a run starts there.
+
+  Made before the lock is taken, and looked at once it is held: another run
+  may have saved and ended meanwhile.
+  """
 
   def __init__(self, workdir: paths.Path):
     self._workdir = workdir
     ancestors = () if paths.in_bucket(workdir) else (workdir, *workdir.parents)
     self._missing = [path for path in ancestors if not path.exists()]
     self._folders = [workdir, workdir / files.FOLDER, workdir / REPLAY]
-    self._names = {folder: _names(folder) for folder in self._folders}
     self._record = workdir / files.FOLDER / record_files.FILE
+    self._locked = _names(workdir) & {LOCK}
+
+  def look(self) -> None:
+    """Notes what is there, but for the lock that is held."""
+    self._names = {folder: _names(folder) for folder in self._folders}
+    if not self._locked:
+      self._names[self._workdir].discard(LOCK)
     exists = self._record.is_file()
-    self._recorded = self._record.read_bytes() if exists else None
+    self._recorded = paths.read(self._record) if exists else None
 
   def put_back(self) -> None:
     """Removes what was added since, and restores the record of the start."""
     old = self._recorded
-    if old is not None and self._record.read_bytes() != old:
+    if old is not None and paths.read(self._record) != old:
       paths.write(self._record, old)
     # An object that is a lock is removed by its owner alone.
-    kept = EVALUATED | ({LOCK} if paths.in_bucket(self._workdir) else set())
+    kept = {LOCK} if paths.in_bucket(self._workdir) else set()
     for folder in reversed(self._folders):
       for name in _names(folder) - self._names[folder] - kept:
-        paths.remove(folder / name)
+        if not EVALUATED.fullmatch(name):
+          paths.remove(folder / name)
 
   def remove_folders(self) -> None:
     """Removes the workdir, and the folders around it, if they were made."""

@@ -3,9 +3,11 @@
 import json
 import shutil
 
+import gcsfs
 import jax.numpy as jnp
 import pytest
 
+from dreamer_nnx import paths
 from dreamer_nnx.training import checkpoint_files as files
 from dreamer_nnx.training.checkpoint import Checkpoints, find, load_meta
 from dreamer_nnx.training.record import CheckpointError, Record
@@ -197,3 +199,22 @@ def test_a_damaged_record_is_named(workdir, harm):
   file.write_text(harm(file.read_text()))
   with pytest.raises(CheckpointError, match=r'start\.json cannot be read'):
     plan(workdir, {}, None, False)
+
+
+def test_a_bucket_that_lists_nothing_is_no_new_run(
+  store, tmp_path, monkeypatch
+):
+  workdir = paths.parse(f'gs://bkt/{tmp_path.name}', 'path')
+  Record(source={}).write(workdir / 'checkpoints')
+  paths.write(workdir / 'checkpoints' / '10' / files.COMMITTED, b'')
+  assert files.kept(workdir) == [10]
+  whole = gcsfs.core.GCSFileSystem._request
+
+  async def request(self, method, path, *args, **kwargs):
+    if 'prefix' in kwargs:
+      raise OSError('Forbidden: b/bkt/o')
+    return await whole(self, method, path, *args, **kwargs)
+
+  monkeypatch.setattr(gcsfs.core.GCSFileSystem, '_request', request)
+  with pytest.raises(OSError, match='Forbidden'):
+    plan(workdir, {}, None, again=False)

@@ -1,8 +1,15 @@
 """A start that fails leaves no trace, and runs do not live in each other."""
 
+import functools
+import json
+import time
+
+import aiohttp
+import gcsfs
 import pytest
 
 from dreamer_nnx import paths
+from dreamer_nnx.training import lease as leases
 from dreamer_nnx.training import workdir as workdirs
 from dreamer_nnx.training.record import Record
 from dreamer_nnx.training.workdir import WorkdirError, lock_workdir
@@ -129,3 +136,72 @@ def test_a_workdir_within_another_run_is_refused(run, below, what):
 def test_a_workdir_beside_another_run_is_not(run, below):
   with lock_workdir((run / below).resolve()) as owner:
     owner.keep()
+
+
+@pytest.mark.parametrize('place', ['', 'gs://bkt'])
+def test_a_failed_start_leaves_what_evaluations_wrote_meanwhile(
+  store, tmp_path, place
+):
+  workdir = paths.parse(f'{place}{tmp_path}/run', 'path')
+  with pytest.raises(StartError), lock_workdir(workdir):
+    paths.write(workdir / 'evaluations_17.jsonl', b'{}')
+    paths.write(workdir / 'evaluations_17.txt', b'{}')
+    raise StartError
+  assert contents(workdir) == {'evaluations_17.jsonl': b'{}'}
+
+
+def test_a_failed_start_leaves_what_a_run_saved_at_its_end(
+  store, tmp_path, monkeypatch
+):
+  workdir = paths.parse(f'gs://bkt/{tmp_path.name}/run', 'path')
+  owner = {'owner': 'another', 'host': 'there', 'pid': 1}
+  paths.write(workdir / '.lock', json.dumps(owner).encode())
+  Record(source={}).write(workdir / 'checkpoints')
+
+  class Clock:
+    """Time in which the other run saves and ends."""
+
+    monotonic = time.monotonic
+
+    def sleep(self, seconds):
+      for name in ('checkpoints/100/state', 'replay/9.data', 'config.json'):
+        paths.write(workdir / name, b'saved')
+      Record(source={}, back=100).write(workdir / 'checkpoints')
+      (workdir / '.lock').unlink()
+
+  lease = functools.partial(leases.Lease, clock=Clock())
+  monkeypatch.setattr(leases, 'Lease', lease)
+  with pytest.raises(StartError):
+    start(workdir, keep=False)
+  assert contents(workdir).keys() == {
+    'checkpoints/100/state',
+    'checkpoints/start.json',
+    'config.json',
+    'replay/9.data',
+  }
+  assert Record.read(workdir / 'checkpoints').back == 100
+
+
+def test_an_error_stays_the_one_to_tell_in_a_bucket_that_is_gone(
+  store, tmp_path, monkeypatch
+):
+  async def request(*args, **kwargs):
+    raise aiohttp.ServerDisconnectedError
+
+  workdir = paths.parse(f'gs://bkt/{tmp_path.name}/run', 'path')
+  with pytest.raises(StartError), lock_workdir(workdir):
+    monkeypatch.setattr(gcsfs.core.GCSFileSystem, '_request', request)
+    raise StartError
+
+
+def test_no_other_bucket_is_asked(store, tmp_path, monkeypatch):
+  whole, asked = gcsfs.core.GCSFileSystem._call, []
+
+  async def call(self, method, path, *args, **kwargs):
+    asked.append(args[0] if args else path)
+    return await whole(self, method, path, *args, **kwargs)
+
+  monkeypatch.setattr(gcsfs.core.GCSFileSystem, '_call', call)
+  with lock_workdir(paths.parse(f'gs://bkt/{tmp_path.name}', 'path')):
+    pass
+  assert asked and all('bkt' in name for name in asked)
