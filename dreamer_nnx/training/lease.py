@@ -4,7 +4,6 @@ Nothing there ends with a process, so whoever finds the object waits as long as
 a lease lasts: if it changes meanwhile its owner lives, else it is taken over.
 """
 
-import contextlib
 import json
 import os
 import socket
@@ -34,19 +33,21 @@ class Lease:
 
   Attributes:
     holds: Whether the store lets one process alone create an object.
+    token: What the object says of this lease alone.
 
   Raises:
     LeaseError: A living process holds it.
-    Exception: The bucket cannot be used.
+    OSError: The bucket cannot be used.
   """
 
   def __init__(self, path: paths.Path, clock: Any = time):
     self._path, self._clock = path, clock
+    self.token = uuid.uuid4().hex
     self._content = {
       'owner': f'process {os.getpid()} on {socket.gethostname()}',
       'host': socket.gethostname(),
       'pid': os.getpid(),
-      'token': uuid.uuid4().hex,
+      'token': self.token,
       'renewals': 0,
     }
     self._ended = threading.Event()
@@ -65,20 +66,24 @@ class Lease:
     """Gives the lease back."""
     self._ended.set()
     self._thread.join()
-    if not self._lost:
-      with contextlib.suppress(FileNotFoundError):
-        self._path.unlink()
+    try:
+      if not self._lost and (self._read() or {}).get('token') == self.token:
+        self._path.unlink(missing_ok=True)
+    # It ends by itself; what the run ended with is the one to tell.
+    except OSError as error:
+      logging.warning('%s: left behind (%s).', self._path, error)
 
   def _take(self) -> None:
     if (found := self._read()) and not self._is_gone(found):
       self._watch(found)
-    with contextlib.suppress(FileNotFoundError):
-      self._path.unlink()
+    self._path.unlink(missing_ok=True)
     try:
       paths.create(self._path, self._data())
     except FileExistsError:
-      owner = (self._read() or {}).get('owner', 'another process')
-      raise LeaseError(str(owner)) from None
+      now = self._read() or {}
+      # An answer that was lost on its way had the client try again.
+      if now.get('token') != self.token:
+        raise LeaseError(str(now.get('owner', 'another process'))) from None
 
   def _watch(self, found: dict) -> None:
     """Waits until the lease found is over, or its owner shows to be alive."""
@@ -122,15 +127,13 @@ class Lease:
     while not self._ended.wait(RENEWED):
       try:
         found = self._read()
-        if found and found.get('token') != self._content['token']:
+        if found and found.get('token') != self.token:
           self._lost = str(found.get('owner'))
           return
         self._content['renewals'] += 1
         paths.write(self._path, self._data())
       # A bucket that cannot be reached for a while; training goes on.
-      except Exception as error:
-        if not paths.refusal(error) and not isinstance(error, OSError):
-          raise
+      except OSError as error:
         logging.warning('%s: not renewed (%s).', self._path, error)
 
   def _data(self) -> bytes:
@@ -138,7 +141,7 @@ class Lease:
 
   def _read(self) -> dict | None:
     try:
-      found = json.loads(self._path.read_bytes())
+      found = json.loads(paths.read(self._path))
     except FileNotFoundError:
       return None
     except ValueError:

@@ -129,3 +129,26 @@ def test_two_at_once_are_one(path):
   assert len(alive) == 1
   for lease in holders:
     lease.close()
+
+
+def test_one_that_was_created_by_a_call_tried_again_is_held(path, monkeypatch):
+  whole, calls = paths.create, []
+
+  def create(path, data):
+    calls.append(path)
+    whole(path, data)
+    # The first answer was lost.
+    whole(path, data)
+
+  monkeypatch.setattr(paths, 'create', create)
+  lease = Lease(path)
+  assert calls and lease.holds
+  lease.close()
+  assert not path.exists()
+
+
+def test_that_of_another_is_left_alone_at_the_end(path):
+  lease = Lease(path)
+  put(path, token='other')
+  lease.close()
+  assert json.loads(path.read_bytes())['token'] == 'other'
