@@ -82,10 +82,8 @@ class ChunkDirectory:
     try:
       paths.write(self.root / name, data)
     except OSError as error:
-      raise OSError(
-        error.errno,
-        f'replay file {self.root / name} could not be written '
-        f'({error.strerror or error})',
+      raise _told(
+        error, f'replay file {self.root / name} could not be written'
       ) from error
     self.written_bytes += len(data)
 
@@ -107,7 +105,7 @@ class ChunkDirectory:
       size = paths.size(path)
       if not chunkfile.is_small(size):
         _look(path, size, check)
-      data = path.read_bytes()
+      data = paths.read(path)
     found = chunkfile.decode(data)
     with chunkfile.refusing_malformed():
       check(found[0])
@@ -169,14 +167,18 @@ class ChunkDirectory:
     probe = self.path / '.probe.tmp'
     try:
       self.path.mkdir(parents=True, exist_ok=True)
-      probe.write_bytes(b'')
-      probe.unlink()
+      paths.write(probe, b'')
+      # A process that looks at the same folder has removed it, at times.
+      probe.unlink(missing_ok=True)
     except OSError as error:
-      raise OSError(
-        error.errno,
-        f'replay directory {self.path}: cannot be written '
-        f'({error.strerror or error}). Choose another workdir',
-      ) from error
+      what = f'replay directory {self.path}: cannot be written'
+      raise _told(error, what, '. Choose another workdir') from error
+
+
+def _told(error: OSError, what: str, remedy: str = '') -> OSError:
+  text = f'{what} ({error.strerror or error}){remedy}'
+  # A bucket has no numbers of errors.
+  return OSError(error.errno, text) if error.errno else OSError(text)
 
 
 @contextlib.contextmanager

@@ -163,10 +163,13 @@ def _decoded(
   file: paths.Path,
 ) -> tuple[dict[str, Any], np.ndarray, dict[str, np.ndarray]]:
   try:
-    return chunkfile.decode(file.read_bytes())
+    return chunkfile.decode(paths.read(file))
   except (OSError, chunkfile.ChunkFileError) as error:
     raise _unreadable(file, error) from error
 
 
 def _unreadable(file: paths.Path, error: Exception) -> UserError:
+  if isinstance(error, FileNotFoundError):
+    text = 'has been deleted meanwhile. Wait for the end of the run that trains'
+    return UserError(f'{file} {text} there, or name a copy.', 'path')
   return UserError(f'{file} cannot be read ({error}).', 'path')

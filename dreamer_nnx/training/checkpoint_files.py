@@ -112,12 +112,12 @@ def verify(root: Path, items: Iterable[str] = ()) -> None:
       raise _damaged(root, f'{item!r} is missing')
   try:
     limits.check_texts(root)
-  except ValueError as error:
+  except (ValueError, FileNotFoundError) as error:
     raise _damaged(root, str(error)) from error
   if not (root / MANIFEST).is_file():
     return  # Saved by Orbax alone; its own checks have to do.
   with reading(root, MANIFEST):
-    manifest = json.loads((root / MANIFEST).read_bytes())
+    manifest = json.loads(paths.read(root / MANIFEST))
     manifest = {name: (size, crc) for name, (size, crc) in manifest.items()}
   files = _files(root)
   for name, (size, crc) in sorted(manifest.items()):
@@ -126,7 +126,11 @@ def verify(root: Path, items: Iterable[str] = ()) -> None:
     found = files[name].size
     if found != size:
       raise _damaged(root, f'{name} has {found} bytes of {size}')
-    if name.split('/')[0] in items and _changed(root / name, files[name], crc):
+    if name.split('/')[0] not in items:
+      continue
+    with reading(root, name):
+      changed = _changed(root / name, files[name], crc)
+    if changed:
       raise _damaged(root, f'{name} has changed since it was saved')
 
 
@@ -175,7 +179,8 @@ def writable(directory: Path) -> Path:
   try:
     directory.mkdir(parents=True, exist_ok=True)
     paths.write(probe, b'')
-    probe.unlink()
+    # One of a process of the same number elsewhere may have removed it.
+    probe.unlink(missing_ok=True)
     return directory
   except Exception as error:
     why = paths.refusal(error) or getattr(error, 'strerror', None)
@@ -231,10 +236,15 @@ def _crc(path: Path) -> int:
 
 
 def _damaged(root: Path, what: str) -> CheckpointError:
-  others = [step for step in steps(root.parent) if step != int(root.name)]
+  step = int(root.name)
+  others = [other for other in steps(root.parent) if other != step]
   remedy = '; --restore_step goes on from one.' if others else '.'
+  fault = f'is damaged: {what}'
+  if step not in _all_steps(root.parent):
+    # By a run that goes on there, and keeps its last ones.
+    fault = 'has been deleted meanwhile'
   return CheckpointError(
-    f'checkpoint step {root.name} in {root.parent} is damaged: {what}. '
+    f'checkpoint step {step} in {root.parent} {fault}. '
     f'Other steps there: {_listed(others)}{remedy}'
   )
 
@@ -248,6 +258,11 @@ def reading(root: Path, what: str) -> Iterator[None]:
     raise
   # Orbax raises errors of every kind for bad files, plain Exception included.
   except Exception as error:
+    if reason := paths.refusal(error):
+      raise CheckpointError(
+        f'checkpoint step {root.name} in {root.parent}: {what} cannot be read; '
+        f'the bucket cannot be used ({reason}).'
+      ) from error
     raise _damaged(
       root, f'{what} cannot be read ({first_line(error)})'
     ) from error

@@ -3,8 +3,10 @@ import re
 import shutil
 import threading
 
+import gcsfs
 import numpy as np
 import pytest
+from gcsfs.retry import HttpError
 
 from dreamer_nnx import paths
 from dreamer_nnx.errors import UserError
@@ -528,3 +530,46 @@ def test_a_file_holds_what_was_put_in():
   for key, value in arrays.items():
     assert found[key].dtype == value.dtype
     np.testing.assert_array_equal(found[key], value)
+
+
+def test_a_bucket_that_refuses_is_named(store, tmp_path, monkeypatch):
+  place = f'gs://bkt/{tmp_path.name}/replay'
+  one = make(place, **ALL)
+  train(one, 0, 20)
+  whole = gcsfs.core.GCSFileSystem._request
+
+  async def request(*args, **kwargs):
+    raise HttpError({'code': 503, 'message': 'try later'})
+
+  monkeypatch.setattr(gcsfs.core.GCSFileSystem, '_request', request)
+  one.save()
+  with pytest.raises(OSError) as caught:
+    one.wait()
+  assert re.fullmatch(
+    rf'replay file {place}/\d+\.data could not be written '
+    r'\(try later, 503\)',
+    str(caught.value),
+  )
+  with pytest.raises(OSError, match=f'^replay directory {place}: cannot be'):
+    make(place, **ALL)
+  monkeypatch.setattr(gcsfs.core.GCSFileSystem, '_request', whole)
+  with pytest.raises(OSError, match='try later'):
+    one.save()
+  two = make(place, **ALL)
+  two.load(saved(one))
+  assert len(two) == len(one)
+
+
+def test_a_folder_that_two_look_at_can_be_written(store, tmp_path, monkeypatch):
+  whole, probes = gcsfs.core.GCSFileSystem._call, []
+
+  async def call(self, method, path, *args, **kwargs):
+    result = await whole(self, method, path, *args, **kwargs)
+    if method == 'POST':
+      probes.append(name := f'{tmp_path.name}/replay/.probe.tmp')
+      await whole(self, 'DELETE', 'b/{}/o/{}', 'bkt', name)
+    return result
+
+  monkeypatch.setattr(gcsfs.core.GCSFileSystem, '_call', call)
+  make(f'gs://bkt/{tmp_path.name}/replay', **ALL)
+  assert probes

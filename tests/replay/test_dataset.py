@@ -399,3 +399,16 @@ def test_saves_are_json(tmp_path):
   assert not replay.files(None)
   assert isinstance(replay, DatasetReplay)
   assert sources.find(str(tmp_path)).lengths == [30]
+
+
+def test_a_file_that_a_run_deletes_meanwhile_is_named(tmp_path, monkeypatch):
+  run_of(tmp_path / 'run', 30)
+  whole = sources.replayed
+
+  def replayed(files):
+    files[-1][1].unlink()
+    return whole(files)
+
+  monkeypatch.setattr(sources, 'replayed', replayed)
+  with pytest.raises(UserError, match='has been deleted meanwhile'):
+    make(tmp_path / 'run', spaces=chunked_spaces())

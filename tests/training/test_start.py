@@ -218,3 +218,63 @@ def test_a_bucket_that_lists_nothing_is_no_new_run(
   monkeypatch.setattr(gcsfs.core.GCSFileSystem, '_request', request)
   with pytest.raises(OSError, match='Forbidden'):
     plan(workdir, {}, None, again=False)
+
+
+@pytest.mark.parametrize('place', ['', 'gs://bkt'])
+def test_a_probe_may_be_deleted_by_one_elsewhere_of_the_same_name(
+  store, tmp_path, place, monkeypatch
+):
+  whole = paths.write
+
+  def write(path, data):
+    whole(path, data)
+    path.unlink()
+
+  monkeypatch.setattr(paths, 'write', write)
+  directory = paths.parse(f'{place}{tmp_path}/run', 'path')
+  assert files.writable(directory) == directory
+
+
+@pytest.mark.parametrize('place', ['', 'gs://bkt'])
+def test_a_step_that_is_deleted_while_it_is_read_is_not_damaged(
+  store, tmp_path, place
+):
+  directory = paths.parse(f'{place}{tmp_path}/run', 'path') / 'checkpoints'
+  for step in ('10', '20'):
+    (directory / step).mkdir(parents=True, exist_ok=True)
+    paths.write(directory / step / files.COMMITTED, b'')
+  with (
+    pytest.raises(CheckpointError) as caught,
+    files.reading(directory / '10', 'state'),
+  ):
+    paths.remove(directory / '10')
+    raise FileNotFoundError('state')
+  assert str(caught.value) == (
+    f'checkpoint step 10 in {directory} has been deleted meanwhile. Other '
+    'steps there: 20; --restore_step goes on from one.'
+  )
+
+
+def test_a_file_that_is_deleted_while_it_is_verified_is_named(
+  workdir, monkeypatch
+):
+  root, whole = find(workdir, 10), files._files
+
+  def listed(root):
+    found = whole(root)
+    shutil.rmtree(root / 'meta')
+    return found
+
+  monkeypatch.setattr(files, '_files', listed)
+  with pytest.raises(CheckpointError, match=r'step 10 in .* is damaged: meta/'):
+    files.verify(root, ('meta',))
+
+
+def test_a_bucket_that_fails_has_damaged_nothing(store, tmp_path):
+  root = paths.parse(f'gs://bkt/{tmp_path.name}/checkpoints/10', 'path')
+  with pytest.raises(CheckpointError) as caught, files.reading(root, 'meta'):
+    raise paths.StoreError('try later, 503')
+  assert str(caught.value) == (
+    f'checkpoint step 10 in {root.parent}: meta cannot be read; the bucket '
+    'cannot be used (try later, 503).'
+  )
