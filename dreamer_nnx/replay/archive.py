@@ -204,7 +204,6 @@ class Archive:
     self._stored[:] = 0
     self._changed[:] = False
     self._directory.skipped.clear()
-    self._directory.delete_partial()
     loader = loading.Loader(pool, self._directory, self._table)
     if index.get('version', 1) == 1:
       loader.load_01(index, same)

@@ -131,13 +131,16 @@ class ChunkDirectory:
   def delete_unused(
     self, keep: Collection[str], before: int, share: int, shares: int
   ) -> None:
-    """Deletes the files that are not to be kept.
+    """Deletes the files that are not to be kept, and those half written.
+
+    For the one that writes in the folder, and when no write is in progress.
 
     Args:
       before: Files of this process from this serial number on stay.
       share, shares: Folders of processes that are gone are divided among the
         shares.
     """
+    self._delete_partial()
     for folder, prefix in self._folders(share, shares):
       for name in _files(folder):
         full_name = f'{prefix}{name}'
@@ -145,8 +148,10 @@ class ChunkDirectory:
         if full_name not in keep and not young:
           (folder / name).unlink(missing_ok=True)
 
-  def delete_partial(self) -> None:
-    """Deletes files that a killed process left half written."""
+  def _delete_partial(self) -> None:
+    """Deletes files that a killed process left; in a bucket there are none."""
+    if paths.in_bucket(self.path):
+      return
     for path in self.path.glob('.*.tmp'):
       path.unlink(missing_ok=True)
 
@@ -167,7 +172,7 @@ class ChunkDirectory:
     probe = self.path / '.probe.tmp'
     try:
       self.path.mkdir(parents=True, exist_ok=True)
-      paths.write(probe, b'')
+      probe.write_bytes(b'')
       # A process that looks at the same folder has removed it, at times.
       probe.unlink(missing_ok=True)
     except OSError as error:

@@ -208,14 +208,14 @@ def test_a_bucket_that_lists_nothing_is_no_new_run(
   Record(source={}).write(workdir / 'checkpoints')
   paths.write(workdir / 'checkpoints' / '10' / files.COMMITTED, b'')
   assert files.kept(workdir) == [10]
-  whole = gcsfs.core.GCSFileSystem._request
+  whole = gcsfs.core.GCSFileSystem._call
 
-  async def request(self, method, path, *args, **kwargs):
+  async def call(self, method, path, *args, **kwargs):
     if 'prefix' in kwargs:
       raise OSError('Forbidden: b/bkt/o')
     return await whole(self, method, path, *args, **kwargs)
 
-  monkeypatch.setattr(gcsfs.core.GCSFileSystem, '_request', request)
+  monkeypatch.setattr(gcsfs.core.GCSFileSystem, '_call', call)
   with pytest.raises(OSError, match='Forbidden'):
     plan(workdir, {}, None, again=False)
 
