@@ -27,6 +27,8 @@ Path = pathlib.Path | epath.Path
 SCHEMES = ('gs',)
 _SCHEME = re.compile(r'([A-Za-z][A-Za-z0-9+.-]*)://')
 _PATTERN = re.compile(r'[*?\[\]#]')
+# Bytes of a file that are read at once, to copy it.
+PORTION = 1 << 20
 # Packages by which a bucket is reached, and whose errors tell of it.
 _CLIENTS = ('fsspec', 'gcsfs', 'google', 'aiohttp', 'requests')
 # How its other errors begin.
@@ -88,8 +90,9 @@ def parse(text: str | os.PathLike, what: str) -> Path:
       f'{what} = {text!r}: buckets need the package gcsfs. Install the extra: '
       "pip install 'dreamer_nnx[gcs]'."
     )
+  path = epath.Path(text.rstrip('/'))
   bucket, _, folder = text[match.end() :].rstrip('/').partition('/')
-  if not bucket or not folder or '..' in folder.split('/'):
+  if not bucket or not around(path) or '..' in folder.split('/'):
     raise PathError(
       f'{what} = {text!r}: name gs://BUCKET/FOLDER, without `..`.'
     )
@@ -98,7 +101,7 @@ def parse(text: str | os.PathLike, what: str) -> Path:
       f'{what} = {text!r}: name a folder without any of *?[]#, with which '
       'clients of buckets name several objects, or versions of one.'
     )
-  return epath.Path(text.rstrip('/'))
+  return path
 
 
 def in_bucket(path: str | os.PathLike) -> bool:
@@ -309,8 +312,9 @@ def remove(path: Path) -> None:
 
 
 def upload(file: pathlib.Path, path: Path) -> None:
-  """Copies a local file to an object, in portions."""
-  _store().put_file(str(file), str(path))
+  """Copies a local file to an object, in portions; it may grow meanwhile."""
+  with file.open('rb') as source, _store().open(str(path), 'wb') as target:
+    shutil.copyfileobj(source, target, PORTION)
 
 
 def refusal(error: BaseException | None) -> str:

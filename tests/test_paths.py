@@ -2,6 +2,7 @@
 
 import asyncio
 import pathlib
+import re
 import shutil
 
 import aiohttp
@@ -53,7 +54,9 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path):
   assert [path.name for path in tmp_path.iterdir()] == ['file']
 
 
-@pytest.mark.parametrize('text', ['gs://', 'gs://bkt', 'gs://bkt/', 'gs:///x'])
+@pytest.mark.parametrize(
+  'text', ['gs://', 'gs://bkt', 'gs://bkt/', 'gs:///x', 'gs://bkt/.']
+)
 def test_a_bucket_alone_is_no_folder(text):
   with pytest.raises(paths.PathError, match='name gs://BUCKET/FOLDER'):
     paths.parse(text, '--workdir')
@@ -268,3 +271,23 @@ def test_folders_around_are_of_the_bucket_alone(tmp_path):
   path = paths.parse('gs://bkt/a/b', 'path')
   assert list(map(str, paths.around(path))) == ['gs://bkt/a/b', 'gs://bkt/a']
   assert paths.around(tmp_path) == [tmp_path, *tmp_path.parents]
+
+
+def test_a_file_that_grows_is_copied(store, tmp_path, monkeypatch):
+  target = paths.parse(f'gs://bkt/{tmp_path.name}/log', 'path')
+  file, whole, said = tmp_path / 'log', gcsfs.core.GCSFileSystem._call, []
+  file.write_bytes(bytes(6 << 20))
+
+  async def call(self, *args, headers=None, **kwargs):
+    said.append((headers or {}).get('Content-Range', ''))
+    with file.open('ab') as log:
+      log.write(b'line')
+    return await whole(self, *args, headers=headers, **kwargs)
+
+  monkeypatch.setattr(gcsfs.core.GCSFileSystem, '_call', call)
+  paths.upload(file, target)
+  ranges = [re.fullmatch(r'bytes \d+-(\d+)/(\d+|\*)', x) for x in said]
+  sizes = [x.groups() for x in ranges if x]
+  assert sizes and all(x == '*' or int(end) < int(x) for end, x in sizes)
+  copy = target.read_bytes()
+  assert len(copy) >= 6 << 20 and file.read_bytes().startswith(copy)
