@@ -31,7 +31,7 @@ SLACK = 1 << 20
 DTYPE = re.compile('b1|[iu][1248]|f[248]|bfloat16')
 
 
-def load_reference(path: str | Path) -> dict[str, np.ndarray]:
+def load_reference(path: str | paths.Path) -> dict[str, np.ndarray]:
   """Loads the parameters of a run of the reference, under its names.
 
   Args:
@@ -45,7 +45,7 @@ def load_reference(path: str | Path) -> dict[str, np.ndarray]:
     ValueError: there is no complete checkpoint; or the file is damaged, is not
       an agent of the reference, or names anything but arrays and containers.
   """
-  file = _find(Path(path).expanduser())
+  file = _find(paths.parse(path, 'reference'))
   return _params(file, _unpickle(file))
 
 
@@ -141,7 +141,7 @@ class _ArrayUnpickler(pickle.Unpickler):
       raise _ForbiddenError(f'{module}.{name}') from None
 
 
-def _find(path: Path) -> Path:
+def _find(path: paths.Path) -> paths.Path:
   if path.is_file():
     return path
   if not path.is_dir():
@@ -160,8 +160,8 @@ def _find(path: Path) -> Path:
   )
 
 
-def _latest(folder: Path) -> Path:
-  name = (folder / 'latest').read_text(errors='replace').strip()
+def _latest(folder: paths.Path) -> paths.Path:
+  name = paths.read(folder / 'latest').decode(errors='replace').strip()
   if not name or Path(name).name != name or not (folder / name).is_dir():
     raise ValueError(
       f'{folder / "latest"} names {name!r}, which is not a save there. '
@@ -170,7 +170,7 @@ def _latest(folder: Path) -> Path:
   return folder / name
 
 
-def _complete(save: Path) -> Path:
+def _complete(save: paths.Path) -> paths.Path:
   missing = [name for name in (AGENT, 'done') if not (save / name).is_file()]
   if missing:
     raise ValueError(
@@ -180,8 +180,8 @@ def _complete(save: Path) -> Path:
   return save
 
 
-def _saves(folder: Path) -> Iterator[str]:
-  for save in sorted(folder.iterdir()):
+def _saves(folder: paths.Path) -> Iterator[str]:
+  for save in paths.entries(folder):
     if (save / AGENT).is_file() and (save / 'done').is_file():
       yield save.name
 
@@ -211,7 +211,7 @@ def _scan(reader: _Reader) -> None:
       raise ValueError(f'{value} bytes are to follow')
 
 
-def _unpickle(file: Path) -> Any:
+def _unpickle(file: paths.Path) -> Any:
   try:
     with file.open('rb') as stream:
       _scan(_Reader(stream, paths.size(file)))
@@ -232,7 +232,7 @@ def _unpickle(file: Path) -> Any:
     ) from error
 
 
-def _params(file: Path, data: Any) -> dict[str, np.ndarray]:
+def _params(file: paths.Path, data: Any) -> dict[str, np.ndarray]:
   params = data.get('params') if isinstance(data, dict) else None
   if not isinstance(params, dict) or not params:
     found = type(data).__name__

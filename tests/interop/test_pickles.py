@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dreamer_nnx import paths
 from dreamer_nnx.interop.pickles import load_reference
 
 TIME = '20250102T030405F678'
@@ -224,3 +225,14 @@ def test_arrays_larger_than_their_file_are_refused(tmp_path):
   file = write(tmp_path / 'save', {'params': dict.fromkeys('abcd', shared)})
   with pytest.raises(ValueError, match=r'has \d+ bytes, its arrays \d+: '):
     load_reference(file)
+
+
+def test_a_logdir_in_a_bucket_is_read(store, tmp_path):
+  write_run(tmp_path / 'run')
+  logdir = paths.parse(f'gs://bkt/{tmp_path.name}/run', 'path')
+  for name in paths.walk(tmp_path / 'run'):
+    paths.write(logdir / name, (tmp_path / 'run' / name).read_bytes())
+  assert_equal(load_reference(logdir), params())
+  paths.write(logdir / 'ckpt' / 'latest', b'other')
+  with pytest.raises(ValueError, match=f'Complete saves: {TIME}'):
+    load_reference(logdir)
