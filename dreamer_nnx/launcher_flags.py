@@ -194,4 +194,5 @@ def make_absolute() -> None:
 
 
 def _absolute(path: str, name: str) -> str:
-  return str(paths.parse(path, f'--{name}'))
+  parse = paths.local if name == SCRATCH.name else paths.parse
+  return str(parse(path, f'--{name}'))

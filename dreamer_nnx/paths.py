@@ -104,6 +104,18 @@ def parse(text: str | os.PathLike, what: str) -> Path:
   return path
 
 
+def local(text: str | os.PathLike, what: str) -> pathlib.Path:
+  """Makes a path of this machine absolute; see `parse`.
+
+  Raises:
+    PathError: It is none.
+  """
+  path = parse(text, what)
+  if in_bucket(path):
+    raise PathError(f'{what} = {text!r}: name a folder of this machine.')
+  return path
+
+
 def in_bucket(path: str | os.PathLike) -> bool:
   """Tells whether a path is in a bucket, and not on a disk of this machine."""
   return bool(_SCHEME.match(os.fspath(path)))

@@ -67,6 +67,12 @@ def test_dots_are_not_resolved_in_a_bucket():
     paths.parse('gs://bkt/run/../other', '--workdir')
 
 
+def test_a_folder_of_this_machine_is_in_no_bucket(tmp_path):
+  assert paths.local(str(tmp_path), '--scratch') == tmp_path
+  with pytest.raises(paths.PathError, match=r'--scratch = .* of this machine'):
+    paths.local('gs://bkt/scratch', '--scratch')
+
+
 @pytest.mark.parametrize('name', ['run*', 'run?', 'run[1]', 'run#1'])
 def test_a_folder_in_a_bucket_is_no_pattern(name):
   with pytest.raises(paths.PathError, match='without any of'):

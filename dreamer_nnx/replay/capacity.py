@@ -121,7 +121,7 @@ def check_formats(spaces: Mapping[str, Any]) -> None:
 def _scratch(settings: Any) -> pathlib.Path:
   """The folder of mapped files, on this machine."""
   if settings.scratch:
-    return paths.parse(settings.scratch, '--scratch')
+    return paths.local(settings.scratch, '--scratch')
   if settings.directory and not paths.in_bucket(settings.directory):
     return paths.parse(settings.directory, 'replay directory') / 'pool'
   return pathlib.Path(tempfile.gettempdir())

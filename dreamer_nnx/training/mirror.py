@@ -54,10 +54,11 @@ class Mirror:
     self.evaluations = self.path / f'{name}.jsonl'
 
   def _open(self, scratch: str, appending: bool) -> None:
-    if scratch:
-      pathlib.Path(scratch).mkdir(parents=True, exist_ok=True)
+    folder = paths.local(scratch, '--scratch') if scratch else None
+    if folder:
+      folder.mkdir(parents=True, exist_ok=True)
     self._folder = tempfile.TemporaryDirectory(
-      prefix='dreamer_nnx_', dir=scratch or None, ignore_cleanup_errors=True
+      prefix='dreamer_nnx_', dir=folder, ignore_cleanup_errors=True
     )
     # Loggers name a run by its folder.
     self.path = pathlib.Path(self._folder.name) / self._workdir.name

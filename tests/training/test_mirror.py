@@ -87,3 +87,11 @@ def test_an_error_before_it_is_the_one_to_tell(store):
   ):
     (logs.path / 'a').write_text('a')
     raise ZeroDivisionError
+
+
+def test_a_scratch_folder_in_a_bucket_is_refused(store, monkeypatch, tmp_path):
+  monkeypatch.chdir(tmp_path)
+  workdir = paths.parse('gs://bkt/run', '--workdir')
+  with pytest.raises(paths.PathError, match=r'--scratch = .* of this machine'):
+    Mirror(workdir, 'gs://bkt/scratch', appending=True)
+  assert not list(tmp_path.iterdir())
