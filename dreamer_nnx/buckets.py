@@ -22,15 +22,18 @@ class Store(gcsfs.GCSFileSystem):
     OSError: A call has failed; FileNotFoundError where there is no such object.
   """
 
-  async def _call(self, *args: Any, **kwargs: Any) -> Any:
+  async def _call(
+    self, method: str, path: str, *names: str, **kwargs: Any
+  ) -> Any:
     try:
-      return await super()._call(*args, **kwargs)
+      return await super()._call(method, path, *names, **kwargs)
     except Exception as error:
       told = isinstance(error, OSError) and str(error)
       if told or getattr(error, 'code', None) == NO_SUCH_RANGE:
         raise
       if reason := paths.refusal(error):
-        raise paths.StoreError(reason) from error
+        where = f'gs://{"/".join(names)}' if names else path
+        raise paths.StoreError(f'{where}: {reason}') from error
       raise
 
   call = asyn.sync_wrapper(_call)

@@ -219,6 +219,7 @@ def test_what_fails_in_a_bucket_is_an_os_error(store, monkeypatch, call, error):
     CALLS[call](paths.parse('gs://bkt/failing', 'path'))
   assert str(caught.value) and paths.refusal(caught.value)
   assert not isinstance(caught.value, FileNotFoundError)
+  assert 'bkt' in str(caught.value)
 
 
 def test_a_file_with_the_name_of_a_folder_is_beside_it(store, tmp_path):

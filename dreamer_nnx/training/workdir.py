@@ -168,6 +168,8 @@ def _reaching(workdir: paths.Path) -> Iterator[None]:
     reason = paths.refusal(error) or (isinstance(error, OSError) and error)
     if not reason or not paths.in_bucket(workdir):
       raise
+    if isinstance(error, FileNotFoundError):
+      reason = f'there is no {error}'
     raise WorkdirError(
       f'the bucket cannot be used ({reason}).', f'--workdir={workdir}'
     ) from error

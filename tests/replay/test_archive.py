@@ -548,7 +548,7 @@ def test_a_bucket_that_refuses_is_named(store, tmp_path, monkeypatch):
     one.wait()
   assert re.fullmatch(
     rf'replay file {place}/\d+\.data could not be written '
-    r'\(try later, 503\)',
+    r'\(http://.*/b/bkt/o: try later, 503\)',
     str(caught.value),
   )
   with pytest.raises(OSError, match=f'^replay directory {place}: cannot be'):

@@ -205,3 +205,10 @@ def test_no_other_bucket_is_asked(store, tmp_path, monkeypatch):
   with lock_workdir(paths.parse(f'gs://bkt/{tmp_path.name}', 'path')):
     pass
   assert asked and all('bkt' in name for name in asked)
+
+
+def test_a_bucket_that_is_none_is_named(store):
+  workdir = paths.parse('gs://no-such-bucket/run', 'path')
+  taken = pytest.raises(WorkdirError, match=r'there is no .*no-such-bucket')
+  with taken, lock_workdir(workdir):
+    raise AssertionError
