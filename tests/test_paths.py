@@ -298,3 +298,11 @@ def test_a_file_that_grows_is_copied(store, tmp_path, monkeypatch):
   assert sizes and all(x == '*' or int(end) < int(x) for end, x in sizes)
   copy = target.read_bytes()
   assert len(copy) >= 6 << 20 and file.read_bytes().startswith(copy)
+
+
+def test_marks_of_folders_are_removed_with_them(store, tmp_path):
+  folder = paths.parse(f'gs://bkt/{tmp_path.name}/a', 'path')
+  for name in ('a/', 'a/b/', 'a/b/one', 'ab/'):
+    fsspec.filesystem('gs').pipe_file(f'{folder.parent}/{name}', b'')
+  paths.remove(folder)
+  assert paths.entries(folder.parent) == [folder.with_name('ab')]
