@@ -13,9 +13,11 @@ from dreamer_nnx import paths, workflow
 from dreamer_nnx.recording import Recorder
 from dreamer_nnx.registry import branch
 from dreamer_nnx.training import processes
+from dreamer_nnx.training.checkpoint_files import FOLDER
 from dreamer_nnx.training.evaluate import Returns
 from dreamer_nnx.training.layout import State
 from dreamer_nnx.training.progress import Progress
+from dreamer_nnx.training.record import Record
 from dreamer_nnx.training.step import Learner
 
 # For each kind of policy: its mode of acting, and the group of its metrics.
@@ -127,14 +129,18 @@ class Evaluations:
         file.write(json.dumps(line) + '\n')
 
 
-def agent_word(updates: int, source: Collection[str]) -> str:
+def agent_word(
+  updates: int, source: Collection[str], workdir: paths.Path
+) -> str:
   """Describes an agent in a word: trained, or else its origin.
 
   Args:
-    source: The flags by which its run started from other arrays.
+    source: The flags by which its run starts from other arrays; without any,
+      what its workdir records is read, and only if the agent is not trained.
   """
   if updates:
     return 'trained'
+  source = source or Record.read(workdir / FOLDER).source or {}
   words = {'import_reference': 'imported', 'restore': 'restored'}
   return next((words[x] for x in words if x in source), 'untrained')
 

@@ -36,7 +36,6 @@ from dreamer_nnx.training.needs import Needs
 from dreamer_nnx.training.processes import print_once
 from dreamer_nnx.training.profiler import Profiler
 from dreamer_nnx.training.progress import Progress
-from dreamer_nnx.training.record import Record
 from dreamer_nnx.training.start import Source, Start
 from dreamer_nnx.training.workdir import Owner, check, lock_workdir
 
@@ -246,9 +245,7 @@ class Run(contextlib.ExitStack):
     return {name: x for part in metrics for name, x in part.items()}
 
   def _play(self, policy: str, progress: Progress) -> dict[str, float]:
-    folder = self.workdir / checkpoint.FOLDER
-    flags = self.source.flags() or Record.read(folder).source or {}
-    agent = agent_word(self.updates, flags)
+    agent = agent_word(self.updates, self.source.flags(), self.workdir)
     metrics = self.evaluations.play(
       self.state,
       self.env_steps,

@@ -9,6 +9,7 @@ from dreamer_nnx import config as configs
 from dreamer_nnx import evaluations
 from dreamer_nnx.training.evaluate import Returns
 from dreamer_nnx.training.progress import Progress
+from dreamer_nnx.training.record import CheckpointError, Record
 
 
 @pytest.mark.parametrize(
@@ -90,3 +91,16 @@ def test_an_incomplete_evaluation_is_told_and_ranks_nothing(
   assert json.loads(lines[0])['problem'] == 'the simulator is gone'
   assert json.loads(lines[0])['eval/game/score'] == 7.0
   assert 'problem' not in json.loads(lines[1])
+
+
+def test_an_agent_is_named_by_its_origin_until_it_is_trained(tmp_path):
+  word = evaluations.agent_word
+  assert word(0, {}, tmp_path) == 'untrained'
+  Record(source={'restore': 'there'}).write(tmp_path / 'checkpoints')
+  assert word(0, {}, tmp_path) == 'restored'
+  assert word(0, {'import_reference': 'x'}, tmp_path) == 'imported'
+  (tmp_path / 'checkpoints' / 'start.json').write_bytes(b'out of reach')
+  with pytest.raises(CheckpointError):
+    word(0, {}, tmp_path)
+  # A workdir out of reach ends no evaluation while a run trains.
+  assert word(1, {}, tmp_path) == 'trained'
