@@ -2,10 +2,10 @@
 
 A local path is a `pathlib.Path`, one in a bucket an `etils.epath.Path`. Both
 have `/`, `name`, `parent`, `exists`, `is_dir`, `is_file`, `glob`, `mkdir`,
-`open`, `write_bytes` and `unlink`; the toolkit uses nothing else of them but
-what is here. A bucket has whole objects only: nothing can be appended, renamed
-or locked there, and an empty folder does not exist. So a folder that was seen
-can be gone, when another process deletes a file there.
+`open`, `read_bytes`, `write_bytes` and `unlink`; the toolkit uses nothing else
+of them but what is here. A bucket has whole objects only: nothing can be
+appended, renamed or locked there, and an empty folder does not exist. So a
+folder that was seen can be gone, when another process deletes a file there.
 """
 
 import contextlib
@@ -263,7 +263,7 @@ def around(path: Path) -> list[Path]:
 
 
 def read(path: Path) -> bytes:
-  """Reads a file; one of a bucket as it is at one moment."""
+  """Reads a file at once; one of a bucket as it is at one moment."""
   if in_bucket(path):
     return _store().cat_file(str(path))
   return path.read_bytes()

@@ -67,7 +67,7 @@ class Mirror:
     self._due: dict[str, float] = {}
     for name in APPENDED if appending else ():
       with contextlib.suppress(FileNotFoundError):
-        data = paths.read(self._workdir / name)
+        data = (self._workdir / name).read_bytes()
         (self.path / name).write_bytes(data)
         self._seen[name] = self._stamp(self.path / name)
     self._thread = threading.Thread(target=self._run, daemon=True)
