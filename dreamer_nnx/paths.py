@@ -17,6 +17,7 @@ import re
 import shutil
 import typing
 from collections.abc import Collection
+from typing import Any
 
 import fsspec
 from etils import epath
@@ -38,7 +39,10 @@ for _scheme in SCHEMES:
   fsspec.config.conf.setdefault(_scheme, {})['use_listings_cache'] = False
 # Imported where a bucket is used; epath calls the scheme by its second name.
 for _name in (*SCHEMES, 'gcs'):
-  fsspec.register_implementation(_name, 'dreamer_nnx.buckets.Store', True)
+  _client: Any = 'dreamer_nnx.buckets.Store'
+  if _name in fsspec.registry:  # Somebody has used a bucket before.
+    _client = importlib.import_module('dreamer_nnx.buckets').Store
+  fsspec.register_implementation(_name, _client, clobber=True)
 
 
 class PathError(UserError):
@@ -252,7 +256,9 @@ def entries(folder: Path) -> list[Path]:
   # An object at the folder's own name: a mark that it is one, or a file.
   own = str(folder).removeprefix('gs://')
   found = (name.rstrip('/') for name in names)
-  return [folder / x.rpartition('/')[2] for x in found if x != own]
+  # Once, where a file and a folder have the same name.
+  names = dict.fromkeys(x.rpartition('/')[2] for x in found if x != own)
+  return [folder / name for name in names]
 
 
 def around(path: Path) -> list[Path]:

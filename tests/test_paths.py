@@ -4,6 +4,8 @@ import asyncio
 import pathlib
 import re
 import shutil
+import subprocess
+import sys
 
 import aiohttp
 import fsspec
@@ -229,6 +231,7 @@ def test_a_file_with_the_name_of_a_folder_is_beside_it(store, tmp_path):
   assert folder.is_file() and not folder.is_dir()
   paths.write(folder / 'one', b'1')
   assert folder.is_dir() and not folder.is_file()
+  assert paths.entries(folder.parent) == [folder]
   assert paths.walk(folder).keys() == {'one'}
 
 
@@ -306,3 +309,21 @@ def test_marks_of_folders_are_removed_with_them(store, tmp_path):
     fsspec.filesystem('gs').pipe_file(f'{folder.parent}/{name}', b'')
   paths.remove(folder)
   assert paths.entries(folder.parent) == [folder.with_name('ab')]
+
+
+@pytest.mark.parametrize('used', ['', 'fsspec.get_filesystem_class("gs")'])
+def test_the_client_is_ours_and_imported_where_it_is_used(used):
+  program = f"""
+import sys, fsspec
+{used}
+from dreamer_nnx import paths
+print('gcsfs' in sys.modules)
+for name in ('gs', 'gcs'):
+  print(fsspec.get_filesystem_class(name).__module__)
+"""
+  done = subprocess.run(
+    [sys.executable, '-c', program], capture_output=True, text=True
+  )
+  imported, *modules = done.stdout.split()
+  assert imported == str(bool(used)), done.stderr
+  assert modules == ['dreamer_nnx.buckets'] * 2
