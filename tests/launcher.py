@@ -14,7 +14,7 @@ import jax
 from absl import flags
 
 from dreamer_nnx import config as configs
-from dreamer_nnx import main, workflow
+from dreamer_nnx import launcher_flags, main, workflow
 from dreamer_nnx.training.step import Learner
 from tests.plain import CACHE
 
@@ -65,6 +65,10 @@ APART = {'checkpoint', 'env', 'evaluate', 'loggers', 'plugins', 'replay'}
 APART |= {'seed'}
 TRAINED = ('batch_length', 'batch_size')
 _LEARNERS: dict[str, Learner] = {}
+# Sockets that keep ports for processes that train together.
+_RESERVED: list[socket.socket] = []
+# Seconds after which a process is taken to hang.
+LONG = 900
 _make_learner = workflow.make_learner
 
 
@@ -112,14 +116,10 @@ def launch(argv: list[str]) -> Result:
   out, err, hook = io.StringIO(), io.StringIO(), sys.unraisablehook
   seconds = getattr(jax.config, SECONDS)
   flags.FLAGS.unparse_flags()
-  for name in ('config', 'workdir', 'restore', 'import_reference', 'output'):
-    flags.FLAGS[name].value = None
-  names = ('mode', 'restore_step', 'restore_include', 'restore_exclude')
-  names = (*names, 'num_processes', 'scratch', 'nocompile')
-  for name in (*names, 'slot', 'trust_config', 'port'):
-    flags.FLAGS[name].value = flags.FLAGS[name].default
-  for name in ('restore_again', 'force', 'record', 'nodiagnose'):
-    flags.FLAGS[name].value = False
+  for flag in flags.FLAGS.get_flags_for_module(launcher_flags.__name__):
+    flag.unparse()
+  # Not that of the user, which JAX would keep to for the whole process.
+  flags.FLAGS['compilation_cache'].value = str(CACHE)
   with (
     contextlib.redirect_stdout(out),
     contextlib.redirect_stderr(err),
@@ -196,9 +196,7 @@ def spawn_each(
   more: dict[str, str] | None = None,
 ) -> list[subprocess.Popen]:
   """Likewise, each with flags of its own."""
-  with socket.socket() as probe:
-    probe.bind(('127.0.0.1', 0))
-    address = f'127.0.0.1:{probe.getsockname()[1]}'
+  address = f'127.0.0.1:{_reserved_port()}'
   processes = []
   for index, argv in enumerate(argvs):
     place = [address, str(len(argvs)), str(index)]
@@ -211,11 +209,38 @@ def spawn_each(
   return processes
 
 
+def _reserved_port() -> int:
+  """A port that nobody else is given, but a server of JAX can listen at."""
+  taken = socket.socket()
+  # As gRPC does. It is kept for good, and receives nothing itself.
+  taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+  taken.bind(('127.0.0.1', 0))
+  _RESERVED.append(taken)
+  return taken.getsockname()[1]
+
+
+def training(process: subprocess.Popen) -> None:
+  """Waits until a process of `spawn` shows that it trains."""
+  lines = []
+  for line in process.stdout:
+    if 'env steps' in line and 'updates' in line:
+      return
+    lines.append(line)
+  raise AssertionError(f'ended before it trained:\n{"".join(lines)}')
+
+
+def running(process: subprocess.Popen) -> None:
+  """Fails with what a process of `spawn` said, if it is over."""
+  if process.poll() is not None:
+    raise AssertionError(f'ended too soon:\n{process.communicate()[0]}')
+
+
 def finish(process: subprocess.Popen) -> Result:
   """Waits for a process of `spawn`."""
   try:
-    out, _ = process.communicate(timeout=300)
+    out, _ = process.communicate(timeout=LONG)
   except subprocess.TimeoutExpired:
     process.kill()
-    raise
+    out, _ = process.communicate()
+    raise AssertionError(f'did not end within {LONG} s:\n{out}') from None
   return Result(process.returncode, out, '')

@@ -9,7 +9,14 @@ import dreamer_nnx
 from dreamer_nnx import paths
 from dreamer_nnx.training.checkpoint import latest
 from tests import buckets
-from tests.launcher import ROOT, arguments, finish, launch, spawn
+from tests.launcher import (
+  ROOT,
+  arguments,
+  finish,
+  launch,
+  running,
+  spawn,
+)
 from tests.plain import PLAIN
 from tests.test_resume import assert_same, state_of
 
@@ -36,7 +43,7 @@ def run(store, tmp_path_factory):
   workdir = paths.parse(f'gs://bkt/{name}/a run ü', '--workdir')
   process = spawn(flags(workdir), more=PLAIN)
   while not latest(workdir):
-    assert process.poll() is None, process.communicate()[0]
+    running(process)
     time.sleep(0.1)
   process.kill()
   process.communicate()

@@ -10,7 +10,14 @@ import time
 import pytest
 
 from dreamer_nnx.training.checkpoint import find, load_meta
-from tests.launcher import ROOT, arguments, finish, launch, spawn
+from tests.launcher import (
+  ROOT,
+  arguments,
+  finish,
+  launch,
+  spawn,
+  training,
+)
 from tests.plain import PLAIN
 from tests.test_resume import assert_same, state_of
 
@@ -99,9 +106,7 @@ def test_a_jumping_clock_changes_nothing(saved, tmp_path):
 
 def test_a_workdir_takes_one_run_at_a_time(tmp_path):
   first = spawn(flags(tmp_path, train__steps=1_000_000), more=PLAIN)
-  for line in first.stdout:
-    if 'env steps' in line and 'updates' in line:
-      break
+  training(first)
   before = time.monotonic()
   second = launch(flags(tmp_path))
   assert time.monotonic() - before < SECONDS

@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from dreamer_nnx.training.checkpoint import load_meta
-from tests.launcher import arguments, finish, launch, spawn
+from tests.launcher import arguments, finish, launch, spawn, training
 from tests.plain import PLAIN
 
 pytestmark = pytest.mark.slow
@@ -33,9 +33,7 @@ def lines(workdir):
 def test_a_signal_saves_and_the_same_command_goes_on(tmp_path):
   argv = arguments(tmp_path, **PACED, train__steps=1_000_000)
   process = spawn([*argv, '--mode=train'], more=PLAIN)
-  for line in process.stdout:
-    if 'env steps' in line and 'updates' in line:
-      break
+  training(process)
   process.send_signal(signal.SIGTERM)
   result = finish(process)
   assert result.status == 0, result.out

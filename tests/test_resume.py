@@ -12,7 +12,14 @@ from dreamer_nnx import overrides, workflow
 from dreamer_nnx.run import Run, saved_config
 from dreamer_nnx.training import sharding
 from dreamer_nnx.training.checkpoint import load_meta, restore
-from tests.launcher import ROOT, arguments, finish, learner, spawn
+from tests.launcher import (
+  ROOT,
+  arguments,
+  finish,
+  learner,
+  spawn,
+  training,
+)
 from tests.plain import PLAIN
 
 DEMO = str(ROOT / 'configs' / 'demo.py')
@@ -101,9 +108,7 @@ def test_resumed_run_equals_the_uninterrupted_one(whole, tmp_path):
 def test_sigterm_saves_and_exits_with_0(tmp_path):
   argv = [*arguments(tmp_path, train__steps=1_000_000), '--mode=train']
   process = spawn(argv)
-  for line in process.stdout:
-    if 'env steps' in line and 'updates' in line:
-      break
+  training(process)
   process.send_signal(signal.SIGTERM)
   result = finish(process)
   assert result.status == 0, result.out
@@ -126,11 +131,10 @@ def test_a_checkpoint_before_the_first_step_is_gone_on_from(tmp_path):
 def test_a_stop_can_have_a_status_of_its_own(tmp_path):
   argv = [*arguments(tmp_path, train__steps=1_000_000), '--mode=train']
   process = spawn([*argv, '--stopped_status=75'], more=PLAIN)
-  for line in process.stdout:
-    if 'env steps' in line and 'updates' in line:
-      break
+  training(process)
   process.send_signal(signal.SIGTERM)
-  assert finish(process).status == 75
+  result = finish(process)
+  assert result.status == 75, result.out
   assert load_meta(tmp_path)['counters']['env_steps'] > 0
 
 

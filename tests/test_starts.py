@@ -6,7 +6,7 @@ import time
 import pytest
 
 from dreamer_nnx.training.checkpoint import latest, load_meta
-from tests.launcher import arguments, launch, spawn
+from tests.launcher import arguments, launch, running, spawn, training
 from tests.plain import PLAIN
 from tests.proprio import SIZES, write_reference
 from tests.test_resume import assert_same, state_of
@@ -45,9 +45,9 @@ def killed(workdir, *more, after=None, **changes):
   # Compiled like the runs of this process, whose bits they are to have.
   process = spawn(argv, more=PLAIN)
   if after is None:
-    next(x for x in process.stdout if 'env steps' in x and 'updates' in x)
+    training(process)
   while after is not None and (latest(workdir) or 0) <= after:
-    assert process.poll() is None, process.communicate()[0]
+    running(process)
     time.sleep(0.02)
   process.kill()
   process.communicate()
@@ -91,7 +91,7 @@ def test_going_back_killed_and_started_again_goes_on(source, tmp_path):
   workdir = shutil.copytree(source, tmp_path / 'run')
   process = spawn(flags(workdir, '--restore_step=40'), more=PLAIN)
   while latest(workdir) != 40:
-    assert process.poll() is None, process.communicate()[0]
+    running(process)
     time.sleep(0.02)
   process.kill()
   process.communicate()
