@@ -7,17 +7,18 @@ import numpy as np
 import pytest
 
 from dreamer_nnx.training.exchange import Exchange
+from tests.training.waiting import wait_for
 
 STEP = {'x': np.zeros(10, np.uint8)}, np.zeros(1, bool)
 # Seconds within which a thread that can go on has done so.
-SOON = 10.0
+SOON = 60.0
 
 
 class Acting(threading.Thread):
   """A thread that puts a step whenever it may."""
 
   def __init__(self, exchange, pause=0.0):
-    super().__init__()
+    super().__init__(daemon=True)
     self.exchange, self.pause, self.count = exchange, pause, 0
     self.start()
 
@@ -27,13 +28,6 @@ class Acting(threading.Thread):
       self.exchange.put(STEP)
       time.sleep(self.pause)
     self.exchange.finish()
-
-
-def wait_for(condition):
-  end = time.monotonic() + SOON
-  while not condition():
-    assert time.monotonic() < end
-    time.sleep(1e-3)
 
 
 @pytest.fixture

@@ -1,7 +1,10 @@
 """The lock of a workdir in a bucket: one owner, who has to be alive."""
 
+import contextlib
+import functools
 import json
 import threading
+from unittest import mock
 
 import pytest
 
@@ -9,6 +12,7 @@ from dreamer_nnx import paths
 from dreamer_nnx.training import lease as leases
 from dreamer_nnx.training.lease import Lease, LeaseError
 from dreamer_nnx.training.workdir import WorkdirError, lock_workdir
+from tests.training.waiting import wait_for
 
 
 @pytest.fixture
@@ -36,26 +40,25 @@ def test_a_lease_is_given_back(path):
     assert not path.exists()
 
 
-def test_one_that_is_renewed_is_of_a_living_owner(path):
+def test_one_that_is_renewed_is_of_a_living_owner(path, monkeypatch):
   put(path, renewals=0)
-  ended = threading.Event()
+  # Of a clock whose seconds pass as it is waited for them.
+  clock, passed = mock.Mock(), [0.0]
+  clock.monotonic = lambda: passed[-1]
 
-  def renew():
-    count = 0
-    while not ended.wait(0.5):
-      put(path, renewals=(count := count + 1))
+  def sleep(seconds):
+    passed.append(passed[-1] + seconds)
+    put(path, renewals=len(passed))
 
-  thread = threading.Thread(target=renew)
-  thread.start()
-  try:
-    with (
-      pytest.raises(WorkdirError, match='process 7 on there trains in it'),
-      lock_workdir(path.parent),
-    ):
-      pass
-  finally:
-    ended.set()
-    thread.join()
+  clock.sleep = sleep
+  timed = functools.partial(Lease, clock=clock)
+  monkeypatch.setattr(leases, 'Lease', timed)
+  with (
+    pytest.raises(WorkdirError, match='process 7 on there trains in it'),
+    lock_workdir(path.parent),
+  ):
+    pass
+  assert passed == [0.0, 1.0]
   assert json.loads(path.read_bytes())['host'] == 'there'
 
 
@@ -82,17 +85,17 @@ def test_one_of_a_process_here_that_is_gone_is_taken_at_once(path, capsys):
 def test_an_owner_renews_and_notices_that_it_lost_it(path):
   with lock_workdir(path.parent) as owner:
     first = json.loads(path.read_bytes())
-    for _ in range(100):
-      if json.loads(path.read_bytes())['renewals'] > first['renewals']:
-        break
-      threading.Event().wait(0.1)
-    assert json.loads(path.read_bytes())['renewals'] > first['renewals']
+    renewals = lambda: json.loads(path.read_bytes())['renewals']
+    wait_for(lambda: renewals() > first['renewals'])
     owner.check()
-    put(path, token='other')
+
+    def lost():
+      # Once more each time: a renewal on its way would hide it.
+      put(path, token='other')
+      owner.check()
+
     with pytest.raises(WorkdirError, match='process 7 on there trains in it'):
-      for _ in range(100):
-        owner.check()
-        threading.Event().wait(0.1)
+      wait_for(lost)
   assert json.loads(path.read_bytes())['token'] == 'other'
 
 
@@ -100,6 +103,15 @@ def test_garbage_is_no_lease(path):
   paths.write(path, b'\xff[')
   lease = Lease(path)
   lease.close()
+
+
+def alive(holders):
+  found = []
+  for lease in holders:
+    with contextlib.suppress(LeaseError):
+      lease.check()
+      found.append(lease)
+  return found
 
 
 def test_two_at_once_are_one(path):
@@ -118,15 +130,13 @@ def test_two_at_once_are_one(path):
   for thread in threads:
     thread.join()
   holders = [x for x in results if isinstance(x, Lease)]
-  threading.Event().wait(1.5)
-  alive = []
-  for lease in holders:
-    try:
-      lease.check()
-      alive.append(lease)
-    except LeaseError:
-      continue
-  assert len(alive) == 1
+  assert holders
+  wait_for(lambda: len(alive(holders)) < 2)
+  renewals = lambda: json.loads(path.read_bytes())['renewals']
+  before = renewals()
+  # Who has it goes on to hold it.
+  wait_for(lambda: renewals() > before + 1)
+  assert len(alive(holders)) == 1
   for lease in holders:
     lease.close()
 

@@ -7,6 +7,7 @@ import pytest
 from dreamer_nnx import paths
 from dreamer_nnx.training import mirror
 from dreamer_nnx.training.mirror import Mirror
+from tests.training.waiting import wait_for
 
 
 @pytest.fixture
@@ -44,21 +45,14 @@ def test_a_save_has_it_uploaded_soon(workdir):
     time.sleep(0.5)
     assert not (workdir / 'metrics.jsonl').exists()
     logs.flush()
-    wait_for(workdir / 'metrics.jsonl')
+    wait_for((workdir / 'metrics.jsonl').exists)
 
 
 def test_it_is_uploaded_now_and_then(workdir, monkeypatch):
   monkeypatch.setattr(mirror, 'PERIOD', 0.3)
   with Mirror(workdir, '', appending=True) as logs:
     (logs.path / 'metrics.jsonl').write_text('one\n')
-    wait_for(workdir / 'metrics.jsonl')
-
-
-def wait_for(path):
-  end = time.monotonic() + 30
-  while not path.exists():
-    assert time.monotonic() < end
-    time.sleep(0.1)
+    wait_for((workdir / 'metrics.jsonl').exists)
 
 
 def test_beside_a_run_evaluations_have_a_file_of_their_own(workdir):
