@@ -14,7 +14,7 @@ from dreamer_nnx import notices, workflow
 from dreamer_nnx.envs.faults import EnvError
 from dreamer_nnx.envs.pacing import Pacer
 from dreamer_nnx.errors import UserError
-from dreamer_nnx.training import async_acting
+from dreamer_nnx.training import async_acting, exchange
 from dreamer_nnx.training.clocks import Every
 from dreamer_nnx.training.divergence import Diverged
 from dreamer_nnx.training.exchange import Exchange
@@ -44,8 +44,6 @@ CHANGES = KEPT | {
   'train.act_async': True,
   'train.log_every': 0,
 }
-# Bytes of a step.
-SIZE = 30
 # Seconds that an update takes longer than it would.
 SLOW = 0.08
 
@@ -165,7 +163,8 @@ def test_environments_may_use_their_memory_again(learner):
 
 def take_in_at_once(monkeypatch, steps=0):
   """Has acting wait for the other thread when it is so many steps ahead."""
-  near = functools.partial(Exchange, limit=steps * SIZE)
+  monkeypatch.setattr(exchange, 'size', lambda step: 1)
+  near = functools.partial(Exchange, limit=steps)
   monkeypatch.setattr(async_acting, 'Exchange', near)
 
 
