@@ -144,7 +144,7 @@ def test_workers_that_are_lost_are_named_and_all_is_played(name, text):
 
 
 @pytest.mark.parametrize(
-  'options', [{'workers': 'async'}, {'control_rate': 1000.0}]
+  'options', [{'workers': 'async'}, {'control_rate': 100.0}]
 )
 def test_workers_in_processes_and_paced_ones_are_probed(options):
   found = lines(custom('Reused', **options), steps=20)

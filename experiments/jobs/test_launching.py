@@ -19,9 +19,9 @@ def failing(folder, code):
   return Job('bad', command, folder / 'bad.log', lambda: False)
 
 
-def launch(jobs, parallel=1):
+def launch(jobs, parallel=1, say=lambda text: None):
   said = []
-  launcher = Launcher(parallel, said.append)
+  launcher = Launcher(parallel, lambda text: (said.append(text), say(text)))
   return launcher(jobs), launcher, '\n'.join(said)
 
 
@@ -91,12 +91,13 @@ def test_a_job_that_cannot_be_spawned_is_a_failure(tmp_path):
   assert done == 1 and len(launcher.failed) == 1 and 'nowhere' in said
 
 
-def stop_when(ready, number):
+def stop_when(ready, number, then=lambda: None):
   """Sends a signal to this process once something is so."""
 
   def stop():
     wait_for(ready)
     os.kill(os.getpid(), number)
+    then()
 
   thread = threading.Thread(target=stop)
   thread.start()
@@ -125,29 +126,26 @@ def test_what_another_kills_is_a_failure(tmp_path):
   assert not done and len(launcher.failed) == 1 and 'SIGTERM' in said
 
 
-# Tells of each signal, and ends a while after the first.
+# Tells of each signal, and ends a while after a file is there.
 COUNTING = """
-import signal, sys, time
-told = []
-signal.signal(
-  signal.SIGTERM, lambda *_: told.append(print('told', flush=True))
-)
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: print('told', flush=True))
 print('here', flush=True)
-while not told:
+while not os.path.exists(sys.argv[1]):
   time.sleep(0.01)
-time.sleep(3)
+time.sleep(1)
 sys.exit(75)
 """
 
 
 def test_each_job_is_told_once_however_often_the_launcher_is(tmp_path):
-  jobs = [failing(tmp_path, COUNTING)]
+  jobs, twice = [failing(tmp_path, COUNTING)], tmp_path / 'twice'
+  jobs[0].command.append(str(twice))
   log = jobs[0].log
   ready = lambda: log.exists() and 'here' in log.read_text()
+  told = lambda: ready() and 'told' in log.read_text()
   threads = [stop_when(ready, signal.SIGTERM)]
-  threads.append(
-    stop_when(lambda: ready() and 'told' in log.read_text(), signal.SIGINT)
-  )
+  threads.append(stop_when(told, signal.SIGINT, twice.touch))
   _, launcher, said = launch(jobs)
   for thread in threads:
     thread.join()
@@ -173,7 +171,9 @@ def test_a_signal_at_the_start_of_a_job_reaches_it(tmp_path, monkeypatch):
 LAUNCH = """
 import pathlib, sys
 from experiments.jobs import launching, made
-jobs = [made.counter(pathlib.Path(sys.argv[1]), x, 200) for x in 'ab']
+folder, end = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+until = folder / 'released' if 'held' in sys.argv else None
+jobs = [made.counter(folder, x, end, until) for x in 'ab']
 launching.Launcher(2, print)(jobs)
 """
 
@@ -181,7 +181,7 @@ launching.Launcher(2, print)(jobs)
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGKILL])
 def test_what_is_killed_goes_on(tmp_path, number):
   process = subprocess.Popen(
-    [sys.executable, '-c', LAUNCH, str(tmp_path)], cwd=ROOT
+    [sys.executable, '-c', LAUNCH, str(tmp_path), '200'], cwd=ROOT
   )
   for log in (tmp_path / 'a.log', tmp_path / 'b.log'):
     wait_for(log.exists, process)
@@ -199,11 +199,17 @@ def test_what_is_killed_goes_on(tmp_path, number):
 
 
 def test_what_another_runs_is_waited_for(tmp_path):
-  command = [sys.executable, '-c', LAUNCH.replace('200', '20'), str(tmp_path)]
+  # Whose jobs go on until it is said that they are waited for.
+  command = [sys.executable, '-c', LAUNCH, str(tmp_path), '20', 'held']
   other = subprocess.Popen(command, cwd=ROOT)
   wait_for(lambda: (tmp_path / 'b.log').exists(), other)
   wait_for(lambda: 'at' in (tmp_path / 'b.log').read_text(), other)
-  done, _, said = launch([counter(tmp_path, 'b', 20)])
+
+  def release(text):
+    if 'another process' in text:
+      (tmp_path / 'released').touch()
+
+  done, _, said = launch([counter(tmp_path, 'b', 20)], say=release)
   assert done == 1 and 'another process' in said and 'begins' not in said
   assert other.wait(60) == 0
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from dreamer_nnx import envs
-from dreamer_nnx.envs import orphans, single, subprocesses
+from dreamer_nnx.envs import fleet, orphans, single, subprocesses
 from dreamer_nnx.registry import Choice
 from dreamer_nnx.slots import ENV
 from tests.envs.games import Counter, Hangs
@@ -102,22 +102,40 @@ def test_steps_that_hang_too_often_stop_the_run(start):
   assert env.stats() == {'env/restarts': 1.0}
 
 
-def test_all_that_hang_are_waited_for_together(start):
-  env = start(only=-1, step_timeout=4.0)
+def test_all_that_hang_are_waited_for_together(start, monkeypatch):
+  waits = []
+
+  def noted(*arguments):
+    waits.append(fleet.remaining(*arguments))
+    return waits[-1]
+
+  env = start(only=-1, step_timeout=2.0)
   env.reset()
   env.step(ACTION)
+  monkeypatch.setattr(subprocesses, 'remaining', noted)
   begin = time.monotonic()
   assert env.step(ACTION)['is_last'].all()
-  assert 4 <= time.monotonic() - begin < 7.9
+  assert time.monotonic() - begin >= 2
+  # The second has had its time when the first is given up.
+  assert waits[0] <= 2 and waits[1:] == [fleet.MARGIN] * 3
 
 
-def test_closing_does_not_hang(start):
+def test_closing_does_not_hang(start, monkeypatch):
+  deadlines, close = [], subprocesses.Process.close
+
+  def noted(link, deadline):
+    deadlines.append(deadline)
+    return close(link, deadline)
+
+  monkeypatch.setattr(subprocesses.Process, 'close', noted)
+  monkeypatch.setattr(fleet, 'CLOSE_SECONDS', 1.0)
   env = start('close', only=-1, lock=True)
   env.reset()
   begin = time.monotonic()
   env.close()
   # The limit is one for both.
-  assert time.monotonic() - begin < 9
+  assert len(deadlines) == 2 and len(set(deadlines)) == 1
+  assert begin + 1 <= deadlines[0] <= time.monotonic()
   assert not multiprocessing.active_children()
 
 
