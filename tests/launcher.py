@@ -4,7 +4,6 @@ import contextlib
 import io
 import os
 import pathlib
-import socket
 import subprocess
 import sys
 from typing import NamedTuple
@@ -16,6 +15,7 @@ from absl import flags
 from dreamer_nnx import config as configs
 from dreamer_nnx import launcher_flags, main, workflow
 from dreamer_nnx.training.step import Learner
+from tests import ports
 from tests.plain import CACHE
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -65,8 +65,6 @@ APART = {'checkpoint', 'env', 'evaluate', 'loggers', 'plugins', 'replay'}
 APART |= {'seed'}
 TRAINED = ('batch_length', 'batch_size')
 _LEARNERS: dict[str, Learner] = {}
-# Sockets that keep ports for processes that train together.
-_RESERVED: list[socket.socket] = []
 # Seconds after which a process is taken to hang.
 LONG = 900
 _make_learner = workflow.make_learner
@@ -196,7 +194,7 @@ def spawn_each(
   more: dict[str, str] | None = None,
 ) -> list[subprocess.Popen]:
   """Likewise, each with flags of its own."""
-  address = f'127.0.0.1:{_reserved_port()}'
+  address = f'127.0.0.1:{ports.reserved()}'
   processes = []
   for index, argv in enumerate(argvs):
     place = [address, str(len(argvs)), str(index)]
@@ -207,16 +205,6 @@ def spawn_each(
       command = ['dreamer_nnx.main', *argv, '--distributed', *flags]
     processes.append(_start(command, devices, more))
   return processes
-
-
-def _reserved_port() -> int:
-  """A port that nobody else is given, but a server of JAX can listen at."""
-  taken = socket.socket()
-  # As gRPC does. It is kept for good, and receives nothing itself.
-  taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-  taken.bind(('127.0.0.1', 0))
-  _RESERVED.append(taken)
-  return taken.getsockname()[1]
 
 
 def training(process: subprocess.Popen) -> None:

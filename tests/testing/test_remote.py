@@ -83,7 +83,9 @@ def server(files, *options, port=0, words=()):
   signal.signal(signal.SIGINT, before)
   try:
     line = process.stdout.readline()
-    yield process, re.fullmatch(r'listens on (.*)\n', line)[1]
+    found = re.fullmatch(r'listens on (.*)\n', line)
+    assert found, line + process.communicate(timeout=60)[0]
+    yield process, found[1]
   finally:
     process.kill()
     process.communicate()
@@ -101,7 +103,7 @@ def stub(*sent):
           connection.sendall(data)
         with contextlib.suppress(ConnectionError):
           connection.recv(100)
-        done.wait(30)
+        done.wait(120)
 
     done = threading.Event()
     thread = threading.Thread(target=run)
@@ -201,7 +203,7 @@ def test_a_server_that_is_ended_closes_its_worlds(client, files, number):
     env = client.make(address=address)
     env.reset(seed=0)
     process.send_signal(number)
-    assert process.communicate(timeout=20)[0] == 'closed\n'
+    assert process.communicate(timeout=60)[0] == 'closed\n'
     with pytest.raises(ConnectionError):
       env.step(env.action_space.sample())
 
@@ -261,10 +263,15 @@ REFUSED = [
 ]
 
 
+def patience(told):
+  """Seconds to wait for an answer; few where none will come."""
+  return 0.5 if 'no answer' in told else 60.0
+
+
 @pytest.mark.parametrize(('sent', 'told'), REFUSED)
 def test_a_wrong_greeting_is_refused(client, sent, told):
   with stub(*sent) as address, pytest.raises(Exception, match=told) as error:
-    client.make(address=address, timeout=0.5, start_timeout=0.5)
+    client.make(address=address, start_timeout=patience(told))
   assert error.type in (ConnectionError, RuntimeError, ValueError)
 
 
@@ -280,7 +287,7 @@ OBSERVED = [
 @pytest.mark.parametrize(('sent', 'told'), OBSERVED)
 def test_a_wrong_observation_is_refused(client, sent, told):
   with stub(hello(), sent) as address:
-    env = client.make(address=address, timeout=0.5)
+    env = client.make(address=address, timeout=patience(told))
     with pytest.raises(ConnectionError, match=told):
       env.reset(seed=0)
     env.close()
