@@ -56,11 +56,13 @@ def lost_others(error: BaseException | None) -> bool:
 
 
 def end_this_process(error: Exception, *, debug: bool) -> NoReturn:
-  """Ends this process at once; the others would be waited for otherwise.
+  """Ends this process soon; the others would be waited for otherwise.
 
   Args:
     debug: Shows the traceback of every error.
   """
+  from dreamer_nnx.training import processes
+
   if debug or not (expected(error) or lost_others(error)):
     traceback.print_exception(error)
   elif expected(error):
@@ -73,6 +75,8 @@ def end_this_process(error: Exception, *, debug: bool) -> NoReturn:
     )
   sys.stdout.flush()
   sys.stderr.flush()
+  if not lost_others(error):
+    processes.leave()
   os._exit(status_of(error))
 
 

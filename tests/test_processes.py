@@ -232,6 +232,12 @@ def test_a_tensor_axis_beyond_a_process_is_refused_by_all(tmp_path):
     assert message in result.out
 
 
+def test_all_say_what_is_wrong_though_one_is_late_with_it():
+  processes = spawn_all(['2'], 2, 1, 'tests.training.leaving', PLAIN)
+  for result in end(processes, status=2):
+    assert result.out.endswith('field = 3: is wrong.\n'), result.out
+
+
 def test_processes_that_differ_say_where_before_they_compile(tmp_path):
   argv = arguments(tmp_path, **OPTIONS)
   ways = [[*argv, f'--config.seed={seed}', '--mode=train'] for seed in (3, 4)]

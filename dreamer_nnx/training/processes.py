@@ -5,8 +5,10 @@ of every batch. All of them run the same updates, so whatever decides whether
 there is one has to be agreed on. With one process everything here is free.
 """
 
+import contextlib
 import json
 import socket
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,6 +21,8 @@ from dreamer_nnx.training.checkpoint_files import first_line
 
 # A process that is gone is noticed after so many seconds.
 HEARTBEAT = 30
+# Seconds for all to fail, where one has.
+LEAVE = 10.0
 
 
 def join(
@@ -87,6 +91,21 @@ def has_address(name: str) -> bool:
     return bool(socket.getaddrinfo(name, None))
   except OSError:
     return False
+
+
+def leave() -> None:
+  """Waits a while for all processes to leave, before this one ends at once.
+
+  Without the first, others are ended before they have said what they have to.
+  """
+
+  def meet():
+    with contextlib.suppress(Exception):
+      jax.distributed.shutdown()
+
+  meeting = threading.Thread(target=meet, daemon=True)
+  meeting.start()
+  meeting.join(LEAVE)
 
 
 def count() -> int:

@@ -9,6 +9,7 @@ import pytest
 from tests import browsers
 from tests.launcher import ROOT
 from tests.plain import CACHE
+from tests.training.waiting import wait_for
 
 playwright = pytest.importorskip('playwright.sync_api')
 expect = playwright.expect
@@ -23,13 +24,18 @@ def address(workdir):
   command = [sys.executable, '-m', 'dreamer_nnx.main', '--mode=play']
   command += [f'--workdir={workdir}', f'--compilation_cache={CACHE}']
   process = subprocess.Popen(
-    command, cwd=ROOT, stdout=subprocess.PIPE, text=True
+    command,
+    cwd=ROOT,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    text=True,
   )
-  found = None
+  found, said = None, []
   for line in process.stdout:
+    said.append(line)
     if found := re.search(r'http://127\.0\.0\.1:\d+/\S+/', line):
       break
-  assert found, 'the player did not start'
+  assert found, f'the player did not start:\n{"".join(said)}'
   yield found[0]
   process.terminate()
   assert process.wait(30) in (0, -15)
@@ -62,9 +68,11 @@ def test_keys_act(page):
   page.keyboard.press('Space')
   expect(page.locator('#step')).to_have_text(re.compile('[3-9][0-9]'))
   page.keyboard.press('Space')
-  page.wait_for_timeout(300)
+  expect(page.locator('#run')).to_have_attribute('aria-pressed', 'false')
+  # The step that is under way is the last.
+  wait_for(lambda: not page.evaluate('state.busy'))
   stopped = step_of(page)
-  page.wait_for_timeout(300)
+  page.wait_for_timeout(600)
   assert step_of(page) == stopped
 
 

@@ -24,6 +24,7 @@ from tests.replay.streams import (
   saved,
   space,
 )
+from tests.training.waiting import wait_for
 
 ALL = {
   'selectors': by_share(uniform=1.0, priority=1.0, recency=1.0),
@@ -123,7 +124,12 @@ def test_training_waits_when_copies_fill_their_memory(
   train(one, 0, 40)
   slow = Slow(monkeypatch)
   one.save()
-  threading.Timer(0.3, slow.open).start()
+
+  def open_late():
+    wait_for(lambda: 'training waits for a save' in caplog.text)
+    threading.Timer(0.3, slow.open).start()
+
+  threading.Thread(target=open_late).start()
   train(one, 40, 50)
   assert 'training waits for a save' in caplog.text
   assert 'config.replay.chunked.save_waiting' in caplog.text

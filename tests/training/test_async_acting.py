@@ -491,7 +491,8 @@ def test_a_stop_behind_the_last_step_loses_no_update(learner):
   assert other.updates == trainer.updates + owed + 1
 
 
-def test_an_evaluated_state_is_saved_under_its_number(learner):
+def test_an_evaluated_state_is_saved_under_its_number(learner, monkeypatch):
+  take_in_at_once(monkeypatch, steps=30)
   trainer = make_trainer(learner, train__steps=60)
   evaluated, saved = [], []
 
