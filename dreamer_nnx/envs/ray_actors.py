@@ -112,7 +112,7 @@ class Actor:
 
   def receive(self) -> Any:
     try:
-      answer = self._get(remaining(self._asked, self._timeout))
+      answer = self._wait()
     except self._ray.exceptions.GetTimeoutError as error:
       self._end = (
         f'{self._name} has not returned for {self._timeout:g} seconds '
@@ -148,6 +148,11 @@ class Actor:
     # If it does not run, then what is asked of it will tell.
     with contextlib.suppress(self._ray.exceptions.RayError):
       self._get(START_SECONDS if self._timeout else None)
+
+  def _wait(self) -> Any:
+    with contextlib.suppress(self._ray.exceptions.GetTimeoutError):
+      return self._get(remaining(self._asked, self._timeout))
+    return self._get(remaining(self._asked, self._timeout))
 
   def _get(self, seconds: float | None) -> Any:
     return self._ray.get(self._answer, timeout=seconds)

@@ -11,7 +11,7 @@ import pytest
 import ray
 
 from dreamer_nnx import envs, notices
-from dreamer_nnx.envs import single
+from dreamer_nnx.envs import ray_actors, single
 from tests.envs import games, lying
 
 pytestmark = pytest.mark.slow
@@ -171,6 +171,25 @@ def test_an_actor_that_hangs_is_replaced(start, caplog):
     'environment 1 at step 2 is restarted: step has not returned for 3 seconds '
     '(step_timeout), its actor was killed'
   ) in caplog.text
+
+
+def test_an_actor_has_a_moment_after_this_process_stood_still(
+  start, monkeypatch
+):
+  env = start(lambda i: games.Counter())
+  env.reset()
+  get, stood = ray_actors.Actor._get, []
+
+  def late(actor, seconds):
+    if actor not in stood:
+      stood.append(actor)
+      # Its time is over, which passed while nothing ran.
+      raise ray.exceptions.GetTimeoutError
+    return get(actor, seconds)
+
+  monkeypatch.setattr(ray_actors.Actor, '_get', late)
+  assert not env.step(counted(1)[0])['is_last'].any()
+  assert len(stood) == 2 and env.stats() == {'env/restarts': 0.0}
 
 
 def test_an_actor_that_hangs_as_it_closes_is_killed(start):
