@@ -11,6 +11,7 @@ import pytest
 
 from dreamer_nnx.training.checkpoint import find, load_meta
 from tests.launcher import (
+  LONG,
   ROOT,
   arguments,
   finish,
@@ -54,7 +55,7 @@ def in_small_disk(workdir, *commands):
     env=os.environ | {'JAX_DISABLE_MOST_OPTIMIZATIONS': '0', 'XLA_FLAGS': ''},
     capture_output=True,
     text=True,
-    timeout=300,
+    timeout=LONG,
     check=False,
   )
 
