@@ -66,7 +66,7 @@ APART |= {'seed'}
 TRAINED = ('batch_length', 'batch_size')
 _LEARNERS: dict[str, Learner] = {}
 # Seconds after which a process is taken to hang.
-LONG = 900
+LONG = 300
 _make_learner = workflow.make_learner
 
 

@@ -148,9 +148,9 @@ def test_one_that_is_not_there_for_a_while_is_tried_again(store, whole):
   refused = []
 
   def answer(method, path):
-    # Every sixth request, at first; each is tried again after seconds.
+    # Every third request, at first.
     refused.append(path)
-    return 503 if len(refused) < 60 and len(refused) % 6 == 0 else None
+    return 503 if len(refused) < 60 and len(refused) % 3 == 0 else None
 
   with buckets.Proxy(store, answer) as proxy:
     result = through(proxy, *flags('gs://bkt/tried'))

@@ -197,5 +197,4 @@ def test_an_actor_that_hangs_as_it_closes_is_killed(start):
   env.reset()
   begin = time.monotonic()
   env.close()
-  # It would hang for 1000 seconds.
-  assert time.monotonic() - begin < 100
+  assert time.monotonic() - begin < 9

@@ -203,7 +203,7 @@ def test_a_server_that_is_ended_closes_its_worlds(client, files, number):
     env = client.make(address=address)
     env.reset(seed=0)
     process.send_signal(number)
-    assert process.communicate(timeout=60)[0] == 'closed\n'
+    assert process.communicate(timeout=20)[0] == 'closed\n'
     with pytest.raises(ConnectionError):
       env.step(env.action_space.sample())
 
